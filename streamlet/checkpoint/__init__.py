@@ -1,0 +1,1 @@
+"""The checkpoint protocol: facts in, decisions out."""

@@ -1,0 +1,1 @@
+"""What a user writes: builds a JobGraph and runs nothing."""

@@ -1,0 +1,97 @@
+"""What travels between tasks: Batch, Watermark, Barrier, EndOfInput.
+
+A record is a row of a Batch and never an object of its own: everything that costs time per element is
+paid once per batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+T_co = TypeVar("T_co", covariant=True)
+
+Position = Any
+"""Where to read on inside a split: plain data that msgpack carries (int, str, bytes, list, dict with str keys).
+
+Sequences come back as lists after a restore, whatever they were before.
+"""
+
+
+class Keyed(Protocol):
+    """What stands in the key column of a keyed batch: one object per live key, the same one for each of its rows."""
+
+    key: Any
+    memo: Any
+    """Free for the sink at the chain's end (see `SinkContext.owns_memo`): a cache, lost when the key is evicted."""
+
+
+class Origin(Protocol):
+    """Tells where the rows of a batch came from, for messages only: never called while all goes well."""
+
+    def describe(self, row: int) -> str:
+        """Names the record in row `row` of the batch as the source cut it, e.g. `topic pay, partition 3, offset 17`."""
+        ...
+
+
+class Batch(Generic[T_co]):
+    """Columns of equal length. Whoever gets a batch must not change its lists: they may be shared.
+
+    `timestamps` (epoch ms) and `keys` are there for the whole column or None.  `split` and `next_position` say where
+    the source reads on after this batch; a batch may be empty, to move a position over records that are not data.
+    `rows` maps each row to its row in the batch that the source cut; None means the same row.
+    """
+
+    __slots__ = ("keys", "next_position", "origin", "rows", "split", "timestamps", "values")
+
+    def __init__(
+        self,
+        values: list[T_co],
+        timestamps: Sequence[int] | None = None,
+        keys: Sequence[Any] | None = None,
+        *,
+        split: str = "",
+        next_position: Position = None,
+        origin: Origin | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> None:
+        self.values = values
+        self.timestamps = timestamps
+        self.keys = keys
+        self.split = split
+        self.next_position = next_position
+        self.origin = origin
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return f"Batch({len(self.values)} records, split={self.split!r}, next_position={self.next_position!r})"
+
+    def describe_row(self, row: int) -> str | None:
+        """Names the origin of a row, or None when it is not known (behind a shuffle, without `trace_origins`)."""
+        if self.origin is None:
+            return None
+        return self.origin.describe(self.rows[row] if self.rows is not None else row)
+
+
+class Watermark(msgspec.Struct, frozen=True, tag=True):
+    """Says that no record older than `timestamp` (epoch ms) is expected behind it."""
+
+    timestamp: int
+
+
+class Barrier(msgspec.Struct, frozen=True, tag=True):
+    """Separates what belongs to checkpoint `checkpoint_id` from what comes after it. Nothing overtakes it."""
+
+    checkpoint_id: int
+
+
+class EndOfInput(msgspec.Struct, frozen=True, tag=True):
+    """Says that nothing follows. It counts as every later barrier of that input."""
+
+
+Element = Batch[Any] | Watermark | Barrier | EndOfInput

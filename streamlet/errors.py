@@ -1,0 +1,119 @@
+"""Every exception of the engine. Each says what happened, where, and what to do.
+
+```text
+StreamletError            retriable unless said otherwise
++- FinalError             restarting cannot help: the job suspends at once
+|  +- JobDefinitionError  the job file, its graph or its options are wrong
+|  +- ConfigError         an option or setting is wrong
+|  +- StateDirectoryError the state directory is held, damaged, or not ours
+|  |  +- JobLockedError
+|  |  +- AttemptSupersededError   another process took over
+|  +- CheckpointError     a checkpoint cannot be used
+|  |  +- CheckpointDamagedError
+|  +- OutputLostError     prepared output was aborted or cannot be proven committed
+|  +- RecordError         a record that cannot be read, written or keyed
+|  |  +- DecodeError
+|  |  +- EncodeError
+|  +- StateTypeError      a state's type does not fit
++- UserFunctionError      a function of the job raised
++- SourceError            reading failed
++- SinkError              writing failed
++- CheckpointFailedError  a checkpoint was abandoned too often
+```
+"""
+
+from __future__ import annotations
+
+
+class StreamletError(Exception):
+    """An error of streamlet: `message` says what and where, `remedy` what to do about it."""
+
+    final = False
+    """True when another attempt would meet the same error."""
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message if remedy is None else f"{message}\n  -> {remedy}")
+        self.message = message
+        self.remedy = remedy
+
+
+class FinalError(StreamletError):
+    """Another attempt would meet the same: the job suspends at once and keeps its last checkpoint."""
+
+    final = True
+
+
+class JobDefinitionError(FinalError):
+    """The job file, its graph or an operator's options are wrong."""
+
+
+class ConfigError(FinalError):
+    """An option or a setting is wrong."""
+
+
+class StateDirectoryError(FinalError):
+    """The state directory cannot be used as it is."""
+
+
+class JobLockedError(StateDirectoryError):
+    """Another process runs this job on this state directory."""
+
+
+class AttemptSupersededError(StateDirectoryError):
+    """Another process took the job over: this one may decide nothing any more."""
+
+
+class CheckpointError(FinalError):
+    """A checkpoint cannot be restored as asked."""
+
+
+class CheckpointDamagedError(CheckpointError):
+    """A file of a checkpoint is missing or is not what was written."""
+
+
+class OutputLostError(FinalError):
+    """Prepared output was aborted by the outside, or cannot be proven committed."""
+
+
+class RecordError(FinalError):
+    """A record that cannot be processed as the job stands: the same again after a restart."""
+
+
+class DecodeError(RecordError):
+    """Bytes that are not what the format says. `index` is the place in the list that was decoded."""
+
+    def __init__(self, message: str, *, index: int = 0, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.index = index
+
+
+class EncodeError(RecordError):
+    """A value that the format cannot write. `index` is the place in the list that was encoded."""
+
+    def __init__(self, message: str, *, index: int = 0, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.index = index
+
+
+class StateTypeError(FinalError):
+    """A value, key or restored state is not of the declared type."""
+
+
+class UserFunctionError(StreamletError):
+    """A function of the job raised: names the user's line, the operator and the record."""
+
+    def __init__(self, message: str, *, place: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.place = place
+
+
+class SourceError(StreamletError):
+    """Reading failed."""
+
+
+class SinkError(StreamletError):
+    """Writing failed."""
+
+
+class CheckpointFailedError(StreamletError):
+    """No checkpoint completed for too long."""

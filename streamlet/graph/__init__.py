@@ -1,0 +1,1 @@
+"""JobGraph, its validation, and the ExecutionPlan: pure data."""

@@ -1,0 +1,1 @@
+"""Progress and metrics: they read facts and own no protocol state."""

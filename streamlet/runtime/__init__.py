@@ -1,0 +1,1 @@
+"""The only room with tasks, queues, cancellation and threads."""

@@ -1,0 +1,1 @@
+"""What is remembered: typed handles over one keyed store."""

@@ -1,0 +1,78 @@
+"""What a store says about its part of a checkpoint: plain data, named files, no behaviour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+
+class FileRef(msgspec.Struct, frozen=True):
+    """An immutable file of a checkpoint. Its name says its content, so the same content is kept once."""
+
+    name: str
+    """Name in the `files` folder: the checksum and a suffix."""
+    size: int
+    checksum: str
+    """BLAKE2b, 16 bytes, hex, of the whole file."""
+    role: str
+    """What it is for its store: the file's name in the working RocksDB (`000012.sst`, `CURRENT`), or `log`."""
+
+
+class LogRef(msgspec.Struct, frozen=True):
+    """One closed delta log: everything that changed between the freeze before and the freeze of checkpoint `cut`."""
+
+    cut: int
+    entries: int
+    file: FileRef
+
+
+class StoreSnapshot(msgspec.Struct, frozen=True):
+    """State of one store (one subtask of one task) at checkpoint `cut`: the base, then the logs in this order."""
+
+    store: str
+    subtask: int
+    first_group: int
+    end_group: int
+    """First key group that is not in it."""
+    cut: int
+    base_cut: int
+    """The cut that the base stands for; 0 for an empty base."""
+    base: tuple[FileRef, ...]
+    logs: tuple[LogRef, ...]
+
+    def files(self) -> list[FileRef]:
+        """Every file that this snapshot needs."""
+        return [*self.base, *(log.file for log in self.logs)]
+
+
+class StateSpec(msgspec.Struct, frozen=True):
+    """One declared state of one operator, and the id that stands for it in every stored key."""
+
+    id: int
+    uid: str
+    name: str
+    kind: str
+    """`value`, `list` or `map`."""
+    type: str
+    """The declared type as text: compared at restore."""
+    key_type: str = ""
+    """For a map: the declared type of its keys."""
+
+
+class SnapshotFiles(Protocol):
+    """Where a store puts files that a checkpoint may name. All calls block: run them off the loop."""
+
+    def scratch(self) -> Path:
+        """A folder of this attempt, on the same file system, for files in the making."""
+        ...
+
+    def keep(self, path: Path, role: str, *, suffix: str) -> FileRef:
+        """Makes the finished file durable under its content's name (hard link where possible; `path` itself stays)
+        and gives the reference.  The same content again is free."""
+        ...
+
+    def path(self, ref: FileRef) -> Path:
+        """Where the content of `ref` lies. Never open it for writing; link or copy it."""
+        ...
