@@ -1,6 +1,14 @@
-"""streamlet: exactly-once stateful stream processing in plain Python."""
+"""streamlet: exactly-once stateful stream processing in plain Python.
+
+Read it in this order: `elements` (what flows), `source` and `sink` (the two contracts of connectors), `dsl` (what a
+user writes), `graph` (how it is laid out), `operators` (what happens to a batch), `state` (what is remembered),
+`checkpoint` (the protocol), `runtime` (tasks, channels, attempts), `cli`.
+"""
 
 from streamlet.clock import Clock, SystemClock
+from streamlet.config import JobConfig, Restart
+from streamlet.dsl.job import Job
+from streamlet.dsl.stream import KeyedStream, Stream
 from streamlet.elements import Barrier, Batch, EndOfInput, Keyed, Origin, Position, Watermark
 from streamlet.errors import (
     ConfigError,
@@ -13,12 +21,18 @@ from streamlet.errors import (
     SinkError,
     SourceError,
     StreamletError,
+    UserFunctionError,
 )
+from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
+from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
+from streamlet.operators.process import KeyedProcessFunction, ProcessContext
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
 from streamlet.source import ReaderContext, RunBlocking, Source, SourceReader
+from streamlet.state.descriptors import ListState, MapState, ValueState
 
 __all__ = [
+    "AggregateFunction",
     "Barrier",
     "Batch",
     "Bytes",
@@ -26,21 +40,33 @@ __all__ = [
     "Committable",
     "Committer",
     "ConfigError",
+    "Count",
     "DecodeError",
     "Delivery",
     "EncodeError",
     "EndOfInput",
     "FinalError",
     "Format",
+    "Job",
+    "JobConfig",
     "JobDefinitionError",
     "Json",
     "Keyed",
+    "KeyedProcessFunction",
+    "KeyedStream",
+    "ListState",
+    "MapState",
+    "Max",
+    "Mean",
+    "Min",
     "Origin",
     "Outcome",
     "OutputLostError",
     "Position",
+    "ProcessContext",
     "ReaderContext",
     "RecordError",
+    "Restart",
     "RunBlocking",
     "Sink",
     "SinkContext",
@@ -49,8 +75,13 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceReader",
+    "Stream",
     "StreamletError",
+    "Sum",
     "SystemClock",
     "Text",
+    "UserFunctionError",
+    "ValueState",
     "Watermark",
+    "fault_point",
 ]

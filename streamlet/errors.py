@@ -14,11 +14,13 @@ StreamletError            retriable unless said otherwise
 |  +- RecordError         a record that cannot be read, written or keyed
 |  |  +- DecodeError
 |  |  +- EncodeError
+|  |  +- KeyTypeError    a key is not of the one type of its keyed stream
 |  +- StateTypeError      a state's type does not fit
 +- UserFunctionError      a function of the job raised
 +- SourceError            reading failed
 +- SinkError              writing failed
 +- CheckpointFailedError  a checkpoint was abandoned too often
++- CheckpointUndecidedError  the attempt ends without knowing whether a checkpoint is durable
 ```
 """
 
@@ -117,3 +119,15 @@ class SinkError(StreamletError):
 
 class CheckpointFailedError(StreamletError):
     """No checkpoint completed for too long."""
+
+
+class CheckpointUndecidedError(StreamletError):
+    """Whether a checkpoint is durable cannot be known: the attempt ends, and the restart finds out."""
+
+
+class KeyTypeError(RecordError):
+    """A key is not of the one type of its keyed stream. `index` is the row of the first such key."""
+
+    def __init__(self, message: str, *, index: int = 0, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.index = index

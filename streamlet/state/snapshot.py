@@ -41,6 +41,8 @@ class StoreSnapshot(msgspec.Struct, frozen=True):
     """The cut that the base stands for; 0 for an empty base."""
     base: tuple[FileRef, ...]
     logs: tuple[LogRef, ...]
+    states: tuple[int, ...] = ()
+    """Ids of the states that it may hold."""
 
     def files(self) -> list[FileRef]:
         """Every file that this snapshot needs."""

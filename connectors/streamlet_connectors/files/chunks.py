@@ -1,0 +1,161 @@
+"""Reads the next bytes of a file from a position, after it has proven that the file is still the same.
+
+A position is `[offset, line, fingerprint]`: where the next record starts (bytes), how many lines lie before it (for
+messages), and a hash of the file's first bytes, at most `HEAD_BYTES` and none behind the offset.  Before every read
+the proof is made again: the file is not shorter than the offset, its first bytes have the same hash, and the byte
+before the offset is a line feed.  A file that was replaced, cut or rotated away is thereby noticed, and a file that
+was only appended to passes, also as a copy on another disk (which an inode number would not allow).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any, NamedTuple
+
+from streamlet import DecodeError
+from streamlet_connectors.files.errors import FileChangedError, FileMissingError
+from streamlet_connectors.files.records import Layout
+
+HEAD_BYTES = 1024
+CHUNK_BYTES = 256 * 1024
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+
+
+class FilePosition(NamedTuple):
+    """Where to read on in one file."""
+
+    offset: int = 0
+    line: int = 0
+    fingerprint: str = ""
+
+    def plain(self) -> list[Any]:
+        """Gives it as a checkpoint carries it."""
+        return list(self)
+
+
+class Chunk(NamedTuple):
+    """What a file had from a position on."""
+
+    records: list[bytes]
+    start: FilePosition
+    """Where the first record starts: behind the byte order mark and the header, if they were just passed."""
+    end: int
+    """Offset behind the last record; a last line without line feed makes it one less than the records say."""
+    size: int
+    """The file's size when it was read."""
+    head: bytes
+    """The file's first bytes, for the fingerprints of positions in it."""
+
+
+def fingerprint(head: bytes, offset: int) -> str:
+    """Hashes the first bytes of a file, as far as they lie before `offset`."""
+    return hashlib.blake2b(head[: min(offset, HEAD_BYTES)], digest_size=8).hexdigest() if offset else ""
+
+
+def read_chunk(
+    path: str, position: FilePosition, layout: Layout[Any], *, bounded: bool, size_seen: int = -1
+) -> Chunk | None:
+    """Reads whole records from `position` on: no records if there are none yet, None if there cannot be, because the
+    file still has the size `size_seen`.  Blocks; to be called in a thread."""
+    descriptor = _open(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size == size_seen:
+            return None
+        head = os.pread(descriptor, HEAD_BYTES, 0)
+        _prove_same(descriptor, path, position, size, head)
+        if position.offset == 0:
+            position = _behind_prologue(descriptor, path, layout, size, head, bounded=bounded)
+        if layout.has_header and position.offset == 0:
+            return Chunk([], position, 0, size, head)  # the header is not written to its end yet
+        records, end = _read_records(descriptor, path, position, layout, size, bounded=bounded)
+        return Chunk(records, position, end, size, head)
+    finally:
+        os.close(descriptor)
+
+
+def read_header(path: str, layout: Layout[Any]) -> bytes:
+    """Reads a file's first record, b"" if there is none. Blocks; to be called in a thread."""
+    descriptor = _open(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        start = FilePosition(_mark_length(os.pread(descriptor, len(_BYTE_ORDER_MARK), 0)))
+        records, _ = _read_records(descriptor, path, start, layout, size, bounded=True)
+        return records[0] if records else b""
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise FileMissingError(
+            f"file {path} was there and is gone",
+            remedy="put it back as it was, or pass on_missing_file='skip' if it had been read to its end",
+        ) from error
+    except OSError as error:
+        raise FileMissingError(
+            f"file {path} cannot be opened: {error.strerror}", remedy="check its path and permissions"
+        ) from error
+
+
+def _prove_same(descriptor: int, path: str, position: FilePosition, size: int, head: bytes) -> None:
+    offset = position.offset
+    if offset == 0:
+        if head.startswith(_GZIP):
+            raise DecodeError(f"file {path} is compressed (gzip)", remedy="unpack it: files are read as they are")
+        return
+    if size < offset:
+        what = f"has {size} bytes, but {offset} were read before"
+    elif position.fingerprint and fingerprint(head, offset) != position.fingerprint:
+        what = f"does not begin with the bytes that were read before (byte offset reached: {offset})"
+    elif size > offset and os.pread(descriptor, 1, offset - 1) != b"\n":
+        what = f"went on inside the record that ended at byte offset {offset}"
+    else:
+        return
+    raise FileChangedError(
+        f"file {path} was replaced or changed: it {what}",
+        remedy="put the file back as it was; give new data in new files (follow=True finds those that match a glob), "
+        "and let a log be rotated under names that stay",
+    )
+
+
+def _mark_length(head: bytes) -> int:
+    return len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0
+
+
+def _behind_prologue(
+    descriptor: int, path: str, layout: Layout[Any], size: int, head: bytes, *, bounded: bool
+) -> FilePosition:
+    start = FilePosition(_mark_length(head))
+    if not layout.has_header:
+        return start
+    records, end = _read_records(descriptor, path, start, layout, size, bounded=bounded)
+    if not records:
+        return FilePosition()
+    return FilePosition(min(start.offset + len(records[0]) + 1, end), records[0].count(b"\n") + 1)
+
+
+def _read_records(
+    descriptor: int, path: str, position: FilePosition, layout: Layout[Any], size: int, *, bounded: bool
+) -> tuple[list[bytes], int]:
+    length = CHUNK_BYTES
+    while True:
+        data = os.pread(descriptor, min(length, size - position.offset), position.offset)
+        end = position.offset + len(data)
+        records = layout.cut(data, is_last=bounded and end >= size)
+        if records:
+            return records, min(end, position.offset + sum(map(len, records)) + len(records))
+        if end >= size or not data:
+            return [], position.offset
+        if length >= MAX_RECORD_BYTES:
+            raise DecodeError(
+                f"file {path}, line {position.line + 1} (byte offset {position.offset}): no record ends within "
+                f"{MAX_RECORD_BYTES} bytes",
+                remedy="is it a file of lines? A quote that is never closed does this, too",
+            )
+        length *= 2

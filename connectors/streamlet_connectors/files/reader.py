@@ -1,0 +1,210 @@
+"""Reads the files of one subtask: a chunk of one file after a chunk of another, cut into batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from streamlet import Batch, DecodeError, Format, Position, ReaderContext
+from streamlet_connectors.files.chunks import HEAD_BYTES, Chunk, FilePosition, fingerprint, read_chunk, read_header
+from streamlet_connectors.files.errors import FileMissingError
+from streamlet_connectors.files.records import Layout
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+Policy = Literal["fail", "skip"]
+
+
+class FileOptions(msgspec.Struct, frozen=True):
+    """How a file source reads."""
+
+    layout: Layout[Any]
+    bounded: bool
+    on_bad_record: Policy
+    on_missing_file: Policy
+    poll_seconds: float
+
+
+class FileOrigin:
+    """Names rows by file, line and byte offset. It keeps the raw records and counts only when it is asked."""
+
+    def __init__(self, path: str, start: FilePosition, records: Sequence[bytes], rows: Sequence[int] | None) -> None:
+        self._path = path
+        self._start = start
+        self._records = records
+        self._rows = rows
+
+    def describe(self, row: int) -> str:
+        before = self._records[: row if self._rows is None else self._rows[row]]
+        line = self._start.line + 1 + sum(record.count(b"\n") + 1 for record in before)
+        offset = self._start.offset + sum(len(record) + 1 for record in before)
+        return f"file {self._path}, line {line} (byte offset {offset})"
+
+
+class _Cursor:
+    """How far one file is read: the position behind the last batch, and the raw records read ahead of it."""
+
+    __slots__ = ("ahead", "end", "format", "head", "path", "position", "size_seen", "taken")
+
+    def __init__(self, path: str, position: FilePosition) -> None:
+        self.path = path
+        self.position = position
+        self.format: Format[Any] | None = None
+        self.ahead: list[bytes] = []
+        self.taken = 0
+        self.end = 0
+        self.head = b""
+        self.size_seen = -1
+        """Size of the file when nothing more could be cut from it."""
+
+    def fill(self, chunk: Chunk) -> None:
+        self.ahead, self.taken = chunk.records, 0
+        self.position, self.end, self.head = chunk.start, chunk.end, chunk.head
+
+    def advance(self, count: int) -> None:
+        records = self.ahead[self.taken : self.taken + count]
+        offset = min(self.position.offset + sum(map(len, records)) + len(records), self.end)
+        line = self.position.line + len(records) + sum(record.count(b"\n") for record in records if b"\n" in record)
+        known = self.position.fingerprint
+        if not known or self.position.offset < HEAD_BYTES:
+            known = fingerprint(self.head, offset)
+        self.position = FilePosition(offset, line, known)
+        self.taken += count
+        if self.taken == len(self.ahead):
+            self.ahead, self.taken = [], 0
+
+
+class FilesReader(Generic[T]):
+    """Gives one batch of one file per fetch. Nothing is kept open between two reads."""
+
+    def __init__(self, context: ReaderContext, options: FileOptions, splits: Mapping[str, Position]) -> None:
+        self._context = context
+        self._options = options
+        self._turns: deque[_Cursor] = deque()
+        self.add_splits(splits)
+
+    def add_splits(self, splits: Mapping[str, Position]) -> None:
+        self._turns.extend(_Cursor(path, FilePosition(*position)) for path, position in splits.items())
+
+    async def fetch(self) -> Sequence[Batch[T]] | None:
+        if not self._turns or not self._turns[0].ahead:
+            await self._context.run_blocking(self._read_next)
+        if self._turns and self._turns[0].ahead:
+            return [self._cut_batch(self._turns[0])]
+        if self._options.bounded and not self._turns:
+            return None
+        await asyncio.sleep(self._options.poll_seconds)
+        return []
+
+    async def marked(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    def _read_next(self) -> None:
+        """Looks for the next file that has records, each file once, and turns it to the front. Runs in a thread."""
+        for _ in range(len(self._turns)):
+            cursor = self._turns[0]
+            try:
+                has_records = self._read(cursor)
+            except FileMissingError:
+                if self._options.on_missing_file == "fail":
+                    raise
+                log.warning("file %s is gone; it is taken as read to its end", cursor.path)
+                self._turns.popleft()
+                continue
+            if has_records:
+                return
+            if self._options.bounded:
+                self._turns.popleft()
+            else:
+                self._turns.rotate(-1)
+
+    def _read(self, cursor: _Cursor) -> bool:
+        layout = self._options.layout
+        chunk = read_chunk(
+            cursor.path, cursor.position, layout, bounded=self._options.bounded, size_seen=cursor.size_seen
+        )
+        if chunk is None or not chunk.records:
+            cursor.size_seen = chunk.size if chunk is not None else cursor.size_seen
+            return False
+        if cursor.format is None:
+            header = read_header(cursor.path, layout) if layout.has_header else None
+            try:
+                cursor.format = layout.format(header)
+            except DecodeError as error:
+                raise DecodeError(f"file {cursor.path}: {error.message}", remedy=error.remedy) from error
+        cursor.fill(chunk)
+        return True
+
+    def _cut_batch(self, cursor: _Cursor) -> Batch[T]:
+        records = cursor.ahead[cursor.taken : cursor.taken + self._context.batch_records]
+        start = cursor.position
+        rows: list[int] | None = None
+        if self._options.layout.skips_blank and (not all(records) or b"\r" in records):
+            rows = [row for row, record in enumerate(records) if record and record != b"\r"]
+        values, rows, used = self._decode(cursor, start, records, rows)
+        cursor.advance(used)
+        if not cursor.ahead:
+            self._turns.rotate(-1)
+        return Batch(
+            values,
+            split=cursor.path,
+            next_position=cursor.position.plain(),
+            origin=FileOrigin(cursor.path, start, records, rows),
+        )
+
+    def _decode(
+        self, cursor: _Cursor, start: FilePosition, records: list[bytes], rows: list[int] | None
+    ) -> tuple[list[T], list[int] | None, int]:
+        """Gives the values, the place of each among the records if that is not its own, and how many records are
+        used up.  Records before a bad one are given first; the bad one is met again, as the first, by the next call."""
+        assert cursor.format is not None
+        decode = cursor.format.decode_batch
+        try:
+            return decode(records if rows is None else [records[row] for row in rows]), rows, len(records)
+        except DecodeError as error:
+            places = rows if rows is not None else list(range(len(records)))
+            if self._options.on_bad_record == "skip":
+                values, places = self._decode_good(cursor, start, records, places)
+                return values, places, len(records)
+            if error.index > 0:
+                used = places[error.index]
+                places = places[: error.index]
+                return decode([records[place] for place in places]), places, used
+            raise DecodeError(
+                f"{FileOrigin(cursor.path, start, records, places).describe(0)}: {error.message}",
+                remedy=error.remedy or "correct the record, or pass on_bad_record='skip' to leave such records out",
+            ) from error
+
+    def _decode_good(
+        self, cursor: _Cursor, start: FilePosition, records: list[bytes], places: list[int]
+    ) -> tuple[list[T], list[int]]:
+        assert cursor.format is not None
+        values: list[T] = []
+        good: list[int] = []
+        bad = 0
+        while places:
+            try:
+                values += cursor.format.decode_batch([records[place] for place in places])
+                good += places
+                break
+            except DecodeError as error:
+                index = error.index
+                values += cursor.format.decode_batch([records[place] for place in places[:index]])
+                good += places[:index]
+                if not bad:
+                    where = FileOrigin(cursor.path, start, records, places).describe(index)
+                    log.warning("left out a bad record: %s: %s", where, error.message)
+                bad += 1
+                places = places[index + 1 :]
+        if bad > 1:
+            log.warning("left out %d bad records in file %s near byte offset %d", bad, cursor.path, start.offset)
+        return values, good

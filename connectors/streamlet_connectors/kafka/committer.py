@@ -1,0 +1,234 @@
+"""KafkaCommitter: settles prepared transactions, from their committables alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from streamlet import Committable, FinalError, Outcome, OutputLostError, SinkContext, SinkError, fault_point
+from streamlet_connectors.kafka import codes, requests
+from streamlet_connectors.kafka.client import KafkaConnection, Pauses
+from streamlet_connectors.kafka.coordination import ask
+from streamlet_connectors.kafka.errors import TransportError
+from streamlet_connectors.kafka.outcome import Finding, find
+from streamlet_connectors.kafka.spec import SinkSpec
+from streamlet_connectors.kafka.transaction import PROTOCOL, Prepared, initialise, refused, transactional_ids
+
+T = TypeVar("T")
+
+_SECONDS = 60.0
+_AT_ONCE = 16
+_MISSING_TOPIC_SECONDS = 5.0
+_ENDED = frozenset({codes.INVALID_PRODUCER_EPOCH, codes.INVALID_TXN_STATE, codes.INVALID_PRODUCER_ID_MAPPING})
+"""EndTxn answers of a transaction that is not open under this identity: only the log can tell how it ended."""
+
+
+class KafkaCommitter:
+    """Commits and aborts by `(transactional id, producer id, epoch)`, as often as asked, from any process."""
+
+    can_lose = True
+
+    def __init__(self, spec: SinkSpec, context: SinkContext, *, seconds: float = _SECONDS) -> None:
+        self._spec = spec
+        self._context = context
+        self._seconds = seconds
+        self._connection: KafkaConnection | None = None
+        self._opening = asyncio.Lock()
+
+    async def outcomes(self, committables: Sequence[Committable]) -> Sequence[Outcome]:
+        """Asks coordinator and log; "unknown" when neither can tell."""
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(committable: Committable) -> Outcome:
+            async with limit:
+                return (await self._settled(await self._read(committable))).outcome
+
+        return await _all(one(committable) for committable in committables)
+
+    async def commit(self, committable: Committable) -> None:
+        """Commits; success when it is committed already."""
+        prepared = await self._read(committable)
+        await self._check_topics(committable, prepared)
+        code = await self._end(prepared, commit=True)
+        if code in _ENDED:
+            finding = await self._settled(prepared)
+            if finding.outcome is Outcome.OPEN:
+                raise SinkError(
+                    f"the transaction of {_named(committable)} could not be committed yet: {finding.reason}"
+                )
+            if finding.outcome is not Outcome.COMMITTED:
+                raise _lost(committable, prepared, code, finding)
+        elif code:
+            raise refused(f"committing {_named(committable)}", code)
+
+    async def abort(self, committable: Committable) -> None:
+        """Aborts; success when it is aborted already."""
+        prepared = await self._read(committable)
+        code = await self._end(prepared, commit=False)
+        if code in _ENDED:
+            finding = await self._settled(prepared)
+            if finding.outcome is Outcome.OPEN:
+                raise SinkError(f"the transaction of {_named(committable)} could not be aborted yet: {finding.reason}")
+            if finding.outcome is not Outcome.ABORTED:
+                raise FinalError(
+                    f"{_named(committable)} cannot be aborted: it is {finding.outcome.value} ({finding.reason})",
+                    remedy="restore a checkpoint that includes this output",
+                )
+        elif code:
+            raise refused(f"aborting {_named(committable)}", code)
+
+    async def fence(self, parallelism: int, spare: Sequence[Committable]) -> None:
+        """Takes every transactional id of these writers into use, which aborts what is open and shuts out zombies."""
+        connection = await self._connected()
+        spared = {Prepared.of(committable).transactional_id for committable in spare}
+        job, instance, uid = self._context.job, self._context.instance, self._context.uid
+        ids = [id for subtask in range(parallelism) for id in transactional_ids(job, instance, uid, subtask)]
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(id: str) -> None:
+            async with limit:
+                await initialise(connection, id, self._spec.timeout_ms)
+
+        await _all(one(id) for id in ids if id not in spared)
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _connected(self) -> KafkaConnection:
+        async with self._opening:
+            if self._connection is None:
+                connection = KafkaConnection(self._spec.options, client_id=f"{self._spec.options.client_id}-commit")
+                try:
+                    await connection.open()
+                except BaseException:
+                    await connection.close()
+                    raise
+                self._connection = connection
+            return self._connection
+
+    async def _read(self, committable: Committable) -> Prepared:
+        prepared = Prepared.of(committable)
+        if prepared.protocol != PROTOCOL:
+            raise FinalError(
+                f"{_named(committable)} was written with protocol {prepared.protocol}, this version knows {PROTOCOL}",
+                remedy="settle it with the version of streamlet that wrote it",
+            )
+        connection = await self._connected()
+        if prepared.cluster and connection.cluster and prepared.cluster != connection.cluster:
+            raise FinalError(
+                f"{_named(committable)} was written to Kafka cluster {prepared.cluster} ({prepared.bootstrap}), but "
+                f"the sink names cluster {connection.cluster} ({connection.options.bootstrap})",
+                remedy="start with the old address once, so that the output is settled, then stop and change it",
+            )
+        return prepared
+
+    async def _end(self, prepared: Prepared, *, commit: bool) -> int:
+        request = requests.end_transaction(
+            prepared.transactional_id, prepared.producer_id, prepared.epoch, commit=commit
+        )
+        what = f"{'committing' if commit else 'aborting'} {prepared.where}"
+        answer = await ask(
+            await self._connected(),
+            prepared.transactional_id,
+            request,
+            seconds=self._seconds,
+            what=what,
+            sent="end_txn_sent",
+        )
+        fault_point("end_txn_answered")
+        return answer.error
+
+    async def _settled(self, prepared: Prepared) -> Finding:
+        """Finds the outcome. "Open" is believed at once only if the coordinator says it: in the log it may also mean
+        that markers are still being written, or that somebody else's transaction began before ours."""
+        connection = await self._connected()
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        pauses = Pauses(0.01, 1.0)
+        finding: Finding | None = None
+        while True:
+            try:
+                finding = await find(connection, prepared, seconds=self._seconds)
+                if finding.outcome is not Outcome.OPEN or finding.is_certain:
+                    return finding
+                reason = finding.reason
+            except TransportError as error:
+                reason = error.message
+            if asyncio.get_running_loop().time() > deadline:
+                raise SinkError(
+                    f"what became of the transaction on {prepared.where} cannot be told after {self._seconds:g} s: "
+                    f"{reason}",
+                    remedy="an open transaction of somebody else may hold the partition: kafka-transactions.sh "
+                    "find-hanging, or wait for its time-out; then start again",
+                )
+            await pauses.pause()
+
+    async def _check_topics(self, committable: Committable, prepared: Prepared) -> None:
+        """Refuses to commit into a topic that is not there any more: the broker would say yes, and the records are
+        gone with the old topic."""
+        connection = await self._connected()
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        missing_until = asyncio.get_running_loop().time() + _MISSING_TOPIC_SECONDS
+        pauses = Pauses()
+        while True:
+            try:
+                gone = await _gone(connection, prepared)
+            except TransportError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise SinkError(f"committing {_named(committable)}: {error.message}") from error
+            else:
+                if gone is None:
+                    return
+                topic, is_certain = gone
+                if is_certain or asyncio.get_running_loop().time() > missing_until:
+                    raise OutputLostError(
+                        f"{_named(committable)} cannot be committed: topic {topic!r} was deleted"
+                        f"{' and created again' if is_certain else ''} after the output was prepared, and it is gone",
+                        remedy="start from an older checkpoint to write it again, or accept the loss",
+                    )
+            await pauses.pause()
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Does it side by side; the first failure cancels the rest and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _gone(connection: KafkaConnection, prepared: Prepared) -> tuple[str, bool] | None:
+    """Gives a topic that is not the one that was written to, and whether that is certain: a broker that has just
+    started may not know a topic yet."""
+    topics = {topic: topic_id for topic, topic_id, _, _ in prepared.partitions}
+    seen = await connection.look(topics)
+    for topic, topic_id in topics.items():
+        info = seen.get(topic)
+        if info is None or info.error == codes.UNKNOWN_TOPIC_OR_PARTITION:
+            return topic, False
+        if not info.error and info.id.hex() != topic_id:
+            return topic, True
+    return None
+
+
+def _named(committable: Committable) -> str:
+    return f"{committable.records} records of {committable.description} (transaction {committable.id})"
+
+
+def _lost(committable: Committable, prepared: Prepared, code: int, finding: Finding) -> OutputLostError:
+    if finding.outcome is Outcome.ABORTED:
+        return OutputLostError(
+            f"{_named(committable)} were aborted by the broker before they could be committed "
+            f"({codes.code_name(code)}; {finding.reason})",
+            remedy="the job was away longer than transaction_timeout_seconds: raise it (and the brokers' "
+            "transaction.max.timeout.ms), and start from an older checkpoint to write the output again",
+        )
+    return OutputLostError(
+        f"{_named(committable)} cannot be proven committed ({codes.code_name(code)}; {finding.reason})",
+        remedy="look into the topic: if the records are there, start accepting the loss (nothing is lost then); "
+        "if not, start from an older checkpoint",
+    )

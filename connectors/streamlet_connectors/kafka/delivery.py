@@ -1,0 +1,215 @@
+"""Delivers record batches: one Produce in flight per partition, in order, each until it is acknowledged or hopeless."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from streamlet import RunBlocking, SinkError, StreamletError
+from streamlet_connectors.kafka import codes, requests, wire
+from streamlet_connectors.kafka.batching import seal
+from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses
+from streamlet_connectors.kafka.errors import TransportError
+from streamlet_connectors.kafka.transaction import Transaction, refused
+
+IN_FLIGHT_BYTES = 8 << 20
+_LANES = 4
+_BLOCKING_BYTES = 16 << 10
+_REPLICATION_MS = 30_000
+_AGAIN = frozenset({7, 13, codes.NOT_ENOUGH_REPLICAS, 20})
+"""Not now, though the leader is right. 19 is what Kafka 4 says while it verifies a partition that has just joined."""
+
+
+class Producer(Protocol):
+    """Who writes: a transaction, or an idempotent producer without one."""
+
+    producer_id: int
+    epoch: int
+
+
+class Idempotent:
+    """A producer without transactions: duplicates by retries are refused by the broker."""
+
+    def __init__(self, producer_id: int, epoch: int) -> None:
+        self.producer_id = producer_id
+        self.epoch = epoch
+
+
+class Shipment:
+    """A batch to deliver: `sequence` is the number of its first record in its partition, under this producer."""
+
+    __slots__ = ("builder", "producer", "records", "sequence", "size")
+
+    def __init__(self, builder: Any, records: int, producer: Transaction | Idempotent, sequence: int) -> None:
+        self.builder = builder
+        self.records = records
+        self.producer = producer
+        self.sequence = sequence
+        self.size: int = builder.size()
+
+
+class Delivery:
+    """Sends what `ship` is given.  The first failure ends it: it is kept in `failure`, and nothing else is sent.
+
+    What comes back is noted in the transaction: that all of it was acknowledged, and the offset of its first record in
+    each partition.
+    """
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        topic: str,
+        *,
+        compression: str | None,
+        run_blocking: RunBlocking,
+        seconds: float,
+        limit_of: Callable[[], str],
+    ) -> None:
+        self.failure: BaseException | None = None
+        self.in_flight = 0
+        self._connection = connection
+        self._topic = topic
+        self._compression = compression
+        self._run_blocking = run_blocking
+        self._seconds = seconds
+        self._limit_of = limit_of
+        self._queues: dict[int, deque[Shipment]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._progress = asyncio.Event()
+
+    def ship(self, partition: int, shipment: Shipment) -> None:
+        """Puts a batch behind the earlier ones of its partition."""
+        self.in_flight += shipment.size
+        self._queues.setdefault(partition, deque()).append(shipment)
+        if partition not in self._tasks:
+            self._tasks[partition] = asyncio.ensure_future(self._run(partition))
+
+    async def room(self) -> None:
+        """Waits until less than 8 MiB is on its way; raises the failure."""
+        await self._wait_below(IN_FLIGHT_BYTES)
+
+    async def flushed(self) -> None:
+        """Waits until everything is acknowledged; raises the failure."""
+        await self._wait_below(1)
+
+    async def close(self) -> None:
+        """Stops sending."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._queues.clear()
+
+    def raise_failure(self) -> None:
+        """Raises what went wrong, again at each call."""
+        if self.failure is not None:
+            raise self.failure
+
+    async def _wait_below(self, limit: int) -> None:
+        self.raise_failure()
+        while self.in_flight >= limit:
+            self._progress.clear()
+            await self._progress.wait()
+            self.raise_failure()
+
+    async def _run(self, partition: int) -> None:
+        queue = self._queues[partition]
+        try:
+            while queue and self.failure is None:
+                shipment = queue[0]
+                await self._deliver(partition, shipment)
+                queue.popleft()
+                self.in_flight -= shipment.size
+                self._progress.set()
+        except Exception as error:
+            self.failure = self.failure or error
+        finally:
+            del self._tasks[partition]
+            self._progress.set()
+
+    async def _deliver(self, partition: int, shipment: Shipment) -> None:
+        producer = shipment.producer
+        transaction = producer if isinstance(producer, Transaction) else None
+        if transaction is not None:
+            await transaction.join(self._topic, partition)
+        data = await self._sealed(shipment)
+        request = requests.produce(
+            transaction.id if transaction is not None else None,
+            self._topic,
+            [(partition, data)],
+            timeout_ms=_REPLICATION_MS,
+        )
+        base_offset = await self._produce(partition, request, len(data))
+        if transaction is not None and partition not in transaction.first_offsets:
+            assert shipment.sequence == 0 and base_offset >= 0, (partition, shipment.sequence, base_offset)
+            transaction.first_offsets[partition] = base_offset
+
+    async def _sealed(self, shipment: Shipment) -> bytearray:
+        producer = shipment.producer
+        is_transactional = isinstance(producer, Transaction)
+
+        def build() -> bytearray:
+            return seal(
+                shipment.builder,
+                producer.producer_id,
+                producer.epoch,
+                shipment.sequence,
+                self._compression,
+                is_transactional=is_transactional,
+            )
+
+        if self._compression is not None and shipment.size > _BLOCKING_BYTES:
+            return await self._run_blocking(build)
+        return build()
+
+    async def _produce(self, partition: int, request: wire.Request[tuple[requests.Produced, ...]], size: int) -> int:
+        """Gives the offset of the batch's first record. The same bytes may be sent many times: the broker knows them
+        by their sequence and answers with the first one's offset."""
+        pauses = Pauses(0.005, 1.0)
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        while True:
+            try:
+                answers = await self._connection.send_to_leader(
+                    self._topic,
+                    partition,
+                    request,
+                    group=Group.PRODUCE + 16 * (partition % _LANES),
+                    sent="produce_sent",
+                )
+            except TransportError as error:
+                last = error.message
+                self._connection.forget_leaders(self._topic)
+            else:
+                answer = next(a for a in answers if a.partition == partition)
+                if answer.error == codes.NONE:
+                    return answer.base_offset
+                if answer.error not in _AGAIN and answer.error not in codes.STALE_LEADER:
+                    raise self._refused(partition, answer.error, size)
+                last = codes.code_name(answer.error)
+                if answer.error in codes.STALE_LEADER:
+                    self._connection.forget_leaders(self._topic)
+            if asyncio.get_running_loop().time() > deadline:
+                raise SinkError(
+                    f"topic {self._topic!r}, partition {partition}: {size} bytes could not be written within "
+                    f"{self._seconds:g} s; the last answer was: {last}",
+                    remedy="check that the partition has a leader and min.insync.replicas replicas in sync",
+                )
+            await pauses.pause()
+
+    def _refused(self, partition: int, code: int, size: int) -> StreamletError | Exception:
+        where = f"writing to topic {self._topic!r}, partition {partition}"
+        if code == codes.MESSAGE_TOO_LARGE:
+            return SinkError(
+                f"{where}: a batch of {size} bytes was refused with {codes.code_name(code)}",
+                remedy=f"max.message.bytes of the topic was {self._limit_of()} when the sink started: was it lowered? "
+                "Then start the job again",
+            )
+        if code == codes.INVALID_RECORD:
+            return SinkError(
+                f"{where}: {codes.code_name(code)}",
+                remedy="a compacted topic takes no records without a key; timestamps must fit the topic's settings",
+            )
+        return refused(where, code)

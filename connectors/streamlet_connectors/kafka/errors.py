@@ -1,0 +1,81 @@
+"""What can go wrong on the way to Kafka; everything else is one of `streamlet`'s own errors.
+
+```text
+StreamletError
++- TransportError            no answer: the request may have been done or not. Met inside, retried, then one of these
++- BrokersUnreachableError   no broker answered in time
++- TopicMissingError         the topic does not exist, or has no leader, for too long
++- BrokerAnswerError         an answer that nobody expects
++- FinalError
+   +- BrokerTooOldError
+   +- AccessDeniedError
+   +- RecordsDamagedError    the source's: what it is to read from is damaged, not the same, or gone
+   +- TopicReplacedError
+   +- TopicGoneError
+   +- OffsetGoneError
+```
+"""
+
+from __future__ import annotations
+
+from streamlet import FinalError, StreamletError
+from streamlet_connectors.kafka.codes import code_name
+
+
+class TransportError(StreamletError):
+    """A request got no answer: it may have been done or not."""
+
+
+class BrokersUnreachableError(StreamletError):
+    """No broker could be reached in time."""
+
+
+class TopicMissingError(StreamletError):
+    """A topic does not exist, or a partition has had no leader for too long."""
+
+
+class BrokerAnswerError(StreamletError):
+    """A broker answered with a code that has no better error here."""
+
+    def __init__(self, what: str, code: int, *, remedy: str | None = None) -> None:
+        super().__init__(f"{what}: the broker answered {code_name(code)}", remedy=remedy)
+        self.code = code
+
+
+class BrokerTooOldError(FinalError):
+    """The broker does not speak the version of an API that is needed."""
+
+    def __init__(self, api: str, version: int, lowest: int, highest: int) -> None:
+        spoken = f"speaks {lowest} to {highest}" if highest >= lowest else "does not know it"
+        super().__init__(
+            f"{api} version {version} is needed, but the broker {spoken}",
+            remedy="use Apache Kafka 3.1 or newer",
+        )
+
+
+class AccessDeniedError(FinalError):
+    """The broker does not allow this user what is needed."""
+
+
+class CorruptRecordsError(StreamletError):
+    """Record batches that cannot be read. Met inside; fetched once more, then it is the source's error."""
+
+    def __init__(self, offset: int | None, reason: str) -> None:
+        where = "somewhere" if offset is None else f"in the batch at offset {offset}"
+        super().__init__(f"damaged records {where}: {reason}")
+
+
+class RecordsDamagedError(FinalError):
+    """Records of a partition cannot be read, also when they are fetched again."""
+
+
+class TopicReplacedError(FinalError):
+    """A topic was deleted and created again: the positions that are held belong to the old one."""
+
+
+class TopicGoneError(FinalError):
+    """A topic or partition that is to be read has not been there for too long."""
+
+
+class OffsetGoneError(FinalError):
+    """A partition does not hold the position that is to be read from: records are lost, or it is not the same log."""

@@ -1,0 +1,117 @@
+"""Positions in partitions: where they stand in a checkpoint, and what the brokers say about offsets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamlet import Position
+from streamlet_connectors.kafka import codes, requests
+from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses
+from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerAnswerError, TransportError
+
+_DENIED_REMEDY = "give this user the ACLs Describe and Read on the topic"
+
+
+def split_name(topic: str, partition: int) -> str:
+    """`topic-partition`, as Kafka itself writes it."""
+    return f"{topic}-{partition}"
+
+
+def split_parts(split: str) -> tuple[str, int]:
+    """The topic and the partition of a split; a topic's name may have dashes of its own."""
+    topic, _, partition = split.rpartition("-")
+    return topic, int(partition)
+
+
+def position_at(offset: int, topic_id: str, stop: int | None) -> Position:
+    """What stands in the checkpoint. The topic's id is in it because a topic that was deleted and created again
+    answers the old offsets with new records."""
+    return [offset, topic_id, stop]
+
+
+def position_parts(position: Position) -> tuple[int, str, int | None]:
+    """Offset, topic id and the offset to stop at."""
+    offset, topic_id, stop = position
+    return int(offset), str(topic_id), None if stop is None else int(stop)
+
+
+async def find_offsets(
+    connection: KafkaConnection, topic: str, timestamps: Mapping[int, int], *, isolation: int
+) -> dict[int, int]:
+    """Gives the offset per partition for a time (epoch ms), `requests.EARLIEST` or `requests.LATEST`.
+
+    Without a record that young, the end.  The end is the last stable offset under read_committed.  It asks until
+    `connect_timeout_seconds`, looking for leaders again where they moved.
+    """
+    found: dict[int, int] = {}
+    wanted = dict(timestamps)
+    pauses = Pauses()
+    last: Exception | None = None
+    try:
+        async with asyncio.timeout(connection.options.connect_timeout_seconds):
+            while wanted:
+                for partitions in await _by_leader(connection, topic, list(wanted)):
+                    try:
+                        last = await _ask(connection, topic, partitions, wanted, found, isolation) or last
+                    except TransportError as error:
+                        last = error
+                if wanted:
+                    connection.forget_leaders(topic)
+                    await pauses.pause()
+    except TimeoutError:
+        raise last or TransportError(f"no broker gave the offsets of topic {topic!r}") from last
+    return found
+
+
+async def _by_leader(connection: KafkaConnection, topic: str, partitions: Sequence[int]) -> list[list[int]]:
+    led: dict[int, list[int]] = defaultdict(list)
+    for partition in partitions:
+        led[await connection.leader(topic, partition)].append(partition)
+    return list(led.values())
+
+
+async def _ask(
+    connection: KafkaConnection,
+    topic: str,
+    partitions: Sequence[int],
+    wanted: dict[int, int],
+    found: dict[int, int],
+    isolation: int,
+) -> Exception | None:
+    """Moves from `wanted` to `found` what one broker knows; gives the reason for what is left."""
+    request = requests.list_offsets(topic, [(p, wanted[p]) for p in partitions], isolation=isolation)
+    reason: Exception | None = None
+    for answer in await connection.send_to_leader(topic, partitions[0], request, group=Group.OFFSETS):
+        what = f"asking for the offsets of topic {topic!r}, partition {answer.partition}"
+        if answer.error in codes.ACCESS_DENIED:
+            raise AccessDeniedError(f"{what}: {codes.code_name(answer.error)}", remedy=_DENIED_REMEDY)
+        if answer.error:
+            reason = BrokerAnswerError(what, answer.error)
+        elif answer.offset < 0 and wanted[answer.partition] >= 0:
+            wanted[answer.partition] = requests.LATEST  # nothing is that young: ask for the end instead
+        else:
+            found[answer.partition] = answer.offset
+            del wanted[answer.partition]
+    return reason
+
+
+async def commit_group_offsets(connection: KafkaConnection, group: str, positions: Mapping[str, Any]) -> None:
+    """Stores the positions in a group without members, where lag tools look. Raises when the broker refuses."""
+    offsets: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for split, position in positions.items():
+        topic, partition = split_parts(split)
+        offsets[topic].append((partition, position_parts(position)[0]))
+    request = requests.commit_offsets(group, offsets, "streamlet")
+    answers = await connection.send_to_coordinator(requests.GROUP_COORDINATOR, group, request)
+    errors = {code for _, _, code in answers if code}
+    if errors & codes.ELSEWHERE:
+        connection.forget_coordinator(requests.GROUP_COORDINATOR, group)
+    if errors:
+        raise BrokerAnswerError(
+            f"committing the offsets of group {group!r}",
+            min(errors),
+            remedy="name a group that no consumer subscribes with, and give this user the ACL Read on it",
+        )

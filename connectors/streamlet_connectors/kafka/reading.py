@@ -1,0 +1,142 @@
+"""The reader of a subtask: takes rows from the fetcher, decodes them, and gives batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from streamlet import Batch, DecodeError, Position, ReaderContext, StreamletError
+from streamlet_connectors.kafka.client import KafkaConnection
+from streamlet_connectors.kafka.decoding import Decoder, KafkaOrigin
+from streamlet_connectors.kafka.feed import Feed, FetchLimits
+from streamlet_connectors.kafka.fetching import Fetcher
+from streamlet_connectors.kafka.leaders import OutOfRange
+from streamlet_connectors.kafka.offsets import commit_group_offsets, position_at, position_parts, split_parts
+from streamlet_connectors.kafka.options import KafkaOptions
+from streamlet_connectors.kafka.records import Row
+
+_log = logging.getLogger("streamlet.kafka")
+_WAIT_SECONDS = 0.15
+_COMMIT_SECONDS = 10.0
+
+
+class ReadingOptions(msgspec.Struct, frozen=True):
+    """How records are read and given; what the words mean is said at `KafkaSource`."""
+
+    isolation: int
+    out_of_range: OutOfRange
+    group: str | None
+    timestamps: bool
+    limits: FetchLimits
+
+
+class KafkaReader:
+    """Reads some partitions from their positions; nothing is connected or started before the first `fetch`.
+
+    Each batch is of one partition, at most `context.batch_records` long, and cut from what is there.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaOptions,
+        options: ReadingOptions,
+        decoder: Decoder,
+        context: ReaderContext,
+        splits: Mapping[str, Position],
+        *,
+        bounded: bool,
+    ) -> None:
+        self._options = options
+        self._decoder = decoder
+        self._limit = context.batch_records
+        self._bounded = bounded
+        self._connection = KafkaConnection(kafka)
+        self._fetcher = Fetcher(
+            self._connection,
+            context.clock,
+            options.limits,
+            isolation=options.isolation,
+            out_of_range=options.out_of_range,
+        )
+        self._failure: DecodeError | None = None
+        self._is_closed = False
+        self.add_splits(splits)
+
+    # -- the contract
+
+    async def fetch(self) -> Sequence[Batch[Any]] | None:
+        if self._failure is not None:
+            raise self._failure
+        self._fetcher.start()
+        # The tasks that fetch get a turn also when there is always something here.
+        await asyncio.sleep(0)
+        taken = self._fetcher.take(self._limit)
+        if taken is None:
+            if self._bounded and all(feed.is_done for feed in self._fetcher.feeds):
+                return None
+            await self._fetcher.wait(_WAIT_SECONDS)
+            taken = self._fetcher.take(self._limit)
+        return [] if taken is None else self._batches(*taken)
+
+    def add_splits(self, splits: Mapping[str, Position]) -> None:
+        feeds = []
+        for split, position in splits.items():
+            offset, topic_id, stop = position_parts(position)
+            feeds.append(Feed(split, *split_parts(split), offset, topic_id, stop))
+        self._fetcher.add(feeds)
+
+    async def marked(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
+        """Commits the offsets to the group, if one is named. Nobody reads them back, so a failure is only logged."""
+        group = self._options.group
+        if group is None or not positions or self._is_closed:
+            return
+        try:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                if not self._connection.nodes:
+                    await self._connection.open()
+                await commit_group_offsets(self._connection, group, positions)
+        except (StreamletError, TimeoutError) as error:
+            reason = getattr(error, "message", f"no answer within {_COMMIT_SECONDS:g} s")
+            _log.warning("checkpoint %d: offsets for lag tools were not committed: %s", checkpoint_id, reason)
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await self._fetcher.close()
+        await self._connection.close()
+
+    # -- for progress and metrics
+
+    @property
+    def skipped(self) -> int:
+        """How many records were left out, by `null_values` and `on_bad_record`."""
+        return self._decoder.skipped
+
+    def lag(self) -> dict[str, int]:
+        """How many offsets each split is behind what may be read, as last heard. Markers count as offsets."""
+        return {feed.split: max(0, feed.end - feed.given) for feed in self._fetcher.feeds}
+
+    # -- from rows to a batch
+
+    def _batches(self, feed: Feed, rows: list[Row]) -> list[Batch[Any]]:
+        values: list[Any] = []
+        offset = feed.given
+        if rows:
+            rows, values, error = self._decoder.decode(feed.topic, feed.partition, rows)
+            if error is not None:
+                self._failure = error
+                if not rows:
+                    raise error
+                offset = rows[-1].offset + 1
+        return [
+            Batch(
+                values,
+                [row.timestamp for row in rows] if self._options.timestamps else None,
+                split=feed.split,
+                next_position=position_at(offset, feed.topic_id, feed.stop),
+                origin=KafkaOrigin(feed.topic, feed.partition, rows),
+            )
+        ]

@@ -1,0 +1,148 @@
+"""One partition's share of a fetch answer, read lazily: Kafka's record batches are parsed only as far as asked.
+
+Of a transactional topic the answer also holds records of aborted transactions, and markers.  Both are told by the
+header of their batch, so a read_committed reader drops whole batches, and only positions move over them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import dropwhile, islice, takewhile
+from typing import Any, Protocol
+
+from streamlet_connectors.kafka import wire
+from streamlet_connectors.kafka.errors import CorruptRecordsError
+
+
+class Row(Protocol):
+    """A record as it came: of the compiled parser, so nothing here costs Python time until it is looked at."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> list[tuple[str, bytes | None]]: ...
+
+
+class Chunk:
+    """The record batches that one fetch gave for one partition, from `position` on.
+
+    `take` gives rows; `position` is then the offset behind them.  Offsets have gaps (markers, aborted and compacted
+    records): never expect one to exist.  No row at or behind `stop` is given.
+    """
+
+    __slots__ = ("_aborted", "_batches", "_damage", "_gone", "_rows", "_stop", "end", "position", "size")
+
+    def __init__(
+        self, data: bytes, position: int, aborted: Iterable[tuple[int, int]] = (), stop: int | None = None
+    ) -> None:
+        self.size = len(data)
+        self.position = position
+        self._stop = stop
+        self._aborted = deque(sorted((first, producer) for producer, first in aborted))
+        self._gone: set[int] = set()
+        self._rows: Iterator[Row] | None = None
+        self._damage: CorruptRecordsError | None = None
+        self._batches = deque(_batches(data))
+        self.end = max(position, self._batches[-1].next_offset) if self._batches else position
+        """The offset behind the last batch: where the next fetch goes on."""
+        if stop is not None:
+            self.end = min(self.end, max(stop, position))
+
+    @classmethod
+    def jump(cls, position: int, end: int) -> Chunk:
+        """A chunk without rows, which takes the position from one offset to another."""
+        chunk = cls(b"", position)
+        chunk.end = end
+        return chunk
+
+    @property
+    def is_exhausted(self) -> bool:
+        return self._rows is None and not self._batches
+
+    def take(self, limit: int) -> list[Row]:
+        """Gives the next rows, at most `limit`, over the borders of record batches; fewer only at the end.
+
+        Raises `CorruptRecordsError` at damaged records, when the rows before them were given.
+        """
+        rows: list[Row] = []
+        while len(rows) < limit and self._damage is None:
+            try:
+                if self._rows is None:
+                    if not self._batches:
+                        break
+                    self._rows = self._open(self._batches[0])
+                rows.extend(islice(self._rows, limit - len(rows)))
+            except Exception as error:  # whatever the parser raises at bytes that it cannot read
+                self._damage = _corrupt(self._batches[0].base_offset, error)
+                if rows:
+                    self.position = rows[-1].offset + 1
+                break
+            if len(rows) < limit:
+                # Ended: asking an ended iterator of aiokafka again would raise, so it is dropped here and only here.
+                self._rows = None
+                self.position = self._behind(self._batches.popleft())
+            else:
+                self.position = rows[-1].offset + 1
+        if self._damage is not None and not rows:
+            raise self._damage
+        if self.is_exhausted:
+            self.position = self.end
+        return rows
+
+    def _open(self, batch: Any) -> Iterator[Row]:
+        """Gives the batch's rows that count: none for markers, aborted batches and what lies outside."""
+        position, stop = self.position, self._stop
+        if batch.next_offset <= position or (stop is not None and batch.base_offset >= stop):
+            return iter(())
+        if not batch.validate_crc():
+            raise CorruptRecordsError(batch.base_offset, "the checksum is wrong")
+        if not self._is_visible(batch):
+            return iter(())
+        # `iter` must be called once only; filter passes every row, for rows are true.
+        rows: Iterator[Row] = filter(None, batch)
+        if batch.base_offset < position:
+            rows = dropwhile(lambda row: row.offset < position, rows)
+        if stop is not None and batch.next_offset > stop:
+            rows = takewhile(lambda row: row.offset < stop, rows)
+        return rows
+
+    def _is_visible(self, batch: Any) -> bool:
+        """Keeps account of aborted transactions, batch by batch in the order of the log."""
+        while self._aborted and self._aborted[0][0] <= batch.base_offset:
+            self._gone.add(self._aborted.popleft()[1])
+        if batch.is_control_batch:
+            # An abort marker without an entry is legal: its transaction has no records in this answer.
+            if wire.ControlRecord.parse(next(iter(batch)).key) == wire.ABORT_MARKER:
+                self._gone.discard(batch.producer_id)
+            return False
+        return not (batch.is_transactional and batch.producer_id in self._gone)
+
+    def _behind(self, batch: Any) -> int:
+        behind: int = max(self.position, batch.next_offset)
+        return behind if self._stop is None else max(self.position, min(behind, self._stop))
+
+
+def _batches(data: bytes) -> Iterator[Any]:
+    """Finds the complete batches; an answer may end in a part of one."""
+    try:
+        memory = wire.MemoryRecords(data)
+        while memory.has_next():
+            batch = memory.next_batch()
+            if not isinstance(batch, wire.DefaultRecordBatch):
+                raise CorruptRecordsError(batch.base_offset, "they are in the message format of Kafka before 0.11")
+            yield batch
+    except Exception as error:
+        raise _corrupt(None, error) from error
+
+
+def _corrupt(offset: int | None, error: Exception) -> CorruptRecordsError:
+    if isinstance(error, CorruptRecordsError):
+        return error
+    return CorruptRecordsError(offset, f"{type(error).__name__}: {error}")

@@ -1,0 +1,151 @@
+"""Turns the key of a record into bytes and a partition, once per key and not once per record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from streamlet import Batch, EncodeError, Format, Keyed
+from streamlet_connectors.kafka.partitioner import partition_of
+
+L = TypeVar("L")
+Route = tuple[L, bytes | None]
+"""A lane and the key's bytes."""
+StreamKey = Literal["stream"]
+Partition = Callable[[Any, Any, int], int]
+"""(key, value, number of partitions) -> partition."""
+
+_REMEMBERED = 100_000
+_json = msgspec.json.Encoder(order="deterministic").encode
+
+
+def encode_key(key: Any) -> bytes | None:
+    """Writes a key: text as UTF-8, bytes as they are, None as no key, and everything else as JSON (42 is `42`)."""
+    if isinstance(key, str):
+        return key.encode()
+    if key is None or isinstance(key, bytes):
+        return key
+    return _json(key)
+
+
+class Router(Generic[L]):
+    """Gives each record of a batch its lane (a partition's writer) and key.
+
+    Records with one key go to one lane, the one that every Java client would choose.  Records without a key go to one
+    lane per batch, in turn.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[L],
+        *,
+        key: Callable[[Any], Any] | StreamKey | None,
+        key_format: Format[Any] | None,
+        partition: Partition | None,
+        owns_memo: bool,
+    ) -> None:
+        self._lanes = lanes
+        self._key = key
+        self._key_format = key_format
+        self._partition = partition
+        self._owns_memo = owns_memo
+        self._turn = 0
+        # By type, because 1, True and 1.0 are one key of a dict and three keys of a topic.
+        self._remembered: dict[type, dict[Any, Route[L]]] = {}
+
+    def route(self, batch: Batch[Any]) -> Iterable[Route[L]]:
+        """Gives one route per record."""
+        if self._partition is not None:
+            return self._chosen(batch, self._partition)
+        if self._key == "stream":
+            if batch.keys is None:
+                return self._keyless(batch)
+            if self._owns_memo:
+                # `or` and not a call: the memo is there but for a key's first record.
+                remember = self._remember
+                return [keyed.memo or remember(keyed) for keyed in batch.keys]
+            return self._looked_up([keyed.key for keyed in batch.keys])
+        if self._key is None:
+            return self._keyless(batch)
+        return self._looked_up(list(map(self._key, batch.values)))
+
+    def _keyless(self, batch: Batch[Any]) -> Iterable[Route[L]]:
+        self._turn = (self._turn + 1) % len(self._lanes)
+        return [(self._lanes[self._turn], None)] * len(batch)
+
+    def _remember(self, keyed: Keyed) -> Route[L]:
+        route = keyed.memo = self._routed(keyed.key)
+        return route
+
+    def _looked_up(self, keys: list[Any]) -> Iterable[Route[L]]:
+        types = set(map(type, keys))
+        if len(types) != 1:
+            return [self._look_up(self._known(type(key)), key, index) for index, key in enumerate(keys)]
+        only = types.pop()
+        if only is type(None):
+            self._turn = (self._turn + 1) % len(self._lanes)
+            return [(self._lanes[self._turn], None)] * len(keys)
+        known = self._known(only)
+        try:
+            routes = list(map(known.get, keys))
+        except TypeError:
+            routes = [None] * len(keys)  # cannot be hashed: each is looked at by itself, and refused there
+        return [route or self._look_up(known, keys[index], index) for index, route in enumerate(routes)]
+
+    def _known(self, type_: type) -> dict[Any, Route[L]]:
+        known = self._remembered.setdefault(type_, {})
+        if len(known) > _REMEMBERED:
+            known.clear()
+        return known
+
+    def _look_up(self, known: dict[Any, Route[L]], key: Any, index: int) -> Route[L]:
+        if key is None:
+            return (self._lanes[self._turn], None)
+        try:
+            route = known.get(key)
+            if route is None:
+                route = known[key] = self._routed(key, index)
+        except TypeError:
+            return self._routed(key, index)
+        return route
+
+    def _routed(self, key: Any, index: int = 0) -> Route[L]:
+        data = self._encoded(key, index)
+        if data is None:
+            return (self._lanes[self._turn], None)
+        return (self._lanes[partition_of(data, len(self._lanes))], data)
+
+    def _encoded(self, key: Any, index: int) -> bytes | None:
+        if key is None:
+            return None
+        try:
+            return encode_key(key) if self._key_format is None else self._key_format.encode_batch([key])[0]
+        except (EncodeError, TypeError, ValueError, OverflowError) as error:
+            text = error.message if isinstance(error, EncodeError) else str(error)
+            raise EncodeError(
+                f"the key {key!r} cannot be written: {text}",
+                index=index,
+                remedy="use str, bytes, numbers, tuples or structs as keys, or give the sink a key_format",
+            ) from error
+
+    def _chosen(self, batch: Batch[Any], partition: Partition) -> Iterable[Route[L]]:
+        keys = self._keys(batch)
+        count = len(self._lanes)
+        routes: list[Route[L]] = []
+        for index, (key, value) in enumerate(zip(keys, batch.values, strict=True)):
+            chosen = partition(key, value, count)
+            if type(chosen) is not int or not 0 <= chosen < count:
+                raise EncodeError(
+                    f"partition= gave {chosen!r} for key {key!r}, but the topic has the partitions 0 to {count - 1}",
+                    index=index,
+                    remedy="give an int from 0 to the third argument - 1",
+                )
+            routes.append((self._lanes[chosen], self._encoded(key, index)))
+        return routes
+
+    def _keys(self, batch: Batch[Any]) -> Sequence[Any]:
+        if self._key == "stream":
+            return [None] * len(batch) if batch.keys is None else [keyed.key for keyed in batch.keys]
+        return [None] * len(batch) if self._key is None else list(map(self._key, batch.values))

@@ -1,0 +1,270 @@
+"""A Kafka transaction of the sink, and the pool of transactional ids that transactions come from.
+
+Each transaction has a (producer id, epoch) of its own, because a commit is repeated after a crash: were the pair used
+again, the repeated commit of one transaction would commit the next, half-written one.
+
+```text
+EMPTY --join--> OPEN --prepare--> PREPARED      what follows is the committer's: COMMITTED, ABORTED or LOST
+                  \\--abandon--> ABANDONED
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import msgspec
+
+from streamlet import Clock, Committable, ConfigError, SinkError
+from streamlet_connectors.kafka import codes, requests
+from streamlet_connectors.kafka.client import KafkaConnection
+from streamlet_connectors.kafka.coordination import ask
+from streamlet_connectors.kafka.errors import AccessDeniedError
+from streamlet_connectors.kafka.requests import TopicInfo
+
+POOL_SIZE = 8
+PROTOCOL = 1
+"""Says that EndTxn version 0 is spoken, whose rules for repeated commits differ from later versions."""
+_ASK_SECONDS = 60.0
+
+
+def transactional_ids(job: str, instance: str, uid: str, subtask: int) -> list[str]:
+    """Names the pool of one sink subtask. Dots separate, so dots inside a part are written `%2E`."""
+    parts = [part.replace("%", "%25").replace(".", "%2E") for part in (job, instance, uid)]
+    return [f"{'.'.join(parts)}.{subtask}.{k}" for k in range(POOL_SIZE)]
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """The payload of a committable: everything needed to settle the transaction from another process."""
+
+    protocol: int
+    transactional_id: str
+    producer_id: int
+    epoch: int
+    partitions: list[tuple[str, str, int, int]]
+    """(topic, topic id in hex, partition, first offset)."""
+    bootstrap: str
+    cluster: str
+    first_add_ms: int
+
+    def payload(self) -> dict[str, Any]:
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return result
+
+    @classmethod
+    def of(cls, committable: Committable) -> Prepared:
+        """Reads what `payload` wrote, also when it came back from msgpack."""
+        return msgspec.convert(committable.payload, cls)
+
+    @property
+    def where(self) -> str:
+        """Names the topics and partitions, for messages."""
+        topics: dict[str, list[int]] = {}
+        for topic, _, partition, _ in self.partitions:
+            topics.setdefault(topic, []).append(partition)
+        return "; ".join(f"topic {topic}, partitions {_ranges(sorted(ps))}" for topic, ps in topics.items())
+
+
+class TransactionState(enum.Enum):
+    EMPTY = "empty"
+    OPEN = "open"
+    PREPARED = "prepared"
+    ABANDONED = "abandoned"
+
+
+_STEPS: dict[TransactionState, Collection[TransactionState]] = {
+    TransactionState.EMPTY: {TransactionState.OPEN, TransactionState.ABANDONED},
+    TransactionState.OPEN: {TransactionState.PREPARED, TransactionState.ABANDONED},
+    TransactionState.PREPARED: (),
+    TransactionState.ABANDONED: (),
+}
+
+
+class Transaction:
+    """One transaction: which partitions joined it, and where its first record lies in each."""
+
+    def __init__(
+        self, connection: KafkaConnection, clock: Clock, id: str, producer_id: int, epoch: int, timeout_ms: int
+    ) -> None:
+        self.id = id
+        self.producer_id = producer_id
+        self.epoch = epoch
+        self.state = TransactionState.EMPTY
+        self.records = 0
+        self.first_add_ms: int | None = None
+        self.first_offsets: dict[int, int] = {}
+        self._connection = connection
+        self._clock = clock
+        self._timeout_ms = timeout_ms
+        self._joined: set[int] = set()
+        self._wanted: set[int] = set()
+        self._joining: asyncio.Task[None] | None = None
+
+    def transition_to(self, state: TransactionState) -> None:
+        if state not in _STEPS[self.state]:
+            raise AssertionError(f"transaction {self.id} cannot go from {self.state.value} to {state.value}")
+        self.state = state
+
+    def want(self, topic: str, partitions: Iterable[int]) -> None:
+        """Starts to join partitions in the background, so that it is done when their records are sent."""
+        self._wanted.update(partition for partition in partitions if partition not in self._joined)
+        if self._wanted and (self._joining is None or self._joining.done()):
+            if self.state is TransactionState.EMPTY:
+                self.transition_to(TransactionState.OPEN)
+                self.first_add_ms = self._clock.now_ms()
+            self._joining = asyncio.ensure_future(self._join(topic))
+
+    async def join(self, topic: str, partition: int) -> None:
+        """Returns when the partition belongs to the transaction; raises if the broker refuses it."""
+        while partition not in self._joined:
+            self.want(topic, [partition])
+            assert self._joining is not None
+            await asyncio.shield(self._joining)
+
+    async def _join(self, topic: str) -> None:
+        while self._wanted:
+            partitions = sorted(self._wanted)
+            request = requests.add_partitions(self.id, self.producer_id, self.epoch, topic, partitions)
+            answer = await ask(
+                self._connection, self.id, request, seconds=_ASK_SECONDS, what=f"writing to topic {topic!r}"
+            )
+            if answer.error:
+                raise refused(f"adding {topic!r}, partitions {_ranges(partitions)}, to a transaction", answer.error)
+            self._joined.update(partitions)
+            self._wanted.difference_update(partitions)
+
+    def prepare(self, topic: TopicInfo, cluster: str) -> Committable:
+        """Closes the transaction for writing and describes it. Every record must have been acknowledged."""
+        self.transition_to(TransactionState.PREPARED)
+        assert self.first_add_ms is not None
+        partitions = [(topic.name, topic.id.hex(), p, offset) for p, offset in sorted(self.first_offsets.items())]
+        bootstrap = self._connection.options.bootstrap
+        prepared = Prepared(
+            PROTOCOL, self.id, self.producer_id, self.epoch, partitions, bootstrap, cluster, self.first_add_ms
+        )
+        return Committable(
+            id=f"{self.id}/{self.producer_id}/{self.epoch}",
+            payload=prepared.payload(),
+            records=self.records,
+            description=prepared.where,
+            deadline_ms=self.first_add_ms + self._timeout_ms,
+        )
+
+    async def abandon(self) -> None:
+        """Aborts what is not prepared, so that readers need not wait for the time-out. Tries once."""
+        joining, self._joining = self._joining, None
+        if joining is not None:
+            joining.cancel()
+            await asyncio.wait([joining])
+            if not joining.cancelled():
+                joining.exception()
+        was_open = self.state is TransactionState.OPEN
+        self.transition_to(TransactionState.ABANDONED)
+        if was_open:
+            request = requests.end_transaction(self.id, self.producer_id, self.epoch, commit=False)
+            await self._connection.send_to_coordinator(requests.TRANSACTION_COORDINATOR, self.id, request)
+
+
+class TransactionPool:
+    """Gives transactions. The next one is made ready before it is needed, never while a barrier waits."""
+
+    def __init__(self, connection: KafkaConnection, clock: Clock, ids: Iterable[str], timeout_ms: int) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._timeout_ms = timeout_ms
+        self._free = deque(ids)
+        self._held: dict[str, tuple[int, int]] = {}
+        self._next: asyncio.Task[Transaction] | None = None
+
+    async def take(self) -> Transaction:
+        """Gives a fresh transaction; raises `SinkError` when all ids are held by prepared transactions."""
+        if self._next is not None and self._next.done() and self._next.exception() is not None:
+            self._next = None  # it failed while nobody waited: the reason may be gone
+        self._make_ready()
+        if self._next is None:
+            raise SinkError(
+                f"all {POOL_SIZE} transactional ids of this sink ({min(self._held)} ...) belong to prepared "
+                "transactions that no durable commit marker covers",
+                remedy="see why checkpoints do not complete or are not committed: an earlier error says it",
+            )
+        ready = self._next
+        try:
+            transaction = await asyncio.shield(ready)
+        finally:
+            if ready.done() and self._next is ready:
+                self._next = None
+        self._held[transaction.id] = (transaction.producer_id, transaction.epoch)
+        self._make_ready()
+        return transaction
+
+    def release(self, prepared: Prepared) -> None:
+        """Frees the id of a settled transaction that no checkpoint names any more; others are not touched."""
+        if self._held.get(prepared.transactional_id) == (prepared.producer_id, prepared.epoch):
+            del self._held[prepared.transactional_id]
+            self._free.append(prepared.transactional_id)
+
+    @property
+    def free(self) -> int:
+        """How many ids could be taken now."""
+        return len(self._free) + (self._next is not None)
+
+    async def close(self) -> None:
+        """Ends the background work."""
+        ready, self._next = self._next, None
+        if ready is not None:
+            ready.cancel()
+            await asyncio.wait([ready])
+            if not ready.cancelled():
+                ready.exception()
+
+    def _make_ready(self) -> None:
+        if self._next is None and self._free:
+            self._next = asyncio.ensure_future(self._initialise(self._free.popleft()))
+
+    async def _initialise(self, id: str) -> Transaction:
+        try:
+            producer_id, epoch = await initialise(self._connection, id, self._timeout_ms)
+        except BaseException:
+            self._free.append(id)
+            raise
+        return Transaction(self._connection, self._clock, id, producer_id, epoch, self._timeout_ms)
+
+
+async def initialise(connection: KafkaConnection, id: str, timeout_ms: int) -> tuple[int, int]:
+    """Takes an id into use: aborts what is open under it, shuts out whoever used it, and gives a new identity."""
+    request = requests.init_producer_id(id, timeout_ms)
+    answer = await ask(connection, id, request, seconds=_ASK_SECONDS, what="starting a transaction")
+    if answer.error:
+        raise refused(f"taking transactional id {id!r} into use (time-out {timeout_ms} ms)", answer.error)
+    return answer.producer_id, answer.epoch
+
+
+def refused(what: str, code: int) -> Exception:
+    """Makes an error of a coordinator's or broker's final refusal."""
+    if code in codes.ACCESS_DENIED:
+        remedy = "give this user the ACLs Write and Describe on the topic and the transactional id (prefix: job name)"
+        return AccessDeniedError(f"{what}: {codes.code_name(code)}", remedy=remedy)
+    if code == codes.INVALID_TRANSACTION_TIMEOUT:
+        remedy = "lower transaction_timeout_seconds, or raise transaction.max.timeout.ms on the brokers"
+        return ConfigError(f"{what}: {codes.code_name(code)}", remedy=remedy)
+    remedies = {
+        codes.INVALID_PRODUCER_EPOCH: "the transaction timed out, or another process took its id over",
+        codes.INVALID_TXN_STATE: "the transaction ended at the broker, most likely by its time-out",
+        codes.INVALID_PRODUCER_ID_MAPPING: "the broker forgot the transactional id (transactional.id.expiration.ms)",
+    }
+    return SinkError(f"{what}: the broker answered {codes.code_name(code)}", remedy=remedies.get(code))
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Writes [0, 1, 2, 5] as `0-2, 5`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

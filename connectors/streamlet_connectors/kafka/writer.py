@@ -1,0 +1,286 @@
+"""KafkaWriter: turns batches into record batches, one per partition, and these into transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import Any
+
+from streamlet import Batch, Committable, ConfigError, EncodeError, SinkContext, SinkError
+from streamlet_connectors.kafka import requests
+from streamlet_connectors.kafka.batching import HEADER_BYTES, new_builder
+from streamlet_connectors.kafka.client import KafkaConnection, Pauses
+from streamlet_connectors.kafka.delivery import Delivery, Idempotent, Shipment
+from streamlet_connectors.kafka.errors import TransportError
+from streamlet_connectors.kafka.requests import TopicInfo
+from streamlet_connectors.kafka.routing import Router
+from streamlet_connectors.kafka.spec import SinkSpec
+from streamlet_connectors.kafka.transaction import Prepared, Transaction, TransactionPool, refused, transactional_ids
+
+_BATCH_BYTES = 900_000
+_ALL_BATCHES_BYTES = 32 << 20
+_SMALLEST_BATCH_BYTES = 16 << 10
+_DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+_ABANDON_SECONDS = 1.0
+_SEQUENCES = 1 << 31
+_NO_HEADERS: list[tuple[str, bytes]] = []
+
+
+class Lane:
+    """What is being written to one partition.  `append` is the open batch's own; without one it opens a batch."""
+
+    __slots__ = ("append", "builder", "count", "partition", "sequence", "writer")
+
+    def __init__(self, writer: KafkaWriter, partition: int) -> None:
+        self.writer = writer
+        self.partition = partition
+        self.sequence = 0
+        self.count = 0
+        self.builder: Any = None
+        self.append: Callable[..., Any] = self.begin
+
+    def begin(self, offset: int, timestamp: int, key: bytes | None, value: bytes, headers: Any) -> Any:
+        """Opens a batch with its first record: the only one that can be too large, as it fits in any batch."""
+        builder = self.writer.new_builder()
+        appended = builder.append(offset, timestamp, key, value, headers)
+        self.writer.check_size(appended.size, key, self.partition)
+        self.builder = builder
+        self.append = builder.append
+        self.writer.filled.append(self)
+        return appended
+
+    def take(self, producer: Transaction | Idempotent) -> Shipment:
+        """Closes the open batch."""
+        shipment = Shipment(self.builder, self.count, producer, self.sequence)
+        self.sequence = (self.sequence + self.count) % _SEQUENCES
+        self.count = 0
+        self.builder = None
+        self.append = self.begin
+        return shipment
+
+    def shut(self) -> None:
+        """Makes a write through a remembered lane of an ended writer fail, rather than be lost."""
+        self.append = _shut
+
+
+def _shut(*_: Any) -> Any:
+    raise SinkError("the Kafka writer is closed")
+
+
+class KafkaWriter:
+    """The writer of one subtask: exactly-once through transactions, or at-least-once as it goes."""
+
+    def __init__(self, spec: SinkSpec, context: SinkContext) -> None:
+        self.filled: list[Lane] = []
+        """The lanes with an open batch, in the order they were opened."""
+        self._spec = spec
+        self._context = context
+        self._connection = KafkaConnection(spec.options, client_id=f"{spec.options.client_id}-{context.uid}")
+        self._delivery = Delivery(
+            self._connection,
+            spec.topic,
+            compression=spec.compression,
+            run_blocking=context.run_blocking,
+            seconds=spec.delivery_timeout_seconds,
+            limit_of=lambda: str(self._max_message_bytes),
+        )
+        self._topic: TopicInfo | None = None
+        self._lanes: list[Lane] = []
+        self._router: Router[Lane] | None = None
+        self._pool: TransactionPool | None = None
+        self._producer: Transaction | Idempotent | None = None
+        self._max_message_bytes = _DEFAULT_MAX_MESSAGE_BYTES
+        self._batch_bytes = _BATCH_BYTES
+        self._linger: asyncio.TimerHandle | None = None
+
+    # -- life
+
+    async def open(self) -> None:
+        """Connects, checks the topic and the transaction time-out, and makes the first transaction ready."""
+        spec, context = self._spec, self._context
+        await self._connection.open()
+        self._topic = topic = await self._connection.wait_for_topic(spec.topic)
+        await self._learn_limits(topic.partitions)
+        self._lanes = [Lane(self, partition) for partition in range(topic.partitions)]
+        self._router = Router(
+            self._lanes,
+            key=spec.key,
+            key_format=spec.key_format,
+            partition=spec.partition,
+            owns_memo=context.owns_memo,
+        )
+        if spec.delivery == "at_least_once":
+            self._producer = await self._idempotent()
+            return
+        await check_timeout(self._connection, spec, context)
+        ids = transactional_ids(context.job, context.instance, context.uid, context.subtask)
+        self._pool = TransactionPool(self._connection, context.clock, ids, spec.timeout_ms)
+        self._producer = await self._pool.take()
+
+    async def close(self) -> None:
+        """Stops, and aborts the transaction that is not prepared if the broker answers within a second."""
+        if self._linger is not None:
+            self._linger.cancel()
+        for lane in self._lanes:
+            lane.shut()
+        await self._delivery.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+        producer, self._producer = self._producer, None
+        if isinstance(producer, Transaction):
+            try:
+                async with asyncio.timeout(_ABANDON_SECONDS):
+                    await producer.abandon()
+            except (TimeoutError, TransportError):
+                pass  # the next start fences it, or it times out
+        await self._connection.close()
+
+    async def _learn_limits(self, partitions: int) -> None:
+        configured = await self._connection.topic_setting(self._spec.topic, "max.message.bytes")
+        if configured is not None:
+            self._max_message_bytes = int(configured)
+        share = max(_ALL_BATCHES_BYTES // partitions, _SMALLEST_BATCH_BYTES)
+        self._batch_bytes = min(_BATCH_BYTES, share, self._max_message_bytes)
+
+    async def _idempotent(self) -> Idempotent:
+        pauses = Pauses()
+        deadline = asyncio.get_running_loop().time() + self._spec.options.connect_timeout_seconds
+        while True:
+            answer = await self._connection.send_to_any(requests.init_producer_id(None, self._spec.timeout_ms))
+            if not answer.error:
+                return Idempotent(answer.producer_id, answer.epoch)
+            if asyncio.get_running_loop().time() > deadline:
+                raise refused("asking for a producer id", answer.error)
+            await pauses.pause()
+
+    # -- writing
+
+    async def write(self, batch: Batch[Any]) -> None:
+        """Takes a batch; waits while 8 MiB are on their way to the brokers."""
+        await self._delivery.room()
+        if self._producer is None:
+            assert self._pool is not None, "open() comes first"
+            self._producer = await self._pool.take()
+            for lane in self._lanes:
+                lane.sequence = 0
+        if not batch.values:
+            return
+        before = len(self.filled)
+        try:
+            self._append_all(batch)
+        except BaseException as error:
+            self._delivery.failure = error  # some records of the batch are written: it must not be written again
+            raise
+        self._announce(before)
+
+    def _append_all(self, batch: Batch[Any]) -> None:
+        assert self._router is not None
+        values = batch.values
+        encoded = self._spec.value.encode_batch(values)
+        routes = self._router.route(batch)
+        headers = repeat(_NO_HEADERS) if self._spec.headers is None else map(self._spec.headers, values)
+        # This loop is what a record costs. No calls but one, no objects but the builder's own.
+        for (lane, key), timestamp, value, header in zip(
+            routes, self._timestamps(batch), encoded, headers, strict=False
+        ):
+            if lane.append(lane.count, timestamp, key, value, header) is None:
+                self._ship(lane)
+                lane.append(0, timestamp, key, value, header)
+            lane.count += 1
+
+    def _timestamps(self, batch: Batch[Any]) -> Iterable[int]:
+        choice = self._spec.timestamp
+        if callable(choice):
+            return list(map(choice, batch.values))
+        if choice == "event" and batch.timestamps is not None:
+            return batch.timestamps
+        return repeat(self._context.clock.now_ms())
+
+    def _announce(self, before: int) -> None:
+        """Lets partitions join the transaction while their first batch still fills."""
+        if len(self.filled) > before and isinstance(self._producer, Transaction):
+            self._producer.want(self._spec.topic, [lane.partition for lane in self.filled[before:]])
+        if self._linger is None and self._spec.delivery == "at_least_once":
+            self._linger = asyncio.get_running_loop().call_later(self._spec.linger_seconds, self._ship_filled)
+
+    def _ship(self, lane: Lane) -> None:
+        assert self._producer is not None
+        self.filled.remove(lane)
+        shipment = lane.take(self._producer)
+        if isinstance(self._producer, Transaction):
+            self._producer.records += shipment.records
+        self._delivery.ship(lane.partition, shipment)
+
+    def _ship_filled(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        if self._delivery.failure is None:
+            for lane in list(self.filled):
+                self._ship(lane)
+
+    def new_builder(self) -> Any:
+        return new_builder(self._batch_bytes, is_transactional=self._spec.delivery == "exactly_once")
+
+    def check_size(self, size: int, key: bytes | None, partition: int) -> None:
+        """Refuses a record that the topic, or the sink's own limit, does not take."""
+        whole = size + HEADER_BYTES
+        own = self._spec.max_record_bytes
+        if whole > self._max_message_bytes and self._spec.compression is None:
+            limit = f"max.message.bytes of topic {self._spec.topic!r} is {self._max_message_bytes}"
+            remedy = "raise max.message.bytes of the topic, set compression=, or make the record smaller"
+        elif own is not None and size > own:
+            limit = f"max_record_bytes of the sink is {own}"
+            remedy = "raise max_record_bytes, or make the record smaller"
+        else:
+            return
+        raise EncodeError(
+            f"the record with key {_shortened(key)} for partition {partition} has {whole} bytes, but {limit}",
+            remedy=remedy,
+        )
+
+    # -- checkpoints
+
+    async def prepare_commit(self, checkpoint_id: int) -> Sequence[Committable]:
+        """Sends everything and waits for every acknowledgement; then the transaction is only the committer's."""
+        self._ship_filled()
+        await self._delivery.flushed()
+        transaction = self._producer
+        if not isinstance(transaction, Transaction) or not transaction.records:
+            return []
+        assert self._topic is not None
+        committable = transaction.prepare(self._topic, self._connection.cluster)
+        self._producer = None
+        return [committable]
+
+    async def released(self, committables: Sequence[Committable]) -> None:
+        """Makes the transactional ids of these free."""
+        if self._pool is not None:
+            for committable in committables:
+                self._pool.release(Prepared.of(committable))
+
+
+async def check_timeout(connection: KafkaConnection, spec: SinkSpec, context: SinkContext) -> None:
+    """Raises `ConfigError` when the transaction time-out is more than the brokers allow or less than the job needs."""
+    seconds = spec.transaction_timeout_seconds
+    allowed = await connection.broker_setting("transaction.max.timeout.ms")
+    if allowed is not None and spec.timeout_ms > int(allowed):
+        raise ConfigError(
+            f"sink {context.uid!r}: transaction_timeout_seconds is {seconds:g}, but the brokers allow at most "
+            f"{int(allowed) / 1000:g} (transaction.max.timeout.ms={allowed})",
+            remedy="lower transaction_timeout_seconds, or raise transaction.max.timeout.ms on the brokers",
+        )
+    if context.budget_seconds > seconds:
+        raise ConfigError(
+            f"sink {context.uid!r}: transaction_timeout_seconds is {seconds:g}, but prepared output may have to wait "
+            f"{context.budget_seconds:g} s in normal work (checkpoint interval, time-outs and restarts together)",
+            remedy="raise transaction_timeout_seconds (and transaction.max.timeout.ms on the brokers), or lower the "
+            "checkpoint interval, the checkpoint time-out or the restart delays",
+        )
+
+
+def _shortened(key: bytes | None) -> str:
+    text = repr(key)
+    return text if len(text) <= 60 else f"{text[:57]}..."

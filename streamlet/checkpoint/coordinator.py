@@ -1,0 +1,304 @@
+"""The coordinator: decides when a checkpoint begins, when it is complete, and commits it. One per attempt.
+
+```text
+triggers:  reserve id -> Trigger to every source -> acknowledgements -> manifest durable (decided) --+
+             ^        \\-> declined or timed out: abandoned, nothing is aborted                        |
+             +-- interval, memory pressure, end of input, stop                                        v
+commits:                                            commit all it lists -> marker -> Marked to all -> release
+```
+
+One checkpoint is pending at a time.  Commits run behind the decisions, in order, and may lag by two; then triggering
+waits.  Completing and abandoning happen in one place, `_one_checkpoint`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from streamlet.checkpoint.manifest import Manifest, ManifestKind
+from streamlet.checkpoint.messages import (
+    Acknowledge,
+    Decline,
+    Ended,
+    Marked,
+    Pressed,
+    Started,
+    ToCoordinator,
+    ToSubtask,
+    Trigger,
+)
+from streamlet.checkpoint.pending import PendingCheckpoint
+from streamlet.checkpoint.settling import commit_ordered
+from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.clock import Clock
+from streamlet.errors import CheckpointFailedError
+from streamlet.sink import Committer
+from streamlet.source import RunBlocking
+from streamlet.state.snapshot import StateSpec
+
+log = logging.getLogger("streamlet.checkpoint")
+
+_COMMITS_BEHIND = 2
+
+
+class Control(Protocol):
+    """How the coordinator reaches the subtasks, and they it."""
+
+    reports: asyncio.Queue[ToCoordinator]
+
+    def tell(self, subtask: tuple[str, int], message: ToSubtask) -> None: ...
+
+
+@dataclass(frozen=True)
+class CoordinatorSettings:
+    """When to trigger and when to give up, in seconds."""
+
+    interval_seconds: float
+    timeout_seconds: float
+    failed_checkpoints: int
+    retain: int
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What stands in every manifest of this attempt."""
+
+    job: str
+    attempt: int
+    key_groups: int
+    parallelism: Mapping[str, int]
+    states: Sequence[StateSpec]
+    subtasks: Sequence[tuple[str, int]]
+    sources: Sequence[tuple[str, int]]
+    restored_from: str
+
+
+@dataclass
+class CheckpointFigures:
+    """Facts for people; nothing decides by them."""
+
+    completed: int = 0
+    failed: int = 0
+    last_id: int | None = None
+    last_completed_at: float | None = None
+    last_duration_seconds: float = 0.0
+    last_committed_id: int | None = None
+    records_committed: int = 0
+    positions: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class CheckpointCoordinator:
+    """Runs the checkpoints of one attempt until the job has finished or was stopped."""
+
+    def __init__(
+        self,
+        facts: JobFacts,
+        settings: CoordinatorSettings,
+        storage: CheckpointStorage,
+        committers: Mapping[str, Committer],
+        control: Control,
+        clock: Clock,
+        run_blocking: RunBlocking,
+        *,
+        next_id: int,
+        parent: int | None,
+    ) -> None:
+        self.figures = CheckpointFigures()
+        self._facts = facts
+        self._settings = settings
+        self._storage = storage
+        self._committers = committers
+        self._control = control
+        self._clock = clock
+        self._run_blocking = run_blocking
+        self._next_id = next_id
+        self._parent = parent
+        self._pending: PendingCheckpoint | None = None
+        self._answered = asyncio.Event()
+        self._due = asyncio.Event()
+        self._started = asyncio.Event()
+        self._running = set(facts.subtasks)
+        self._is_pressed = False
+        self._is_stopping = False
+        self._decided: asyncio.Queue[Manifest] = asyncio.Queue()
+        self._committed_ids: set[str] = set()
+        self._behind = 0
+        self._caught_up = asyncio.Event()
+        self._disk = asyncio.Lock()
+        self._last: asyncio.Event = asyncio.Event()
+        self._failed_in_a_row = 0
+        self._ending: ManifestKind = "stop"
+
+    def stop(self) -> None:
+        """Asks for a last checkpoint, after which `run` returns."""
+        self._is_stopping = True
+        self._due.set()
+        self._started.set()
+
+    async def run(self) -> ManifestKind:
+        """Runs until the last checkpoint is committed and marked; gives `final` or `stop`."""
+        async with asyncio.TaskGroup() as group:
+            workers = [
+                group.create_task(work(), name=f"coordinator-{work.__name__.strip('_')}")
+                for work in (self._listen, self._trigger, self._commit)
+            ]
+            await self._last.wait()
+            for worker in workers:
+                worker.cancel()
+        return self._ending
+
+    # --- listening ----------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self._control.reports.get()
+            pending = self._pending
+            if isinstance(message, Acknowledge):
+                if pending is not None:
+                    pending.acknowledge(message)
+                    if pending.is_fully_acknowledged:
+                        self._answered.set()
+            elif isinstance(message, Decline):
+                if pending is not None:
+                    pending.decline(message)
+                    self._answered.set()
+            elif isinstance(message, Started):
+                self._started.set()
+            elif isinstance(message, Pressed):
+                self._is_pressed = True
+                self._due.set()
+            elif isinstance(message, Ended):
+                self._running.discard((message.task, message.subtask))
+                if not self._running:
+                    self._started.set()
+                    self._due.set()
+
+    # --- deciding -----------------------------------------------------------------------------------------------
+
+    async def _trigger(self) -> None:
+        await self._started.wait()
+        while True:
+            while self._behind >= _COMMITS_BEHIND:
+                self._caught_up.clear()
+                await self._caught_up.wait()
+            kind: ManifestKind = "periodic"
+            if not self._running:
+                kind = "final"
+            elif self._is_stopping:
+                kind = "stop"
+            began = self._clock.monotonic()
+            self._due.clear()
+            self._is_pressed = False
+            done = await self._one_checkpoint(kind)
+            if done and kind != "periodic":
+                return
+            await self._until_due(began + self._settings.interval_seconds)
+
+    async def _until_due(self, at: float) -> None:
+        """Waits for the interval; the end of the input, a stop, or memory pressure cut it short."""
+        if (not self._running or self._is_stopping or self._is_pressed) and not self._failed_in_a_row:
+            return
+        seconds = at - self._clock.monotonic()
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+
+    async def _one_checkpoint(self, kind: ManifestKind) -> bool:
+        """Makes one checkpoint; False when it was abandoned."""
+        checkpoint_id, self._next_id = self._next_id, self._next_id + 1
+        began = self._clock.monotonic()
+        pending = PendingCheckpoint(checkpoint_id, self._facts.attempt, self._facts.subtasks)
+        self._answered.clear()
+        try:
+            await self._on_disk(self._storage.reserve, checkpoint_id)
+            self._pending = pending
+            for source in self._facts.sources:
+                self._control.tell(source, Trigger(checkpoint_id, is_last=kind != "periodic"))
+            try:
+                async with asyncio.timeout(self._settings.timeout_seconds):
+                    await self._answered.wait()
+            except TimeoutError:
+                pending.time_out()
+            self._pending = None
+            if pending.reason is not None:
+                raise CheckpointFailedError(f"checkpoint {checkpoint_id} was abandoned: {pending.reason}")
+            manifest = pending.manifest(
+                job=self._facts.job,
+                kind=kind,
+                parent=self._parent,
+                created_ms=self._clock.now_ms(),
+                key_groups=self._facts.key_groups,
+                parallelism=self._facts.parallelism,
+                states=self._facts.states,
+                restored_from=self._facts.restored_from,
+            )
+            await self._on_disk(self._storage.write_manifest, manifest)
+        except CheckpointFailedError as error:
+            pending.abandon(error.message)
+            self._failed(error)
+            return False
+        self._complete(manifest, kind, began)
+        return True
+
+    def _failed(self, error: CheckpointFailedError) -> None:
+        """An abandoned checkpoint aborts nothing: what it prepared stays listed, its state goes into the next."""
+        self._failed_in_a_row += 1
+        self.figures.failed += 1
+        log.warning("%s (%d in a row)", error, self._failed_in_a_row)
+        if self._failed_in_a_row > self._settings.failed_checkpoints:
+            raise CheckpointFailedError(
+                f"{self._failed_in_a_row} checkpoints in a row were abandoned; the last: {error.message}",
+                remedy=error.remedy,
+            ) from error
+
+    def _complete(self, manifest: Manifest, kind: ManifestKind, began: float) -> None:
+        now = self._clock.monotonic()
+        figures = self.figures
+        figures.completed += 1
+        figures.last_id, figures.last_completed_at = manifest.checkpoint_id, now
+        figures.last_duration_seconds = now - began
+        figures.positions = manifest.positions
+        self._failed_in_a_row = 0
+        self._parent = manifest.checkpoint_id
+        self._behind += 1
+        if kind != "periodic":
+            self._ending = kind
+        self._decided.put_nowait(manifest)
+
+    # --- committing ---------------------------------------------------------------------------------------------
+
+    async def _commit(self) -> None:
+        while True:
+            manifest = await self._decided.get()
+            listed = [one for one in manifest.committables if one.committable.id not in self._committed_ids]
+            await commit_ordered(listed, self._committers, sleep=asyncio.sleep, clock=self._clock)
+            await self._on_disk(self._storage.write_marker, manifest.checkpoint_id)
+            self._committed_ids = {one.committable.id for one in manifest.committables}
+            self.figures.last_committed_id = manifest.checkpoint_id
+            self.figures.records_committed += sum(one.committable.records for one in listed)
+            for subtask in self._facts.subtasks:
+                self._control.tell(subtask, Marked(manifest.checkpoint_id))
+            await self._release()
+            self._behind -= 1
+            self._caught_up.set()
+            if manifest.kind in ("final", "stop"):
+                self._last.set()
+
+    async def _release(self) -> None:
+        try:
+            await self._on_disk(partial(self._storage.release, retain=self._settings.retain))
+        except CheckpointFailedError as error:
+            log.warning("older checkpoints stay: %s", error)
+
+    async def _on_disk(self, call: Callable[..., Any], *args: Any) -> Any:
+        """One thread at a time changes what is on disk."""
+        async with self._disk:
+            return await self._run_blocking(call, *args)

@@ -1,0 +1,212 @@
+"""Who runs a job: the lock on its state directory, and what the job remembers about itself for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from streamlet.checkpoint import disk
+from streamlet.clock import Clock
+from streamlet.errors import JobLockedError, StateDirectoryError
+
+LOCK = "lock"
+INSTANCE = "instance"
+
+
+class LockHolder(msgspec.Struct, frozen=True):
+    """What the holder of a lock writes into it, for the message that others get."""
+
+    pid: int
+    host: str
+    started_ms: int
+
+    def describe(self) -> str:
+        """Says who it is: process, host, since when, and whether it seems to be there at all."""
+        since = datetime.fromtimestamp(self.started_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        text = f"process {self.pid} on {self.host} since {since}"
+        if self.host == socket.gethostname() and not _is_alive(self.pid):
+            text += " (that process is gone: a process that it started still holds the lock)"
+        return text
+
+
+class JobLock:
+    """One process at a time runs a job on a state directory.
+
+    The lock is an flock, so the system lets it go when the process dies, however it dies.  It shuts out processes that
+    ask; a process that was stopped and wakes up after a take-over is shut out by its attempt's folder, which is gone.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._path = folder / LOCK
+        self._clock = clock
+        self._descriptor: int | None = None
+
+    def acquire(self, *, take_over: bool = False) -> None:
+        """Takes the lock or raises `JobLockedError` that says who holds it.  `take_over` sets a held lock aside and
+        takes a new one."""
+        disk.ensure_folder(self._folder)
+        descriptor = self._open_and_lock()
+        if descriptor is None and take_over:
+            self._set_aside()
+            descriptor = self._open_and_lock()
+        if descriptor is None:
+            raise self._held()
+        try:
+            self._sign(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def still_mine(self) -> bool:
+        """False once another process has taken over (or the state directory is gone). Two system calls."""
+        if self._descriptor is None:
+            return False
+        return _is_same_file(self._descriptor, self._path)
+
+    def release(self) -> None:
+        """Lets the lock go; may be called twice. The file stays: removing it would let two processes in."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open_and_lock(self) -> int | None:
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.FILE_MODE)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            except BaseException:
+                os.close(descriptor)
+                raise
+            # Between opening and locking another process may have set this file aside.
+            if _is_same_file(descriptor, self._path):
+                return descriptor
+            os.close(descriptor)
+
+    def _set_aside(self) -> None:
+        aside = self._path.with_name(f"{LOCK}.{uuid.uuid4().hex}")
+        with contextlib.suppress(FileNotFoundError):
+            self._path.rename(aside)
+            aside.unlink()
+
+    def _sign(self, descriptor: int) -> None:
+        holder = LockHolder(pid=os.getpid(), host=socket.gethostname(), started_ms=self._clock.now_ms())
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+        os.fsync(descriptor)
+
+    def _held(self) -> JobLockedError:
+        try:
+            who = msgspec.json.decode(self._path.read_bytes(), type=LockHolder).describe()
+        except (OSError, ValueError, OverflowError, msgspec.MsgspecError):
+            who = "another process"
+        return JobLockedError(
+            f"the job in {self._folder} is run by {who}",
+            remedy="stop that process; if it does not answer, start with `--take-over`, which shuts it out",
+        )
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except OSError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+class _InstanceFile(msgspec.Struct):
+    instance: str
+    parallelism: dict[str, int] = {}
+
+
+class JobInstance:
+    """What a job remembers about itself beyond its checkpoints: who it is, and how many writers each sink ever had.
+
+    Names at the outside (transactional ids) are made of both, so a new attempt can shut out everything that any
+    attempt before it may have left.  Use it under the `JobLock`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / INSTANCE
+        self._content = self._read()
+        if self._content is None:
+            self._content = _InstanceFile(instance=uuid.uuid4().hex)
+            disk.ensure_folder(folder)
+            self._write(self._content)
+
+    @property
+    def instance(self) -> str:
+        """A uuid, made with the state directory and never changed."""
+        return self._require().instance
+
+    def highest_parallelism(self) -> dict[str, int]:
+        """Gives the highest parallelism that was ever recorded for each sink uid."""
+        return dict(self._require().parallelism)
+
+    def record_parallelism(self, parallelism: Mapping[str, int]) -> None:
+        """Records how many writers each sink is about to have; durable when it returns. Call it before they open."""
+        content = self._require()
+        merged = content.parallelism | {
+            uid: max(count, content.parallelism.get(uid, 0)) for uid, count in parallelism.items()
+        }
+        if merged != content.parallelism:
+            # A failed write leaves the object as it was: what it says was never weaker than what is on disk.
+            self._write(_InstanceFile(instance=content.instance, parallelism=merged))
+            content.parallelism = merged
+
+    def _require(self) -> _InstanceFile:
+        if self._content is None:  # pragma: no cover - the constructor fills it or raises
+            raise StateDirectoryError(f"{self._path} was not read")
+        return self._content
+
+    def _read(self) -> _InstanceFile | None:
+        try:
+            content = msgspec.json.decode(self._path.read_bytes(), type=_InstanceFile)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            raise self._damaged(str(error)) from error
+        if len(content.instance) != 32 or any(count < 0 for count in content.parallelism.values()):
+            raise self._damaged("it holds no uuid, or a negative parallelism")
+        return content
+
+    def _write(self, content: _InstanceFile) -> None:
+        try:
+            disk.replace_file(self._path, msgspec.json.encode(content))
+        except OSError as error:
+            raise StateDirectoryError(
+                f"{self._path} could not be written: {error.strerror or error}",
+                remedy="check free space and permissions of the state directory",
+            ) from error
+
+    def _damaged(self, what: str) -> StateDirectoryError:
+        return StateDirectoryError(
+            f"{self._path} is damaged: {what}",
+            remedy="put it back from a backup. If you remove it, the job gets a new identity: output that an attempt "
+            "left open stays open until the outside times it out",
+        )

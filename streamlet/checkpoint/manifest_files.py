@@ -1,0 +1,142 @@
+"""Reading a checkpoint back: its manifest, its marker, and whether its files are what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamlet.checkpoint import disk, layout
+from streamlet.checkpoint.files import file_path
+from streamlet.checkpoint.manifest import Manifest, decode
+from streamlet.checkpoint.retention import CheckpointInfo
+from streamlet.errors import CheckpointDamagedError, CheckpointError, StateDirectoryError
+from streamlet.state.snapshot import FileRef
+
+_ALWAYS_READ_BYTES = 1 << 20
+_LARGEST_MANIFEST = 1 << 31
+
+
+def marker_text(checkpoint_id: int) -> bytes:
+    """Gives the content of a marker. One that says anything else does not count: settling again is harmless."""
+    return b"committed %d\n" % checkpoint_id
+
+
+def total_bytes(manifest: Manifest) -> int:
+    """Adds up the files that a manifest names, each once."""
+    return sum({file.name: file.size for file in manifest.files()}.values())
+
+
+def look(path: Path, checkpoint_id: int, job: str) -> CheckpointInfo | None:
+    """Reads one checkpoint's folder; a damaged manifest is told in `problem`. None when the folder is not there."""
+    manifest, problem, size = None, None, 0
+    try:
+        data = _read(path / layout.MANIFEST)
+        size = len(data)
+        manifest = decode(data, str(path / layout.MANIFEST))
+        _require_place(manifest, path, checkpoint_id, job)
+    except CheckpointError as error:
+        if not path.is_dir():
+            return None
+        manifest, problem = None, error.message
+    return CheckpointInfo(
+        id=checkpoint_id,
+        path=path,
+        manifest=manifest,
+        problem=problem,
+        is_marked=is_marked(path, checkpoint_id),
+        manifest_bytes=size,
+        files_bytes=0 if manifest is None else total_bytes(manifest),
+    )
+
+
+def look_outside(path: Path, job: str) -> CheckpointInfo:
+    """Reads a checkpoint by its path. Raises `CheckpointError` when it is not one, cannot be read, or is another
+    job's."""
+    checkpoint_id = layout.checkpoint_number(path.absolute().name)
+    if checkpoint_id is None or not path.is_dir():
+        raise CheckpointError(
+            f"{path} is not a checkpoint",
+            remedy="name a folder such as <state dir>/<job>/chk-00000042, which lists its files in ../files",
+        )
+    info = look(path.absolute(), checkpoint_id, job)
+    if info is None or info.manifest is None:
+        raise CheckpointDamagedError((info and info.problem) or f"{path} cannot be read")
+    return info
+
+
+def is_marked(path: Path, checkpoint_id: int) -> bool:
+    """True when the marker is there and says so."""
+    try:
+        return (path / layout.MARKER).read_bytes() == marker_text(checkpoint_id)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StateDirectoryError(
+            f"{path / layout.MARKER} cannot be read: {error.strerror or error}",
+            remedy="check its permissions and the disk",
+        ) from error
+
+
+def verify_presence(manifest: Manifest, files: Path) -> None:
+    """Looks whether every file is there with its size; raises `CheckpointDamagedError` for the first that is not."""
+    for file in _each_once(manifest):
+        _require_size(manifest, files, file)
+
+
+def verify(manifest: Manifest, files: Path, *, full: bool) -> None:
+    """Checks every file: presence and size of all; the content of logs and of small files, and of all with `full`."""
+    logs = {log.file.name for store in manifest.stores for log in store.logs}
+    for file in _each_once(manifest):
+        _require_size(manifest, files, file)
+        is_small = not file.role.endswith(".sst") and file.size <= _ALWAYS_READ_BYTES
+        if full or is_small or file.name in logs:
+            _require_content(manifest, files, file)
+
+
+def _each_once(manifest: Manifest) -> list[FileRef]:
+    return list({(file.name, file.size): file for file in manifest.files()}.values())
+
+
+def _require_size(manifest: Manifest, files: Path, file: FileRef) -> None:
+    path = file_path(files, file)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise _damaged(manifest, path, f"cannot be found: {error.strerror or error}") from error
+    if size != file.size:
+        raise _damaged(manifest, path, f"has {size} bytes instead of {file.size}")
+
+
+def _require_content(manifest: Manifest, files: Path, file: FileRef) -> None:
+    path = file_path(files, file)
+    try:
+        checksum, _ = disk.hash_file(path)
+    except OSError as error:
+        raise _damaged(manifest, path, f"cannot be read: {error.strerror or error}") from error
+    if checksum != file.checksum:
+        raise _damaged(manifest, path, "does not hold what was written: its checksum differs")
+
+
+def _damaged(manifest: Manifest, path: Path, what: str) -> CheckpointDamagedError:
+    return CheckpointDamagedError(
+        f"checkpoint {manifest.checkpoint_id} of job {manifest.job!r} is damaged: {path} {what}",
+        remedy="list the others with `streamlet checkpoints list` and start with `--from ID`",
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            raise CheckpointDamagedError(f"{path} is damaged: it is far larger than any manifest")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointDamagedError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _require_place(manifest: Manifest, path: Path, checkpoint_id: int, job: str) -> None:
+    if manifest.checkpoint_id != checkpoint_id:
+        raise CheckpointDamagedError(f"{path} is damaged: its manifest is that of checkpoint {manifest.checkpoint_id}")
+    if manifest.job != job:
+        raise CheckpointError(
+            f"{path} is a checkpoint of job {manifest.job!r}, not of {job!r}",
+            remedy="name a checkpoint of this job, or run it under the other's name",
+        )

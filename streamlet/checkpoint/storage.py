@@ -1,0 +1,371 @@
+"""Checkpoints on a local directory: what is decided here stays decided, whatever dies when.
+
+Two rules carry it.  Everything is written, fsynced, renamed, and its folder fsynced, from the files up to the
+manifest's folder: when the last fsync returned, the checkpoint is decided.  And everything that decides or removes is a
+*rename out of or into the running attempt's folder*: a new attempt renames that folder away before it looks at
+anything, so a process that was stopped and wakes up later can add nothing, mark nothing and remove nothing.
+
+All calls block.  One thread at a time may write; `AttemptFiles` may be used beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Collection
+from pathlib import Path
+
+from streamlet.checkpoint import disk, layout, manifest_files
+from streamlet.checkpoint.files import AttemptFiles, Pins, file_path, superseded
+from streamlet.checkpoint.manifest import Manifest, encode
+from streamlet.checkpoint.retention import CheckpointInfo, releasable, unreferenced
+from streamlet.errors import (
+    CheckpointDamagedError,
+    CheckpointError,
+    CheckpointFailedError,
+    CheckpointUndecidedError,
+    StateDirectoryError,
+)
+from streamlet.faults import fault_point
+
+
+class CheckpointStorage:
+    """The checkpoints of one job in one state directory. Building it touches nothing; writing needs the `JobLock` and
+    `begin_attempt` first."""
+
+    def __init__(self, root: Path, job: str) -> None:
+        self.job = job
+        self.folder = root / layout.folder_name(job)
+        self.files = self.folder / layout.FILES
+        self._pins = Pins()
+        self._attempt: Path | None = None
+        self._distrust: str | None = None
+
+    # --- an attempt -------------------------------------------------------------------------------------------------
+
+    def begin_attempt(self) -> int:
+        """Shuts out every earlier attempt, also one of this process, and gives the number of the new one.
+
+        When it returns, the number is durable, and so is whatever the earlier attempts had decided.
+        """
+        try:
+            disk.ensure_folder(self.files)
+            names = layout.names_in(self.folder)
+            for name in names:
+                if name.startswith("attempt-") and layout.attempt_number(name) is not None:
+                    (self.folder / name).rename(self.folder / name.replace("attempt", "superseded"))
+            disk.sync_folder(self.folder)
+            number = self._next_attempt(names)
+            self._make_attempt(number)
+        except OSError as error:
+            raise StateDirectoryError(
+                f"{self.folder} cannot be used as state directory: {error.strerror or error}",
+                remedy="check that it is a directory of this user on a file system with free space",
+            ) from error
+        fault_point("after_attempt_begun")
+        # Only now: until the new folder is durable, the old one is what keeps the numbers from coming again.
+        self._clean(number)
+        return number
+
+    def _next_attempt(self, names: list[str]) -> int:
+        numbers = [layout.attempt_number(name) or 0 for name in names]
+        numbers += [int(name) for name in layout.names_in(self.folder / layout.WORK) if name.isdecimal()]
+        return max(numbers, default=0) + 1
+
+    def _make_attempt(self, number: int) -> None:
+        attempt = self.folder / f"attempt-{number}"
+        floor = layout.largest_checkpoint_number(self.folder)
+        attempt.mkdir(mode=disk.FOLDER_MODE)
+        if floor is not None:
+            # Numbers that stand only on what is about to be removed must not be given again.
+            disk.write_file(attempt / f"floor-{floor:08d}", b"")
+        disk.sync_folder(attempt)
+        disk.sync_folder(self.folder)
+        self._attempt = attempt
+        self._pins = Pins()
+        self._distrust = None
+
+    def _clean(self, number: int) -> None:
+        for name in layout.names_in(self.folder):
+            if name.startswith(("superseded-", "released-")):
+                disk.remove_tree(self.folder / name)
+        for name in layout.names_in(self.folder / layout.WORK):
+            if name != str(number):
+                disk.remove_tree(self.folder / layout.WORK / name)
+
+    def work_folder(self) -> Path:
+        """Gives `work/<attempt>`, for working copies that are never the truth; those of earlier attempts are gone."""
+        path = self.folder / layout.WORK / self._running().name.removeprefix("attempt-")
+        path.mkdir(mode=disk.FOLDER_MODE, parents=True, exist_ok=True)
+        return path
+
+    def attempt_files(self, store: str, subtask: int) -> AttemptFiles:
+        """Gives the `SnapshotFiles` of one store; both arguments as in its `StoreSnapshot`."""
+        scratch = f"{layout.folder_name(store or '-')}-{subtask}"
+        return AttemptFiles(self._running(), self.files, self._pins, f"{store}/{subtask}", scratch)
+
+    def _running(self) -> Path:
+        if self._attempt is None:
+            raise StateDirectoryError(f"{self.folder}: nothing may be written before an attempt has begun")
+        if not self._attempt.is_dir():
+            raise superseded(self._attempt)
+        return self._attempt
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def next_checkpoint_id(self) -> int:
+        """Gives one more than the largest number on anything there, complete or not; 0 for a new job."""
+        largest = layout.largest_checkpoint_number(self.folder)
+        return 0 if largest is None else largest + 1
+
+    def has_history(self) -> bool:
+        """True when there ever was a checkpoint here, as far as anything left can tell."""
+        if (self.folder / layout.BEGAN).exists() or layout.names_in(self.files):
+            return True
+        return any(name.startswith(("chk-", "released-")) for name in layout.names_in(self.folder))
+
+    def checkpoints(self) -> list[CheckpointInfo]:
+        """Gives every complete checkpoint, oldest first, also those whose manifest cannot be read."""
+        found = []
+        for name in layout.names_in(self.folder):
+            number = layout.checkpoint_number(name)
+            info = None if number is None else manifest_files.look(self.folder / name, number, self.job)
+            if info is not None:
+                found.append(info)
+        return sorted(found, key=lambda info: info.id)
+
+    def load(self, which: int | Path) -> CheckpointInfo:
+        """Gives one checkpoint, by its id or by its folder's path, which may lie in another state directory (a copy).
+
+        Raises `CheckpointError` when it is not there and `CheckpointDamagedError` when it cannot be read.
+        """
+        if isinstance(which, Path):
+            return manifest_files.look_outside(which, self.job)
+        info = manifest_files.look(self.folder / layout.checkpoint_name(which), which, self.job)
+        if info is None:
+            there = ", ".join(str(info.id) for info in self.checkpoints()) or "none"
+            raise CheckpointError(
+                f"job {self.job!r} has no checkpoint {which} in {self.folder}",
+                remedy=f"there are: {there}",
+            )
+        if info.manifest is None:
+            raise CheckpointDamagedError(info.problem or f"{info.path} cannot be read")
+        return info
+
+    def verify(self, manifest: Manifest, *, full: bool = False, files: Path | None = None) -> None:
+        """Checks the files of a checkpoint; raises `CheckpointDamagedError` naming the first that is not as written.
+
+        Logs and small files are read whole, SSTs only looked at, unless `full`.  `files` is the folder where they
+        lie when it is not this job's (see `load`).
+        """
+        manifest_files.verify(manifest, files or self.files, full=full)
+
+    def adopt(self, manifest: Manifest, files: Path) -> None:
+        """Takes the files of a checkpoint from another state directory, so that one of this job may name them."""
+        for store in manifest.stores:
+            own = self.attempt_files(store.store, store.subtask)
+            for file in store.files():
+                kept = own.keep(file_path(files, file), file.role, suffix=file.name[len(file.checksum) :])
+                if kept != file:
+                    raise CheckpointDamagedError(f"{files / file.name} does not hold what its checkpoint says")
+
+    # --- deciding ---------------------------------------------------------------------------------------------------
+
+    def reserve(self, checkpoint_id: int) -> None:
+        """Puts the number of a checkpoint on disk when it is triggered, so that no later attempt gives it again after
+        a kill, though nothing else of it may be there by then."""
+        attempt = self._running()
+        try:
+            self._temporary(attempt, checkpoint_id).mkdir(mode=disk.FOLDER_MODE, exist_ok=True)
+            for name in layout.names_in(attempt):
+                if name.endswith(".tmp") and name < f"{layout.checkpoint_name(checkpoint_id)}.tmp":
+                    disk.remove_tree(attempt / name)
+        except OSError as error:
+            raise self._failed(checkpoint_id, error) from error
+
+    def write_manifest(self, manifest: Manifest) -> CheckpointInfo:
+        """Decides a checkpoint: when it returns, the checkpoint is durable and nothing may treat it as abandoned.
+
+        Raises `CheckpointUndecidedError` when only the next start can tell, `AttemptSupersededError` when another
+        attempt has begun; with any other error it is certain that the checkpoint does not exist.
+        """
+        fault_point("before_manifest")
+        data = encode(manifest)
+        attempt = self._running()
+        if attempt.name != f"attempt-{manifest.attempt}":
+            # A thread of an earlier attempt of this same process, which comes late.
+            raise superseded(self.folder / f"attempt-{manifest.attempt}")
+        temporary = self._temporary(attempt, manifest.checkpoint_id)
+        target = self.folder / layout.checkpoint_name(manifest.checkpoint_id)
+        if target.exists():
+            raise CheckpointError(f"{target} exists already: checkpoint ids never repeat")
+        manifest_files.verify_presence(manifest, self.files)
+        self._prepare(manifest, data, temporary)
+        fault_point("after_manifest_written")
+        self._rename(manifest.checkpoint_id, temporary, target)
+        fault_point("after_manifest_renamed")
+        try:
+            disk.sync_folder(self.folder)
+        except OSError as error:
+            raise self._undecided(manifest.checkpoint_id, error) from error
+        fault_point("after_manifest_durable")
+        for store in manifest.stores:
+            self._pins.named((file.name for file in store.files()), f"{store.store}/{store.subtask}")
+        self._note_history()
+        return CheckpointInfo(
+            id=manifest.checkpoint_id,
+            path=target,
+            manifest=manifest,
+            problem=None,
+            is_marked=manifest.is_marked_at_birth,
+            manifest_bytes=len(data),
+            files_bytes=manifest_files.total_bytes(manifest),
+        )
+
+    def _prepare(self, manifest: Manifest, data: bytes, temporary: Path) -> None:
+        if self._distrust is not None:
+            raise CheckpointFailedError(
+                f"checkpoint {manifest.checkpoint_id} was not written: {self._distrust}",
+                remedy="check the disk; a new attempt starts from what is really there",
+            )
+        try:
+            disk.sync_folder(self.files)
+            temporary.mkdir(mode=disk.FOLDER_MODE, exist_ok=True)
+            disk.write_file(temporary / layout.MANIFEST, data)
+            if manifest.is_marked_at_birth:
+                disk.write_file(temporary / layout.MARKER, manifest_files.marker_text(manifest.checkpoint_id))
+            disk.sync_folder(temporary)
+        except OSError as error:
+            raise self._failed(manifest.checkpoint_id, error) from error
+
+    def _rename(self, checkpoint_id: int, temporary: Path, target: Path) -> None:
+        try:
+            temporary.rename(target)
+        except OSError as error:
+            try:
+                is_there = target.exists()
+            except OSError:
+                is_there = True
+            # A rename that answers with an error may have happened all the same.
+            raise (self._undecided if is_there else self._failed)(checkpoint_id, error) from error
+
+    def write_marker(self, checkpoint_id: int) -> None:
+        """Says durably that everything which this checkpoint and those before it prepared is committed."""
+        fault_point("before_marker")
+        attempt = self._running()
+        temporary = attempt / f"marker-{checkpoint_id:08d}"
+        folder = self.folder / layout.checkpoint_name(checkpoint_id)
+        try:
+            disk.write_file(temporary, manifest_files.marker_text(checkpoint_id))
+            temporary.rename(folder / layout.MARKER)
+            disk.sync_folder(folder)
+        except OSError as error:
+            if not attempt.is_dir():
+                raise superseded(attempt) from error
+            if not folder.is_dir():
+                raise CheckpointError(f"{folder} is gone: checkpoint {checkpoint_id} cannot be marked") from error
+            raise CheckpointFailedError(
+                f"the marker of checkpoint {checkpoint_id} could not be written to {folder}: {error.strerror or error}",
+                remedy="check free space and permissions of the state directory",
+            ) from error
+        fault_point("after_marker")
+
+    def _note_history(self) -> None:
+        began = self.folder / layout.BEGAN
+        # A second witness beside the checkpoints themselves, for `has_history`; a start without it loses nothing.
+        with contextlib.suppress(OSError):
+            if not began.exists():
+                disk.write_file(began, b"")
+                disk.sync_folder(self.folder)
+
+    @staticmethod
+    def _temporary(attempt: Path, checkpoint_id: int) -> Path:
+        return attempt / f"{layout.checkpoint_name(checkpoint_id)}.tmp"
+
+    def _failed(self, checkpoint_id: int, error: OSError) -> Exception:
+        if self._attempt is None or not self._attempt.is_dir():
+            return superseded(self._attempt or self.folder)
+        if error.errno == errno.EIO:
+            # After a failed fsync a second one may succeed though the data is gone: nothing from here is believed.
+            self._distrust = f"the disk has failed before in this attempt ({error})"
+        return CheckpointFailedError(
+            f"checkpoint {checkpoint_id} could not be written to {self.folder}: {error.strerror or error}",
+            remedy="check free space and permissions of the state directory",
+        )
+
+    def _undecided(self, checkpoint_id: int, error: OSError) -> CheckpointUndecidedError:
+        self._distrust = f"checkpoint {checkpoint_id} is undecided until the next start"
+        return CheckpointUndecidedError(
+            f"checkpoint {checkpoint_id} in {self.folder} may or may not be durable: {error.strerror or error}",
+            remedy="the attempt ends; the restart looks at what is there",
+        )
+
+    # --- releasing --------------------------------------------------------------------------------------------------
+
+    def release(self, *, retain: int = 1, protect: Collection[str] = ()) -> list[int]:
+        """Removes what nothing needs any more and gives the ids of the removed checkpoints.
+
+        See `releasable` for what stays.  `protect` names files that must stay besides: those of reports that were
+        acknowledged but are in no manifest yet.  Files that a store of this attempt has made and no manifest has
+        named are spared anyway.  A checkpoint's folder is gone durably before the first of its files goes.
+        """
+        attempt = self._running()
+        infos = self.checkpoints()
+        going = releasable(infos, retain)
+        if not going:
+            return []
+        gone = frozenset(info.id for info in going)
+        kept = [info for info in infos if info.id not in gone]
+        try:
+            for info in going:
+                info.path.rename(attempt / f"released-{info.id:08d}")
+            disk.sync_folder(self.folder)
+            fault_point("during_release")
+            if all(info.manifest is not None for info in kept):
+                self._remove_files(attempt, unreferenced(_manifests(going), _manifests(kept), protect))
+        except OSError as error:
+            raise self._explained_release(attempt, error) from error
+        finally:
+            for info in going:
+                disk.remove_tree(attempt / f"released-{info.id:08d}")
+        return [info.id for info in going]
+
+    def clean_orphans(self) -> int:
+        """Removes files that no checkpoint names, left by attempts that died; gives how many. Call it at a start,
+        before any store makes files. With an unreadable manifest around nothing is removed: it may name them."""
+        attempt = self._running()
+        infos = self.checkpoints()
+        if any(info.manifest is None for info in infos):
+            return 0
+        needed = frozenset[str]().union(*(manifest.file_names() for manifest in _manifests(infos)))
+        orphans = [name for name in layout.names_in(self.files) if name not in needed]
+        try:
+            self._remove_files(attempt, orphans)
+        except OSError as error:
+            raise self._explained_release(attempt, error) from error
+        return len(orphans)
+
+    def _remove_files(self, attempt: Path, names: Collection[str]) -> None:
+        trash = attempt / "trash"
+        trash.mkdir(mode=disk.FOLDER_MODE, exist_ok=True)
+        for name in names:
+            path, target = self.files / name, trash / name
+
+            def remove(path: Path = path, target: Path = target) -> None:
+                try:
+                    path.rename(target)
+                except FileNotFoundError:
+                    if not trash.is_dir():
+                        raise  # not the file but this attempt is gone
+
+            self._pins.unless_pinned(name, remove)
+        disk.remove_tree(trash)
+
+    def _explained_release(self, attempt: Path, error: OSError) -> Exception:
+        if not attempt.is_dir():
+            return superseded(attempt)
+        return CheckpointFailedError(f"older checkpoints in {self.folder} could not be removed: {error}")
+
+
+def _manifests(infos: Collection[CheckpointInfo]) -> list[Manifest]:
+    return [info.manifest for info in infos if info.manifest is not None]

@@ -1,0 +1,60 @@
+"""The `streamlet` command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any
+
+import click
+
+from streamlet.cli.checkpoints import checkpoints
+from streamlet.cli.loading import load_job
+from streamlet.cli.plan import plan
+from streamlet.cli.run import WRONG, run_job
+from streamlet.errors import StreamletError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="streamlet")
+def main() -> None:
+    """Exactly-once stream processing in plain Python."""
+
+
+@main.command()
+@click.argument("job_file", metavar="JOB.PY[:NAME]")
+@click.argument("arguments", nargs=-1)
+@click.option("--state-dir", metavar="DIR", help="Folder of checkpoints (default: the job's, else streamlet-state).")
+@click.option(
+    "--from",
+    "from_checkpoint",
+    metavar="latest|none|ID|PATH",
+    default="latest",
+    show_default=True,
+    help="What to go on from; none starts empty, this once.",
+)
+@click.option("--parallelism", type=int, help="Subtasks of each operator that does not say otherwise.")
+@click.option("--checkpoint-interval", metavar="DURATION", help="Time between checkpoints, such as 500ms or 5s.")
+@click.option("--state-memory", metavar="SIZE", help="Memory for live keys, such as 64MB.")
+@click.option("--take-over", is_flag=True, help="Take the job from a process that holds it and does not answer.")
+@click.option("--accept-lost-output", is_flag=True, help="Go on though prepared output was lost.")
+def run(job_file: str, arguments: tuple[str, ...], **options: Any) -> None:
+    """Run a job until its input ends or Ctrl-C; started again, it goes on from its last checkpoint.
+
+    ARGUMENTS after -- are the job file's sys.argv.
+    """
+    command = shlex.join(["streamlet", "run", job_file])
+    if options["state_dir"] is not None:
+        command += f" --state-dir {shlex.quote(str(options['state_dir']))}"
+    if arguments:
+        command += f" -- {shlex.join(arguments)}"
+    try:
+        job = load_job(job_file, list(arguments))
+    except StreamletError as error:
+        click.echo(f"streamlet: {error}", err=True)
+        sys.exit(WRONG)
+    sys.exit(run_job(job, command=command, **options))
+
+
+main.add_command(checkpoints)
+main.add_command(plan)

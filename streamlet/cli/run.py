@@ -1,0 +1,236 @@
+"""`streamlet run`, and what `job.run()` does: set up, supervise, say how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+import uvloop
+
+from streamlet.checkpoint.lock import JobLock
+from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.clock import Clock, SystemClock
+from streamlet.config import JobConfig, parse_bytes, parse_duration
+from streamlet.dsl.job import Job
+from streamlet.errors import ConfigError, JobDefinitionError, JobLockedError, StreamletError
+from streamlet.observe.progress import Progress, ProgressFacts
+from streamlet.runtime.attempt import Attempt, AttemptOptions
+from streamlet.runtime.job_state import JobState
+from streamlet.runtime.supervisor import Outcome, Supervisor, describe
+
+FINISHED, FAILED, WRONG, LOCKED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes: done or stopped; suspended after a failure; wrong job file or option; held by another; second Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line may change about one run."""
+
+    state_dir: str | None = None
+    from_checkpoint: str = "latest"
+    parallelism: int | None = None
+    checkpoint_interval: timedelta | None = None
+    state_memory: int | None = None
+    take_over: bool = False
+    accept_lost_output: bool = False
+    command: str = ""
+    """How to start the job again, for messages."""
+
+
+def run_job(job: Job, *, stream: TextIO | None = None, **options: Any) -> int:
+    """Runs a job in this thread until it ends; gives the exit code. Never raises for what went wrong in the job."""
+    out = stream or sys.stderr
+    try:
+        run = _options(options)
+        plan = job.plan(_configured(job.config, run))
+    except StreamletError as error:
+        print(f"streamlet: {describe(error)}", file=out)
+        return WRONG
+    clock = SystemClock()
+    with uvloop_runner() as runner:
+        return runner.run(_supervised(job.name, plan, run, out, clock))
+
+
+def uvloop_runner() -> asyncio.Runner:
+    """The event loop of production."""
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+def _options(options: dict[str, Any]) -> RunOptions:
+    interval = options.get("checkpoint_interval")
+    if isinstance(interval, str):
+        options["checkpoint_interval"] = parse_duration(interval, what="checkpoint interval")
+    memory = options.get("state_memory")
+    if isinstance(memory, str):
+        options["state_memory"] = parse_bytes(memory, what="state memory")
+    try:
+        return RunOptions(**options)
+    except TypeError as error:
+        raise ConfigError(
+            f"run: {error}", remedy=f"options are {', '.join(RunOptions.__dataclass_fields__)}"
+        ) from error
+
+
+def _configured(config: JobConfig, run: RunOptions) -> JobConfig:
+    changes: dict[str, Any] = {
+        name: value
+        for name in ("state_dir", "parallelism", "checkpoint_interval", "state_memory")
+        if (value := getattr(run, name)) is not None
+    }
+    return replace(config, **changes)
+
+
+async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, clock: Clock) -> int:
+    config: JobConfig = plan.config
+    seen = _Figures(clock)
+    state_dir = Path(config.state_dir)
+    lock = JobLock(CheckpointStorage(state_dir, name).folder, clock)
+    supervisor: Supervisor
+
+    with Progress(name, lambda: seen.facts(supervisor), out, clock) as progress, _logging(progress):
+
+        def make(is_first: bool) -> Attempt:
+            return Attempt(
+                name,
+                plan,
+                AttemptOptions(
+                    state_dir,
+                    run.from_checkpoint if is_first else "latest",
+                    take_over=run.take_over and is_first,
+                    accept_lost_output=run.accept_lost_output and is_first,
+                ),
+                lock,
+                clock,
+                progress.say,
+            )
+
+        supervisor = Supervisor(make, config.restart, clock, random.Random())
+        _on_signals(supervisor, progress)
+        showing = asyncio.create_task(_show(progress))
+        gc.freeze()
+        gc.disable()
+        try:
+            outcome = await supervisor.run()
+        finally:
+            gc.enable()
+            gc.unfreeze()
+            lock.release()
+            showing.cancel()
+            await asyncio.wait([showing])
+    return _say_how_it_ended(name, outcome, supervisor, run, config, out)
+
+
+async def _show(progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(progress.seconds_between)
+        progress.show()
+
+
+def _on_signals(supervisor: Supervisor, progress: Progress) -> None:
+    """The first Ctrl-C or SIGTERM stops with a last checkpoint, the second ends at once."""
+    loop = asyncio.get_running_loop()
+    asked: list[int] = []
+
+    def stop() -> None:
+        if asked:
+            progress.__exit__()
+            os._exit(INTERRUPTED)
+        asked.append(1)
+        progress.say("stopping with a last checkpoint; again to end at once")
+        supervisor.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except (ValueError, RuntimeError):
+            return  # not in the main thread: whoever runs the job there stops it
+
+
+class _Figures:
+    """Puts together what the progress line shows, over all attempts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._before: dict[int, int] = {}
+
+    def facts(self, supervisor: Supervisor) -> ProgressFacts | None:
+        attempt = supervisor.attempt
+        if attempt is None:
+            return None
+        self._before[supervisor.restarts] = attempt.records_read()
+        checkpoint = attempt.figures()
+        keys, size = attempt.state_size()
+        completed = checkpoint.last_completed_at if checkpoint is not None else None
+        return ProgressFacts(
+            state=supervisor.life.state.value,
+            records=sum(self._before.values()),
+            checkpoint_id=checkpoint.last_id if checkpoint is not None else None,
+            checkpoint_age_seconds=None if completed is None else self._clock.monotonic() - completed,
+            checkpoint_seconds=checkpoint.last_duration_seconds if checkpoint is not None else 0.0,
+            keys=keys,
+            state_bytes=size,
+            restarts=supervisor.restarts,
+        )
+
+
+class _logging:
+    """Shows the engine's warnings above the progress line, unless the program has its own logging."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._handler = _ProgressHandler(progress)
+
+    def __enter__(self) -> None:
+        if not logging.getLogger().handlers:
+            for name in ("streamlet", "streamlet_connectors"):
+                logging.getLogger(name).addHandler(self._handler)
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_: object) -> None:
+        for name in ("streamlet", "streamlet_connectors"):
+            logging.getLogger(name).removeHandler(self._handler)
+
+
+class _ProgressHandler(logging.Handler):
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.INFO)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def _say_how_it_ended(
+    name: str, outcome: Outcome, supervisor: Supervisor, run: RunOptions, config: JobConfig, out: TextIO
+) -> int:
+    error = outcome.error
+    if outcome.state is JobState.FINISHED:
+        print(f"{name}: finished", file=out)
+        return FINISHED
+    if outcome.state is JobState.SUSPENDED:
+        print(f"{name}: stopped; {_resume(supervisor, run)}", file=out)
+        return FINISHED
+    assert error is not None
+    print(f"{name}: {describe(error)}", file=out)
+    if isinstance(error, JobLockedError):
+        return LOCKED
+    if isinstance(error, ConfigError | JobDefinitionError):
+        return WRONG
+    times = f" after {supervisor.restarts} restarts" if supervisor.restarts else ""
+    print(f"{name}: suspended{times}; {_resume(supervisor, run)}", file=out)
+    return FAILED
+
+
+def _resume(supervisor: Supervisor, run: RunOptions) -> str:
+    attempt = supervisor.attempt
+    last = attempt.last_checkpoint() if attempt is not None else None
+    kept = "no checkpoint was made" if last is None else f"checkpoint {last} is kept"
+    return f"{kept}; go on with: {run.command}" if run.command else f"{kept}; run the job again to go on"

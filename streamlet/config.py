@@ -1,0 +1,154 @@
+"""Settings of a job. Every field is checked when the object is made; a wrong one names itself and the remedy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any, Literal
+
+from streamlet.errors import ConfigError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: str, *, what: str = "duration") -> timedelta:
+    """Reads `500ms`, `1s`, `2.5m`, `1h`; a number alone is refused, for nobody knows its unit."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)\s*", text)
+    if match is None:
+        raise ConfigError(f"{what} {text!r} is not a duration", remedy="write a number with a unit: 500ms, 1s, 5m, 1h")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def parse_bytes(text: str, *, what: str = "size") -> int:
+    """Reads `64MB`, `1GiB`, `500k`; units are powers of 1024."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?\s*", text)
+    if match is None:
+        raise ConfigError(f"{what} {text!r} is not a size", remedy="write a number with a unit: 64MB, 1GB")
+    return int(float(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[match[2].lower()])
+
+
+@dataclass(frozen=True)
+class Restart:
+    """What happens after a failure that another attempt may cure. Build it with one of the four functions below.
+
+    An attempt that ran healthy for `reset_after` clears the count.  Errors that restarting cannot cure suspend at once.
+    """
+
+    kind: Literal["exponential", "fixed", "failure_rate", "none"]
+    attempts: int | None = None
+    delay: timedelta = timedelta(seconds=1)
+    max_delay: timedelta = timedelta(minutes=1)
+    multiplier: float = 2.0
+    jitter: float = 0.1
+    reset_after: timedelta = timedelta(minutes=1)
+    window: timedelta = timedelta(minutes=5)
+
+    def __post_init__(self) -> None:
+        if self.attempts is not None and self.attempts < 0:
+            raise ConfigError(f"restart attempts is {self.attempts}", remedy="use 0 or more")
+        if self.delay < timedelta(0) or self.max_delay < self.delay:
+            raise ConfigError("restart delay must be 0 or more, and max_delay at least delay")
+        if not 0 <= self.jitter < 1 or self.multiplier < 1:
+            raise ConfigError("restart jitter must be in [0, 1) and multiplier at least 1")
+
+    @staticmethod
+    def exponential(
+        delay: timedelta = timedelta(milliseconds=200),
+        max_delay: timedelta = timedelta(minutes=1),
+        *,
+        attempts: int | None = 10,
+        multiplier: float = 2.0,
+        jitter: float = 0.1,
+        reset_after: timedelta = timedelta(minutes=1),
+    ) -> Restart:
+        """Waits longer after each failure in a row, up to `max_delay`; gives up after `attempts` (None: never)."""
+        return Restart("exponential", attempts, delay, max_delay, multiplier, jitter, reset_after)
+
+    @staticmethod
+    def fixed(delay: timedelta = timedelta(seconds=1), *, attempts: int | None = 3) -> Restart:
+        """Waits the same time after each failure; gives up after `attempts` failures in a row."""
+        return Restart("fixed", attempts, delay, max(delay, timedelta(minutes=1)), jitter=0.0)
+
+    @staticmethod
+    def failure_rate(attempts: int, window: timedelta, delay: timedelta = timedelta(seconds=1)) -> Restart:
+        """Gives up when more than `attempts` failures fall within `window`."""
+        return Restart("failure_rate", attempts, delay, max(delay, timedelta(minutes=1)), jitter=0.0, window=window)
+
+    @staticmethod
+    def none() -> Restart:
+        """Suspends at the first failure."""
+        return Restart("none", 0)
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """All settings of a job; `Job(name, **settings)` takes the same names."""
+
+    checkpoint_interval: timedelta = timedelta(seconds=1)
+    """Time between two checkpoints; transactional output becomes visible with this delay."""
+    checkpoint_timeout: timedelta = timedelta(seconds=60)
+    """A checkpoint that takes longer is abandoned; its output and state changes go into the next one."""
+    failed_checkpoints: int = 10
+    """So many abandoned checkpoints in a row fail the attempt."""
+    parallelism: int = 1
+    """Subtasks of each operator that does not say otherwise."""
+    key_groups: int = 128
+    """Upper bound of parallelism for keyed state. Fixed for the life of a job's state."""
+    state_dir: str = "streamlet-state"
+    """Folder of all jobs' checkpoints; this job uses the folder of its name in it."""
+    state_backend: Literal["rocksdb", "memory"] = "rocksdb"
+    """`memory` keeps no RocksDB (for tests); its checkpoints restore the same."""
+    state_memory: int = 256 << 20
+    """Bytes that live keys may take in memory, all subtasks together; colder ones are in RocksDB."""
+    retain: int = 1
+    """How many committed checkpoints are kept beside the newest."""
+    batch_records: int = 250
+    """Records that are processed between two turns of the event loop."""
+    channel_records: int = 4000
+    """Records that may wait in one channel between two subtasks; back-pressure begins there."""
+    restart: Restart = field(default_factory=Restart.exponential)
+    verify: Literal["default", "full"] = "default"
+    """`full` hashes every file of a checkpoint at start, `default` everything but the SST files."""
+    trace_origins: bool = False
+    """Errors behind a shuffle name the record's origin too; costs memory in channels."""
+    show_records: bool = False
+    """Errors show the record's content. Off, because records may hold secrets."""
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_interval", "checkpoint_timeout"):
+            value = getattr(self, name)
+            if not isinstance(value, timedelta) or value <= timedelta(0):
+                raise ConfigError(f"{name} is {value!r}", remedy="give a positive datetime.timedelta")
+        for name in ("failed_checkpoints", "parallelism", "key_groups", "batch_records", "channel_records"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ConfigError(f"{name} is {value!r}", remedy="give a whole number from 1")
+        if self.key_groups > 1 << 15:
+            raise ConfigError(f"key_groups is {self.key_groups}", remedy="give at most 32768")
+        if self.parallelism > self.key_groups:
+            raise ConfigError(
+                f"parallelism {self.parallelism} is above key_groups {self.key_groups}",
+                remedy="a key group is the smallest piece of keyed state: raise key_groups on a new job",
+            )
+        if self.state_memory < 1 << 20:
+            raise ConfigError(f"state_memory is {self.state_memory} bytes", remedy="give at least 1 MB")
+        if type(self.retain) is not int or self.retain < 0:
+            raise ConfigError(f"retain is {self.retain!r}", remedy="give 0 or more")
+        if self.state_backend not in ("rocksdb", "memory"):
+            raise ConfigError(f"state_backend is {self.state_backend!r}", remedy='use "rocksdb" or "memory"')
+        if self.verify not in ("default", "full"):
+            raise ConfigError(f"verify is {self.verify!r}", remedy='use "default" or "full"')
+
+    @staticmethod
+    def of(settings: dict[str, Any]) -> JobConfig:
+        """Makes a config of keyword settings; an unknown one is refused with the nearest name."""
+        import difflib
+
+        known = [entry.name for entry in fields(JobConfig)]
+        for name in settings:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"known settings: {', '.join(known)}"
+                raise ConfigError(f"a job has no setting {name!r}", remedy=hint)
+        return JobConfig(**settings)

@@ -1,0 +1,84 @@
+"""Job: a name, settings and a graph. Building it runs nothing; `run` does what `streamlet run` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from streamlet.config import JobConfig
+from streamlet.dsl.stream import Stream
+from streamlet.errors import JobDefinitionError
+from streamlet.graph.job_graph import Edge, JobGraph, Node
+from streamlet.graph.plan import ExecutionPlan, plan
+from streamlet.graph.validate import check_uid
+from streamlet.operators.operator import Operator
+from streamlet.operators.place import Place, calling_line
+from streamlet.sink import Sink
+from streamlet.source import Source
+
+T = TypeVar("T")
+
+
+class Job:
+    """A stream processing job.
+
+    `name` is its identity: checkpoints are kept under it.  Settings are those of `JobConfig`, for example
+    `Job("spend", checkpoint_interval=timedelta(seconds=1), parallelism=4)`.
+    """
+
+    def __init__(self, name: str, **settings: Any) -> None:
+        check_uid(name, self.line())
+        self.name = name
+        self.config = JobConfig.of(settings)
+        self.graph = JobGraph()
+
+    def source(self, source: Source[T], *, uid: str | None = None, parallelism: int | None = None) -> Stream[T]:
+        """Begins a stream with the records of a source."""
+        if not isinstance(source, Source):
+            raise JobDefinitionError(
+                f"{self.line()}: source takes a Source, not {source!r:.80}",
+                remedy="give an instance, such as KafkaSource(...), JsonLines(...) or Generator(...)",
+            )
+        return Stream(self, self.add("source", source, [], uid, parallelism))
+
+    def plan(self, config: JobConfig | None = None) -> ExecutionPlan:
+        """Validates the job and lays it out as tasks; raises `JobDefinitionError` naming the user's line."""
+        return plan(self.graph, config or self.config)
+
+    def run(self, **options: Any) -> int:
+        """Runs the job until it finishes, is stopped or suspends, and gives the exit code of `streamlet run`.
+
+        Options are those of the command line: `state_dir`, `from_checkpoint`, `parallelism`, ...
+        """
+        from streamlet.cli.run import run_job
+
+        return run_job(self, **options)
+
+    def add(
+        self,
+        kind: str,
+        made: Source[Any] | Sink[Any] | Callable[[], Operator],
+        inputs: list[Edge],
+        uid: str | None,
+        parallelism: int | None,
+    ) -> int:
+        """Adds a node and gives its id. For the DSL's own use."""
+        file, line = calling_line()
+        own = uid is not None
+        if uid is None:
+            uid = self._derived_uid(kind, inputs)
+        check_uid(uid, f"{file}:{line}")
+        node = Node(len(self.graph.nodes), Place(file, line, kind, uid), made, inputs, parallelism, own)
+        self.graph.nodes.append(node)
+        return node.id
+
+    def _derived_uid(self, kind: str, inputs: list[Edge]) -> str:
+        """A name from the place in the graph: it stays while nothing of the same kind is added before it."""
+        same = sum(1 for node in self.graph.nodes if node.place.kind == kind and not node.has_own_uid)
+        return f"{kind}-{same + 1}"
+
+    @staticmethod
+    def line() -> str:
+        """The user's line that is being executed, for messages."""
+        file, line = calling_line()
+        return f"{file}:{line}"

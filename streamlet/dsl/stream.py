@@ -1,0 +1,214 @@
+"""Stream and KeyedStream: the handles by which a user builds a job. Calling a method adds a node and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from streamlet.errors import JobDefinitionError
+from streamlet.graph.job_graph import Edge, Routing
+from streamlet.operators.aggregates import AggregateFunction
+from streamlet.operators.operator import Operator
+from streamlet.operators.process import KeyedProcess, KeyedProcessFunction
+from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
+from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
+from streamlet.sink import Sink
+
+if TYPE_CHECKING:
+    from streamlet.dsl.job import Job
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
+A1 = TypeVar("A1")
+A2 = TypeVar("A2")
+
+
+class Stream(Generic[T_co]):
+    """Records of type T on their way through the job.
+
+    `uid` names an operator for ever: its state is found by it after the job file was changed.  Without one a stable
+    name is derived from the operator's place in the graph.  `parallelism` is the number of its subtasks.
+    """
+
+    def __init__(self, job: Job, node: int) -> None:
+        self._job = job
+        self._node = node
+
+    def map(
+        self, function: Callable[[T_co], R], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[R]:
+        """Emits `function(value)` for each value."""
+        return self._then("map", lambda: Map(function), function, uid, parallelism)
+
+    def filter(
+        self, function: Callable[[T_co], object], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[T_co]:
+        """Emits the values for which `function` is true."""
+        return self._then("filter", lambda: Filter(function), function, uid, parallelism)
+
+    def flat_map(
+        self, function: Callable[[T_co], Iterable[R]], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[R]:
+        """Emits everything that `function(value)` gives, in order; it may be a generator."""
+        return self._then("flat_map", lambda: FlatMap(function), function, uid, parallelism)
+
+    def key_by(self, function: Callable[[T_co], K], *, uid: str | None = None) -> KeyedStream[K, T_co]:
+        """Sends all values with the same key to the same subtask, which has the key's state.
+
+        A key is a str, bytes, int, bool, or a tuple or frozen struct of these, of one type for the whole stream.
+        """
+        keyed = self._then("key_by", lambda: KeyBy(function), function, uid, None)
+        return KeyedStream(self._job, keyed._node)
+
+    def union(self, *others: Stream[T_co], uid: str | None = None, parallelism: int | None = None) -> Stream[T_co]:
+        """Emits the values of all streams, each stream's in its order."""
+        for other in others:
+            if not isinstance(other, Stream) or other._job is not self._job:
+                raise JobDefinitionError(
+                    f"{self._job.line()}: union takes streams of the same job, not {other!r:.80}",
+                    remedy="build both streams from one Job",
+                )
+        edges = [Edge(stream._node, Routing.FORWARD) for stream in (self, *others)]
+        return Stream(self._job, self._job.add("union", Union, edges, uid, parallelism))
+
+    def sink(self, sink: Sink[Any], *, uid: str | None = None, parallelism: int | None = None) -> None:
+        """Writes the values to a sink: the end of this stream."""
+        if not isinstance(sink, Sink):
+            raise JobDefinitionError(
+                f"{self._job.line()}: sink takes a Sink, not {sink!r:.80}",
+                remedy="give an instance, such as KafkaSink(...), FileSink(...) or Print()",
+            )
+        self._job.add("sink", sink, [Edge(self._node, self._routing)], uid, parallelism)
+
+    _routing = Routing.FORWARD
+
+    def _then(
+        self, kind: str, make: Callable[[], Operator], function: object, uid: str | None, parallelism: int | None
+    ) -> Stream[Any]:
+        if not callable(function):
+            raise JobDefinitionError(
+                f"{self._job.line()}: {kind} takes a function, not {function!r:.80}",
+                remedy="give a function or a lambda",
+            )
+        import inspect
+
+        if inspect.iscoroutinefunction(function):
+            raise JobDefinitionError(
+                f"{self._job.line()}: {kind} takes a plain function, not an async one",
+                remedy="call asynchronous services outside the stream's functions",
+            )
+        return Stream(self._job, self._job.add(kind, make, [Edge(self._node, self._routing)], uid, parallelism))
+
+
+class KeyedStream(Stream[T_co], Generic[K, T_co]):
+    """Values with a key each. What map, filter and flat_map give is no longer keyed; sinks see the key."""
+
+    _routing = Routing.HASH
+
+    def reduce(
+        self,
+        function: Callable[[T_co, T_co], T_co],
+        *,
+        type: type[Any] | Any = Any,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[T_co]:
+        """Emits, per value, `function(last result of the key, value)`; a key's first value as it is.
+
+        `type` is the type of the values, by which results are stored; needed unless they are numbers, str or bytes.
+        """
+        return self._then("reduce", lambda: Reduce(function, type), function, uid, parallelism)
+
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, A1],
+        /,
+        *,
+        result: None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[A1]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, A1],
+        /,
+        *,
+        result: Callable[[K, A1], R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, A1],
+        two: AggregateFunction[T_co, Any, A2],
+        /,
+        *,
+        result: None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[tuple[A1, A2]]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, A1],
+        two: AggregateFunction[T_co, Any, A2],
+        /,
+        *,
+        result: Callable[[K, A1, A2], R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        *functions: AggregateFunction[T_co, Any, Any],
+        result: Callable[..., R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    def aggregate(
+        self,
+        *functions: AggregateFunction[Any, Any, Any],
+        result: Callable[..., Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[Any]:
+        """Emits, per value, the aggregate of the key's values so far: one result, or a tuple of several.
+
+        `result(key, *results)` makes what is emitted instead.
+        """
+        for function in functions:
+            if not isinstance(function, AggregateFunction):
+                raise JobDefinitionError(
+                    f"{self._job.line()}: aggregate takes aggregate functions, not {function!r:.80}",
+                    remedy="give instances: Sum(...), Count(), Min(...), Max(...), Mean(...) or your AggregateFunction",
+                )
+        if not functions:
+            raise JobDefinitionError(f"{self._job.line()}: aggregate needs a function", remedy="give Count(), Sum(...)")
+
+        def make() -> Operator:
+            if len(functions) == 1:
+                return Aggregate(functions[0], result)
+            return AggregateSeveral(functions, result)
+
+        return self._then("aggregate", make, result or make, uid, parallelism)
+
+    def process(
+        self,
+        function: KeyedProcessFunction[K, T_co, R],
+        *,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]:
+        """Runs the user's own function with keyed state; see `KeyedProcessFunction`."""
+        if not isinstance(function, KeyedProcessFunction):
+            raise JobDefinitionError(
+                f"{self._job.line()}: process takes a KeyedProcessFunction, not {function!r:.80}",
+                remedy="derive a class from KeyedProcessFunction and give an instance",
+            )
+        return self._then("process", lambda: KeyedProcess(function), function.process_element, uid, parallelism)

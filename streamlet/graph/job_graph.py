@@ -1,0 +1,75 @@
+"""The JobGraph: what the user wrote, as data. Nodes are operators, edges say how rows travel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from streamlet.operators.operator import Operator
+from streamlet.operators.place import Place
+from streamlet.sink import Sink
+from streamlet.source import Source
+
+
+class Routing(Enum):
+    """How rows go from the subtasks of one node to those of the next."""
+
+    FORWARD = "forward"
+    """To the subtask of the same number."""
+    HASH = "hash"
+    """To the subtask that owns the row's key group."""
+    REBALANCE = "rebalance"
+    """Batch by batch in turn."""
+    BROADCAST = "broadcast"
+    """To every subtask."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """From the node `source`, by `routing`. FORWARD between different parallelisms becomes REBALANCE."""
+
+    source: int
+    routing: Routing
+
+
+@dataclass
+class Node:
+    """One source, operator or sink."""
+
+    id: int
+    place: Place
+    made: Source[Any] | Sink[Any] | Callable[[], Operator]
+    """The source, the sink, or what makes the operator of one subtask."""
+    inputs: list[Edge]
+    parallelism: int | None
+    has_own_uid: bool
+
+    @property
+    def uid(self) -> str:
+        return self.place.uid
+
+    @property
+    def is_source(self) -> bool:
+        return isinstance(self.made, Source)
+
+    @property
+    def is_sink(self) -> bool:
+        return isinstance(self.made, Sink)
+
+    @property
+    def is_keyed(self) -> bool:
+        """True when its rows come with keys that it may have state for."""
+        return any(edge.routing is Routing.HASH for edge in self.inputs)
+
+
+@dataclass
+class JobGraph:
+    """All nodes of a job; a node's inputs have smaller ids, so the list is in topological order."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    def consumers(self, node_id: int) -> list[Node]:
+        """The nodes that read from this one."""
+        return [node for node in self.nodes if any(edge.source == node_id for edge in node.inputs)]

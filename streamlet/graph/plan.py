@@ -1,0 +1,150 @@
+"""The ExecutionPlan: which operators run as one chain, how many subtasks, which channels between them.
+
+Operators are chained into one task when no row has to change its subtask between them: a forward edge between equal
+parallelisms, or a keyed edge where both sides have parallelism 1.  A node with several inputs begins a task of its
+own, because barriers must be aligned there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamlet.config import JobConfig
+from streamlet.graph.job_graph import JobGraph, Node, Routing
+from streamlet.graph.validate import validate
+from streamlet.operators.operator import Operator
+from streamlet.state.descriptors import Descriptor
+
+
+@dataclass(frozen=True)
+class ChannelEdge:
+    """A bundle of channels: every subtask of one task to the subtasks of another."""
+
+    from_task: int
+    from_node: int
+    to_task: int
+    to_node: int
+    routing: Routing
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """One keyed store of a task: the states of all operators behind one `key_by`."""
+
+    name: str
+    states: dict[tuple[str, str], Descriptor]
+    """(uid, state name) -> its declaration."""
+
+
+@dataclass
+class TaskPlan:
+    """One chain. `nodes` are in topological order, the head first."""
+
+    id: int
+    parallelism: int
+    nodes: list[Node]
+    chained: list[tuple[int, int, Routing]] = field(default_factory=list)
+    """Edges inside the chain: from node, to node, FORWARD or HASH."""
+    inputs: list[ChannelEdge] = field(default_factory=list)
+    outputs: list[ChannelEdge] = field(default_factory=list)
+    stores: dict[int, StorePlan] = field(default_factory=dict)
+    """Keyed node -> its store. Nodes behind the same `key_by` share one."""
+
+    @property
+    def head(self) -> Node:
+        return self.nodes[0]
+
+    @property
+    def name(self) -> str:
+        """What messages and checkpoints call the task: its head's uid."""
+        return self.head.uid
+
+    @property
+    def is_source(self) -> bool:
+        return self.head.is_source
+
+
+@dataclass
+class ExecutionPlan:
+    """All tasks of a job, in topological order."""
+
+    tasks: list[TaskPlan]
+    config: JobConfig
+
+    @property
+    def sources(self) -> dict[str, tuple[TaskPlan, Node]]:
+        return {task.head.uid: (task, task.head) for task in self.tasks if task.is_source}
+
+    @property
+    def sinks(self) -> dict[str, tuple[TaskPlan, Node]]:
+        return {node.uid: (task, node) for task in self.tasks for node in task.nodes if node.is_sink}
+
+    @property
+    def parallelisms(self) -> dict[str, int]:
+        return {node.uid: task.parallelism for task in self.tasks for node in task.nodes}
+
+    def states(self) -> dict[tuple[str, str], Descriptor]:
+        """Every declared keyed state of the job."""
+        return {key: one for task in self.tasks for store in task.stores.values() for key, one in store.states.items()}
+
+
+def plan(graph: JobGraph, config: JobConfig) -> ExecutionPlan:
+    """Validates the graph and lays it out. The same graph and config always give the same plan."""
+    validate(graph, config)
+    tasks: list[TaskPlan] = []
+    task_of: dict[int, TaskPlan] = {}
+    key_of: dict[int, int] = {}
+    for node in graph.nodes:
+        parallelism = node.parallelism or config.parallelism
+        routing = _chained_routing(node, parallelism, task_of)
+        if routing is not None:
+            task = task_of[node.inputs[0].source]
+            task.nodes.append(node)
+            task.chained.append((node.inputs[0].source, node.id, routing))
+        else:
+            task = TaskPlan(len(tasks), parallelism, [node])
+            tasks.append(task)
+            for edge in node.inputs:
+                upstream = task_of[edge.source]
+                channel = ChannelEdge(
+                    upstream.id, edge.source, task.id, node.id, _between(edge.routing, upstream, parallelism)
+                )
+                upstream.outputs.append(channel)
+                task.inputs.append(channel)
+        task_of[node.id] = task
+        if node.is_keyed:
+            key_of[node.id] = node.inputs[0].source
+            _add_store(task, node, key_of)
+    return ExecutionPlan(tasks, config)
+
+
+def _chained_routing(node: Node, parallelism: int, task_of: dict[int, TaskPlan]) -> Routing | None:
+    if len(node.inputs) != 1:
+        return None
+    edge = node.inputs[0]
+    if task_of[edge.source].parallelism != parallelism:
+        return None
+    if edge.routing is Routing.FORWARD or (edge.routing is Routing.HASH and parallelism == 1):
+        return edge.routing
+    return None
+
+
+def _between(routing: Routing, upstream: TaskPlan, parallelism: int) -> Routing:
+    if routing is Routing.FORWARD and upstream.parallelism != parallelism:
+        return Routing.REBALANCE
+    return routing
+
+
+def _add_store(task: TaskPlan, node: Node, key_of: dict[int, int]) -> None:
+    make: Callable[[], Operator] | Any = node.made
+    declared = {} if node.is_sink else {(node.uid, name): one for name, one in make().declared_states().items()}
+    shared = next(
+        (store for other, store in task.stores.items() if key_of[other] == key_of[node.id]),
+        None,
+    )
+    if shared is None:
+        shared = StorePlan(node.uid, {})
+    shared.states.update(declared)
+    task.stores[node.id] = shared

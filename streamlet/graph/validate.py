@@ -1,0 +1,58 @@
+"""What must hold for a JobGraph. Every error names the user's line."""
+
+from __future__ import annotations
+
+import re
+
+from streamlet.config import JobConfig
+from streamlet.errors import JobDefinitionError
+from streamlet.graph.job_graph import JobGraph, Node
+
+_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{0,119}")
+
+
+def validate(graph: JobGraph, config: JobConfig) -> None:
+    """Raises `JobDefinitionError` for the first thing that is wrong."""
+    if not any(node.is_source for node in graph.nodes):
+        raise JobDefinitionError("the job has no source", remedy="begin with job.source(...)")
+    seen: dict[str, Node] = {}
+    for node in graph.nodes:
+        _check_uid(node, seen)
+        _check_parallelism(node, config)
+        if not node.is_sink and not graph.consumers(node.id):
+            raise JobDefinitionError(
+                f"{node.place}: the output of {node.place.operator} goes nowhere",
+                remedy="end the stream with .sink(...)",
+            )
+
+
+def check_uid(uid: str, line: str) -> None:
+    """Refuses a uid that cannot be part of file and transaction names."""
+    if not isinstance(uid, str) or not _UID.fullmatch(uid):
+        raise JobDefinitionError(
+            f"{line}: uid {uid!r} cannot be used",
+            remedy="use 1 to 120 letters, digits, '.', '_', ':', '#' and '-', beginning with a letter or digit",
+        )
+
+
+def _check_uid(node: Node, seen: dict[str, Node]) -> None:
+    check_uid(node.uid, str(node.place))
+    if node.uid in seen:
+        raise JobDefinitionError(
+            f"{node.place}: uid {node.uid!r} is taken by the {seen[node.uid].place.kind} at {seen[node.uid].place}",
+            remedy="give each operator its own uid: its state is found by it",
+        )
+    seen[node.uid] = node
+
+
+def _check_parallelism(node: Node, config: JobConfig) -> None:
+    parallelism = node.parallelism
+    if parallelism is None:
+        return
+    if type(parallelism) is not int or parallelism < 1:
+        raise JobDefinitionError(f"{node.place}: parallelism is {parallelism!r}", remedy="give a whole number from 1")
+    if node.is_keyed and parallelism > config.key_groups:
+        raise JobDefinitionError(
+            f"{node.place}: parallelism {parallelism} is above key_groups {config.key_groups}",
+            remedy="a key group is the smallest piece of keyed state: raise key_groups on a new job",
+        )

@@ -1,0 +1,92 @@
+"""What a person sees of a running job: a live line on a terminal, now and then a log line otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from streamlet.clock import Clock
+
+
+@dataclass(frozen=True)
+class ProgressFacts:
+    """The figures of one moment."""
+
+    state: str
+    records: int
+    """Read since the process began."""
+    checkpoint_id: int | None
+    checkpoint_age_seconds: float | None
+    checkpoint_seconds: float
+    keys: int
+    state_bytes: int
+    restarts: int
+
+
+class Progress:
+    """Shows figures: on a terminal four times a second in place, otherwise one line every ten seconds."""
+
+    def __init__(self, name: str, look: Callable[[], ProgressFacts | None], stream: TextIO, clock: Clock) -> None:
+        self._name = name
+        self._look = look
+        self._clock = clock
+        self._console = Console(file=stream, highlight=False)
+        self._live: Live | None = None
+        self._last: tuple[float, int] | None = None
+        self.seconds_between = 0.25 if self._console.is_terminal else 10.0
+
+    @property
+    def is_live(self) -> bool:
+        """True when the line is shown in place, on a terminal."""
+        return self._console.is_terminal
+
+    def __enter__(self) -> Progress:
+        if self.is_live:
+            self._live = Live(
+                Text(f"{self._name}: starting"), console=self._console, auto_refresh=False, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def show(self) -> None:
+        """Shows the figures of now."""
+        facts = self._look()
+        if facts is None:
+            return
+        line = self._line(facts)
+        if self._live is not None:
+            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self.say(line)
+
+    def _line(self, facts: ProgressFacts) -> str:
+        now = self._clock.monotonic()
+        rate = 0.0
+        if self._last is not None and now > self._last[0]:
+            rate = max(0, facts.records - self._last[1]) / (now - self._last[0])
+        self._last = (now, facts.records)
+        parts = [f"{self._name}: {facts.state}", f"{rate:,.0f} records/s", f"{facts.records:,} read"]
+        if facts.checkpoint_id is not None:
+            parts.append(
+                f"checkpoint {facts.checkpoint_id} {facts.checkpoint_age_seconds or 0:.1f} s ago"
+                f" (took {facts.checkpoint_seconds * 1000:.0f} ms)"
+            )
+        if facts.keys:
+            parts.append(f"{facts.keys:,} keys in {facts.state_bytes / (1 << 20):.0f} MB")
+        if facts.restarts:
+            parts.append(f"{facts.restarts} restarts")
+        return " | ".join(parts)

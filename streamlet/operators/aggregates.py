@@ -1,0 +1,143 @@
+"""Aggregate functions: Sum, Count, Min, Max, Mean, and the contract for one's own.
+
+The four functions are those of the field (create an accumulator, add, give the result, merge).  An accumulator is
+never changed in place: `add` returns the next one.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+A = TypeVar("A")
+R = TypeVar("R")
+
+Number = int | float
+
+
+class AggregateFunction(Generic[T, A, R]):
+    """Folds values of type T into an accumulator A and gives a result R.
+
+    `accumulator_type` is the declared type of A, by which it is stored: any type that msgspec knows.
+    """
+
+    accumulator_type: Any = Any
+
+    def create_accumulator(self) -> A:
+        """Gives the accumulator of no values."""
+        raise NotImplementedError
+
+    def add(self, accumulator: A, value: T) -> A:
+        """Gives the accumulator with one more value. It must not change the old one."""
+        raise NotImplementedError
+
+    def result(self, accumulator: A) -> R:
+        """Gives what is emitted for an accumulator."""
+        raise NotImplementedError
+
+    def merge(self, one: A, other: A) -> A:
+        """Gives the accumulator of both sets of values."""
+        raise NotImplementedError(f"{type(self).__name__} has no merge")
+
+
+class SelectingAggregate(AggregateFunction[T, A, R]):
+    """An aggregate over what `select` takes from each value; None for the value itself.
+
+    The engine calls `select` for a whole column and then `fold` per value: both may be C functions.
+    """
+
+    fold: Callable[[Any, Any], Any]
+
+    def __init__(self, select: Callable[[T], Any] | None = None, *, type: Any = None) -> None:
+        self.select = select
+        if type is not None:
+            self.accumulator_type = type
+
+    def add(self, accumulator: A, value: T) -> A:
+        chosen = value if self.select is None else self.select(value)
+        return self.fold(accumulator, chosen)  # type: ignore[no-any-return]
+
+    def result(self, accumulator: A) -> R:
+        return accumulator  # type: ignore[return-value]
+
+
+class Count(SelectingAggregate[Any, int, int]):
+    """The number of values."""
+
+    accumulator_type = int
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def create_accumulator(self) -> int:
+        return 0
+
+    @staticmethod
+    def fold(accumulator: int, _: Any) -> int:
+        return accumulator + 1
+
+    def merge(self, one: int, other: int) -> int:
+        return one + other
+
+
+class Sum(SelectingAggregate[T, Any, Any]):
+    """The sum of what `select` gives, starting from 0; `type=` for other numbers than int and float."""
+
+    accumulator_type = Number
+    fold = staticmethod(operator.add)
+
+    def create_accumulator(self) -> Any:
+        return 0
+
+    def merge(self, one: Any, other: Any) -> Any:
+        return one + other
+
+
+class _Extreme(SelectingAggregate[T, Any, Any]):
+    accumulator_type = int | float | str | None
+
+    def __init__(self, select: Callable[[T], Any] | None = None, *, type: Any = None) -> None:
+        super().__init__(select, type=None if type is None else type | None)
+
+    def create_accumulator(self) -> Any:
+        return None
+
+    def merge(self, one: Any, other: Any) -> Any:
+        return one if other is None else self.fold(one, other)
+
+
+class Min(_Extreme[T]):
+    """The smallest of what `select` gives, the first one of equals; `type=` for other than int, float and str."""
+
+    @staticmethod
+    def fold(accumulator: Any, value: Any) -> Any:
+        return value if accumulator is None or value < accumulator else accumulator
+
+
+class Max(_Extreme[T]):
+    """The largest of what `select` gives, the first one of equals; `type=` for other than int, float and str."""
+
+    @staticmethod
+    def fold(accumulator: Any, value: Any) -> Any:
+        return value if accumulator is None or value > accumulator else accumulator
+
+
+class Mean(SelectingAggregate[T, tuple[Number, int], float]):
+    """The arithmetic mean of what `select` gives."""
+
+    accumulator_type = tuple[Number, int]
+
+    def create_accumulator(self) -> tuple[Number, int]:
+        return (0, 0)
+
+    @staticmethod
+    def fold(accumulator: tuple[Number, int], value: Number) -> tuple[Number, int]:
+        return (accumulator[0] + value, accumulator[1] + 1)
+
+    def result(self, accumulator: tuple[Number, int]) -> float:
+        return accumulator[0] / accumulator[1]
+
+    def merge(self, one: tuple[Number, int], other: tuple[Number, int]) -> tuple[Number, int]:
+        return (one[0] + other[0], one[1] + other[1])

@@ -1,0 +1,113 @@
+"""Where in the user's program something was said, and errors of user functions that point there first."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from streamlet.elements import Batch
+from streamlet.errors import UserFunctionError
+
+_ENGINE = (str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent / "connectors"))
+_FOREIGN = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One line of the job file and the operator that it made."""
+
+    file: str
+    line: int
+    kind: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    @property
+    def operator(self) -> str:
+        """The operator, for messages."""
+        return f"{self.kind} {self.uid!r}"
+
+
+def calling_line() -> tuple[str, int]:
+    """Gives file and line of the innermost caller outside the engine and its connectors."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_ENGINE):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("<unknown>", 0)
+
+
+def is_user_file(filename: str) -> bool:
+    """True for code that is neither the engine's nor a library's."""
+    return not filename.startswith((*_ENGINE, *_FOREIGN, "<frozen"))
+
+
+def function_error(
+    error: BaseException,
+    place: Place,
+    batch: Batch[Any] | None = None,
+    row: int = 0,
+    *,
+    subtask: int = 0,
+    show_record: bool = False,
+) -> UserFunctionError:
+    """Makes the error of a user function: its line first, then operator and record."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
+    if frames:
+        spot, text = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}", frames[-1].line
+    else:
+        spot, text = str(place), linecache.getline(place.file, place.line).strip()
+    lines = [f"{spot}: {type(error).__name__}: {error}"]
+    if text:
+        lines.append(f"    {text}")
+    lines.append(f"  in {place.operator}, subtask {subtask}, made at {place}")
+    if batch is not None:
+        lines.append(f"  record: {describe_record(batch, row)}")
+        if show_record:
+            lines.append(f"  value: {batch.values[row]!r:.2000}")
+    return UserFunctionError("\n".join(lines), place=f"{place.uid}|{spot}|{lines[-1]}")
+
+
+def describe_record(batch: Batch[Any], row: int) -> str:
+    """Names a record without showing it: its origin where known, else its key and time."""
+    origin = batch.describe_row(row)
+    if origin is not None:
+        return origin
+    parts = []
+    if batch.keys is not None:
+        key = batch.keys[row]
+        parts.append(f"key {getattr(key, 'key', key)!r}")
+    if batch.timestamps is not None:
+        parts.append(f"time {batch.timestamps[row]} ms")
+    where = ", ".join(parts) or "unknown"
+    return f"{where} (origin not known behind a shuffle; Job(trace_origins=True) tells it)"
+
+
+def call_each(
+    function: Callable[..., Any],
+    batch: Batch[Any],
+    *columns: Sequence[Any],
+    fail: Callable[[BaseException, Batch[Any], int], BaseException],
+) -> list[Any]:
+    """Calls `function` once per row over the columns (default: the values), at the cost of a bare `map`.
+
+    The number of results tells which row failed.  A function that raises StopIteration would end the list quietly;
+    that shows as a list that is too short, and is its error.
+    """
+    first: Iterable[Any] = columns[0] if columns else batch.values
+    results: list[Any] = []
+    try:
+        results.extend(map(function, first, *columns[1:]))
+    except Exception as error:
+        raise fail(error, batch, len(results)) from error
+    if len(results) != len(batch.values):
+        raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
+    return results

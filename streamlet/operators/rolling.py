@@ -1,0 +1,199 @@
+"""aggregate and reduce over a keyed stream: one accumulator per key, one result per record.
+
+What is in the state: the accumulator of each key, for ever (until the job says otherwise).  The loop works on slots:
+one attribute read where a dictionary would be asked, and nothing else per record but the fold itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from streamlet.elements import Batch
+from streamlet.errors import JobDefinitionError
+from streamlet.operators.aggregates import AggregateFunction, Count, Mean, SelectingAggregate, Sum
+from streamlet.operators.functions import CallingOperator
+from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.state.descriptors import Descriptor, ValueState
+from streamlet.state.slots import ABSENT, NOT_LOADED
+
+STATE = "accumulator"
+_OWN_AGGREGATES = (Count, Sum, Mean)
+
+
+class RollingFold(CallingOperator):
+    """The loop that aggregate and reduce share: `fold(accumulator, input)` per record, the new one is emitted."""
+
+    accumulator_type: Any = Any
+    fold: Callable[[Any, Any], Any]
+    """`fold(accumulator, input)`: the accumulator after one more input."""
+    is_trusted = False
+    """True when accumulators are known to be of their declared type; else each new one is checked."""
+
+    def declared_states(self) -> Mapping[str, Descriptor]:
+        return {STATE: ValueState(self.accumulator_type)}
+
+    def open(self, context: OperatorContext) -> None:
+        super().open(context)
+        assert context.store is not None, "the plan gives every keyed operator a store"
+        self.store = context.store
+        self.cells = context.store.value_cells(context.states[STATE])
+
+    def first(self, value: Any) -> Any:
+        """The accumulator after the first input of a key."""
+        raise NotImplementedError
+
+    def inputs(self, batch: Batch[Any]) -> Iterable[Any]:
+        """What is folded, one per row."""
+        return batch.values
+
+    def results(self, batch: Batch[Any], accumulators: list[Any]) -> list[Any]:
+        """What is emitted, one per row."""
+        return accumulators
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        accumulators: list[Any] = []
+        inputs = self.inputs(batch)
+        try:
+            if self.cells.holds_bytes:
+                self._fold_packed(batch, inputs, accumulators)
+            else:
+                self._fold_live(batch, inputs, accumulators)
+        except Exception as error:
+            raise self.failure(error, batch, len(accumulators)) from error
+        values = self.results(batch, accumulators)
+        out(Batch(values, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+    def _fold_live(self, batch: Batch[Any], inputs: Iterable[Any], accumulators: list[Any]) -> None:
+        store, cells = self.store, self.cells
+        epoch, mark_dirty, load = store.epoch, store.dirty.append, cells.load
+        first, fold, emit = self.first, self.fold, accumulators.append
+        is_checked, plain, encode = not self.is_trusted, cells.plain, cells.encode
+        slots: Sequence[Any] = batch.keys or ()
+        for cell, value in zip(slots if cells.inline else map(cells.cell, slots), inputs, strict=False):
+            old = cell.value
+            if old is NOT_LOADED:
+                load(cell)
+                old = cell.value
+            new = first(value) if old is ABSENT else fold(old, value)
+            if is_checked and type(new) not in plain:
+                new = encode(new)
+            if cell.epoch != epoch:
+                cell.old = old
+                cell.epoch = epoch
+                mark_dirty(cell)
+            cell.value = new
+            emit(new)
+
+    def _fold_packed(self, batch: Batch[Any], inputs: Iterable[Any], accumulators: list[Any]) -> None:
+        """The same where the accumulator is mutable and so is kept packed: a snapshot never aliases live data."""
+        store, cells = self.store, self.cells
+        for slot, value in zip(batch.keys or (), inputs, strict=False):
+            cell = cells.cell(slot)
+            if cell.value is NOT_LOADED:
+                cells.load(cell)
+            old = cell.value
+            new = self.first(value) if old is ABSENT else self.fold(cells.decode(old), value)
+            packed = cells.encode(new)
+            if cell.epoch != store.epoch:
+                cell.old = old
+                cell.epoch = store.epoch
+                store.dirty.append(cell)
+            cell.value = packed
+            accumulators.append(new)
+
+
+class Reduce(RollingFold):
+    """`function(so far, value)` per key; the first value of a key is its own result."""
+
+    def __init__(self, function: Callable[[Any, Any], Any], type: Any = Any) -> None:
+        self.fold = function
+        self.accumulator_type = type
+
+    def first(self, value: Any) -> Any:
+        return value
+
+
+class Aggregate(RollingFold):
+    """One aggregate function per key; `result(key, value)` makes what is emitted, where given."""
+
+    def __init__(self, function: AggregateFunction[Any, Any, Any], result: Callable[..., Any] | None) -> None:
+        self.function = function
+        self.result = result
+        self.accumulator_type = function.accumulator_type
+        self.select: Callable[[Any], Any] | None = None
+        if isinstance(function, SelectingAggregate):
+            self.is_trusted = type(function) in _OWN_AGGREGATES
+            self.select = function.select
+            self.fold = function.fold
+        else:
+            self.fold = function.add
+        self._finishes = getattr(type(function), "result", None) is not SelectingAggregate.result
+
+    def first(self, value: Any) -> Any:
+        return self.fold(self.function.create_accumulator(), value)
+
+    def inputs(self, batch: Batch[Any]) -> Iterable[Any]:
+        return batch.values if self.select is None else self.call(self.select, batch)
+
+    def results(self, batch: Batch[Any], accumulators: list[Any]) -> list[Any]:
+        column = self.call(self.function.result, batch, accumulators) if self._finishes else accumulators
+        if self.result is None:
+            return column
+        return self.call(self.result, batch, [slot.key for slot in batch.keys or ()], column)
+
+
+class AggregateSeveral(RollingFold):
+    """Several aggregate functions per key in one accumulator; emits a tuple, or `result(key, *values)`."""
+
+    def __init__(
+        self, functions: Sequence[AggregateFunction[Any, Any, Any]], result: Callable[..., Any] | None
+    ) -> None:
+        self.parts = [Aggregate(function, None) for function in functions]
+        self.result = result
+        if any(part.accumulator_type is Any for part in self.parts):
+            raise JobDefinitionError(
+                "an aggregate function has no accumulator_type",
+                remedy="set accumulator_type in the class, or give type= to Sum, Min and Max",
+            )
+        self.is_trusted = all(part.is_trusted for part in self.parts)
+        types = tuple(part.accumulator_type for part in self.parts)
+        self.accumulator_type = tuple[types]  # type: ignore[valid-type]
+        folds = [part.fold for part in self.parts]
+        self.fold = _pair(*folds) if len(folds) == 2 else _each(folds)
+
+    def open(self, context: OperatorContext) -> None:
+        super().open(context)
+        for part in self.parts:
+            part.context = context
+
+    def first(self, value: Any) -> Any:
+        return tuple(part.first(piece) for part, piece in zip(self.parts, value, strict=True))
+
+    def inputs(self, batch: Batch[Any]) -> Iterable[Any]:
+        return zip(*(part.inputs(batch) for part in self.parts), strict=True)
+
+    def results(self, batch: Batch[Any], accumulators: list[Any]) -> list[Any]:
+        columns = [
+            part.results(batch, list(column))
+            for part, column in zip(self.parts, zip(*accumulators, strict=True), strict=False)
+        ]
+        if self.result is None:
+            return list(zip(*columns, strict=True))
+        return self.call(self.result, batch, [slot.key for slot in batch.keys or ()], *columns)
+
+
+def _pair(one: Callable[[Any, Any], Any], other: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Two folds as one call: the usual case, without a loop per record."""
+
+    def fold(accumulator: Any, value: Any) -> Any:
+        return (one(accumulator[0], value[0]), other(accumulator[1], value[1]))
+
+    return fold
+
+
+def _each(folds: Sequence[Callable[[Any, Any], Any]]) -> Callable[[Any, Any], Any]:
+    def fold(accumulator: Any, value: Any) -> Any:
+        return tuple([one(old, new) for one, old, new in zip(folds, accumulator, value, strict=True)])
+
+    return fold

@@ -1,0 +1,81 @@
+"""map, filter, flat_map, key_by, union: operators that remember nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain, compress, repeat
+from typing import Any
+
+from streamlet.elements import Batch
+from streamlet.operators.functions import FunctionOperator
+from streamlet.operators.operator import Emit, Operator
+
+
+class Map(FunctionOperator):
+    """One value for each value. Nothing is in its state."""
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        values = self.call(self.function, batch)
+        out(Batch(values, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+
+class Filter(FunctionOperator):
+    """The values for which the function is true. Nothing is in its state."""
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        chosen = self.call(self.function, batch)
+        if all(chosen):
+            out(batch)
+            return
+        values = list(compress(batch.values, chosen))
+        if values:
+            out(_rows_of(batch, values, lambda column: list(compress(column, chosen))))
+
+
+class FlatMap(FunctionOperator):
+    """Any number of values for each value, in order. Nothing is in its state."""
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        groups = self.call(_listing(self.function), batch)
+        values = list(chain.from_iterable(groups))
+        if values:
+            counts = list(map(len, groups))
+            out(_rows_of(batch, values, lambda column: list(chain.from_iterable(map(repeat, column, counts)))))
+
+
+class KeyBy(FunctionOperator):
+    """Puts each value's key into the key column. Nothing is in its state."""
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        keys = self.call(self.function, batch)
+        out(Batch(batch.values, batch.timestamps, keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+
+def _listing(function: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    """Runs a generator to its end inside the call, so that its error belongs to its record."""
+
+    def listed(value: Any) -> list[Any]:
+        return list(function(value))
+
+    return listed
+
+
+def _rows_of(batch: Batch[Any], values: list[Any], pick: Callable[[Any], list[Any]]) -> Batch[Any]:
+    """A batch of the picked rows: the same pick for every column that is there."""
+    return Batch(
+        values,
+        pick(batch.timestamps) if batch.timestamps is not None else None,
+        pick(batch.keys) if batch.keys is not None else None,
+        split=batch.split,
+        origin=batch.origin,
+        rows=pick(batch.rows if batch.rows is not None else range(len(batch.values)))
+        if batch.origin is not None
+        else None,
+    )
+
+
+class Union(Operator):
+    """The values of several inputs, as they come; keys end here. Nothing is in its state."""
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        out(Batch(batch.values, batch.timestamps, split=batch.split, origin=batch.origin, rows=batch.rows))

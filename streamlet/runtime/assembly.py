@@ -1,0 +1,220 @@
+"""Builds the subtasks of an attempt: stores, chains, channels and writers, by the plan and what is restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamlet.checkpoint.manifest import Manifest
+from streamlet.checkpoint.messages import Pressed
+from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.clock import Clock
+from streamlet.elements import Position
+from streamlet.errors import CheckpointError
+from streamlet.graph.job_graph import Node, Routing
+from streamlet.graph.plan import ExecutionPlan, StorePlan, TaskPlan
+from streamlet.runtime.chain import Chain, Leaf
+from streamlet.runtime.channel import Channel, InputGate
+from streamlet.runtime.control import LocalControl
+from streamlet.runtime.pressure import MemoryPressure
+from streamlet.runtime.routing import Router
+from streamlet.runtime.sink_leaf import SinkLeaf
+from streamlet.runtime.snapshots import SubtaskSnapshots
+from streamlet.runtime.subtask import GatedSubtask, SourceSubtask, Subtask
+from streamlet.sink import SinkContext
+from streamlet.source import ReaderContext, RunBlocking
+from streamlet.state.descriptors import StateDeclaration
+from streamlet.state.key_groups import group_range
+from streamlet.state.memory import MemoryKeyedStore
+from streamlet.state.rocksdb import RocksDbKeyedStore
+from streamlet.state.snapshot import StateSpec, StoreSnapshot
+from streamlet.state.store import KeyedStore, check_types
+
+Splits = Mapping[str, Mapping[str, Position]]
+"""Source uid -> split -> position."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every part of an attempt shares."""
+
+    job: str
+    instance: str
+    attempt: int
+    storage: CheckpointStorage
+    control: LocalControl
+    clock: Clock
+    run_blocking: RunBlocking
+
+    def sink_context(
+        self, plan: ExecutionPlan, uid: str, subtask: int, parallelism: int, owns_memo: bool
+    ) -> SinkContext:
+        """What the writer (or, with subtask -1, the committer) of a sink is told."""
+        config = plan.config
+        budget = config.checkpoint_interval * 3 + config.checkpoint_timeout + config.restart.max_delay
+        return SinkContext(
+            self.job,
+            self.instance,
+            uid,
+            subtask,
+            parallelism,
+            self.clock,
+            self.run_blocking,
+            owns_memo,
+            budget.total_seconds(),
+        )
+
+
+def number_states(plan: ExecutionPlan, restored: Manifest | None) -> dict[tuple[str, str], StateDeclaration]:
+    """Gives each declared state its id: the one it had, or the next free one. Raises `CheckpointError` for restored
+    state that no operator of the job claims: it is never dropped silently."""
+    before = {(spec.uid, spec.name): spec for spec in restored.states} if restored is not None else {}
+    declared = plan.states()
+    for (uid, name), spec in before.items():
+        if (uid, name) not in declared:
+            raise CheckpointError(
+                f"the checkpoint has {spec.kind} state {name!r} of operator {uid!r}, which the job does not have",
+                remedy=f"give the operator that this state belongs to uid={uid!r} again, "
+                "or start without any state by --from none",
+            )
+    next_id = max((spec.id for spec in before.values()), default=0) + 1
+    numbered = {}
+    for (uid, name), descriptor in declared.items():
+        known = before.get((uid, name))
+        number = known.id if known is not None else next_id
+        next_id += known is None
+        numbered[uid, name] = descriptor.declare(number, uid, name)
+    check_types(list(numbered.values()), list(before.values()))
+    return numbered
+
+
+class Assembly:
+    """The subtasks of one attempt, wired and with their state opened, not yet running."""
+
+    def __init__(
+        self,
+        plan: ExecutionPlan,
+        around: Surroundings,
+        states: Mapping[tuple[str, str], StateDeclaration],
+        stores: list[StoreSnapshot],
+        positions: Splits,
+    ) -> None:
+        self.subtasks: list[Subtask] = []
+        self.stores: list[KeyedStore] = []
+        self.pressure = MemoryPressure(lambda: around.control.report(Pressed()))
+        self._plan = plan
+        self._around = around
+        self._states = states
+        self._restored = stores
+        self._positions = positions
+        self._gates: dict[tuple[int, int], InputGate] = {
+            (task.id, subtask): InputGate()
+            for task in plan.tasks
+            if not task.is_source
+            for subtask in range(task.parallelism)
+        }
+
+    async def build(self) -> None:
+        """Opens state and wires everything; what was opened is in `stores` even when this fails."""
+        for task in self._plan.tasks:
+            for subtask in range(task.parallelism):
+                self.subtasks.append(await self._subtask(task, subtask))
+
+    async def _subtask(self, task: TaskPlan, subtask: int) -> Subtask:
+        around, config = self._around, self._plan.config
+        by_plan: dict[str, KeyedStore] = {}
+        for store_plan in {store.name: store for store in task.stores.values()}.values():
+            by_plan[store_plan.name] = await self._open_store(store_plan, task, subtask)
+        sinks = self._sinks(task, subtask)
+        routers = {edge: self._router(edge.to_task, edge.routing, subtask) for edge in task.outputs}
+        leaves: dict[int, list[Leaf]] = {node_id: [leaf] for node_id, leaf in sinks.items()}
+        for edge, router in routers.items():
+            leaves.setdefault(edge.from_node, []).append(router)
+        chain = Chain(
+            task,
+            subtask,
+            {node_id: by_plan[store.name] for node_id, store in task.stores.items()},
+            leaves,
+            {key: declaration.spec for key, declaration in self._states.items()},
+            show_records=config.show_records,
+        )
+        snapshots = SubtaskSnapshots(
+            task.name,
+            subtask,
+            task.name if task.is_source else None,
+            around.attempt,
+            by_plan.values(),
+            around.control,
+            around.run_blocking,
+            self.pressure,
+        )
+        parts = (task, subtask, chain, list(sinks.values()), list(routers.values()), snapshots, around.control)
+        if not task.is_source:
+            return GatedSubtask(*parts, gate=self._gates[task.id, subtask])
+        positions = self._splits_of(task, subtask)
+        context = ReaderContext(
+            around.job, task.name, subtask, task.parallelism, config.batch_records, around.clock, around.run_blocking
+        )
+        reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
+        return SourceSubtask(*parts, reader=reader, positions=positions, pressure=self.pressure)
+
+    def _splits_of(self, task: TaskPlan, subtask: int) -> dict[str, Position]:
+        """The splits of one subtask: dealt out in order of their ids, so that the load is even."""
+        splits = self._positions[task.name]
+        return {split: splits[split] for split in sorted(splits)[subtask :: task.parallelism]}
+
+    def _sinks(self, task: TaskPlan, subtask: int) -> dict[int, SinkLeaf]:
+        nodes = [node for node in task.nodes if node.is_sink]
+        leaves = {}
+        for node in nodes:
+            # One writer alone may hang its cache on the keys: where no other sink sees the same ones.
+            owns_memo = node is nodes[0] and bool(task.stores) and not task.outputs
+            context = self._around.sink_context(self._plan, node.uid, subtask, task.parallelism, owns_memo)
+            leaves[node.id] = SinkLeaf(node.uid, subtask, _sink(node).writer(context))
+        return leaves
+
+    def _router(self, to_task: int, routing: Routing, subtask: int) -> Router:
+        config = self._plan.config
+        targets = [subtask] if routing is Routing.FORWARD else range(self._plan.tasks[to_task].parallelism)
+        channels: list[Channel] = [
+            self._gates[to_task, target].connect(0, config.channel_records) for target in targets
+        ]
+        return Router(routing, subtask, channels, config.key_groups, traces_origins=config.trace_origins)
+
+    async def _open_store(self, plan: StorePlan, task: TaskPlan, subtask: int) -> KeyedStore:
+        config, around = self._plan.config, self._around
+        first, end = group_range(subtask, task.parallelism, config.key_groups)
+        declared = [self._states[key] for key in plan.states]
+        ids = {declaration.spec.id for declaration in declared}
+        count = sum(len({s.name for s in t.stores.values()}) * t.parallelism for t in self._plan.tasks)
+        make: Any = RocksDbKeyedStore if config.state_backend == "rocksdb" else MemoryKeyedStore
+        store: KeyedStore = make(
+            plan.name,
+            subtask,
+            key_groups=config.key_groups,
+            first_group=first,
+            end_group=end,
+            files=around.storage.attempt_files(plan.name, subtask),
+            work_dir=around.storage.work_folder() / f"{task.id}-{subtask}-{len(self.stores)}",
+            memory_bytes=max(1 << 20, config.state_memory // count),
+            states=declared,
+            clock=around.clock,
+        )
+        self.stores.append(store)
+        mine = [
+            snapshot
+            for snapshot in self._restored
+            if snapshot.first_group < end and first < snapshot.end_group and ids & set(snapshot.states)
+        ]
+        await around.run_blocking(store.open, mine)
+        return store
+
+
+def _sink(node: Node) -> Any:
+    return node.made
+
+
+def specs_of(states: Mapping[tuple[str, str], StateDeclaration]) -> list[StateSpec]:
+    """What manifests say of the declared states."""
+    return [declaration.spec for declaration in states.values()]

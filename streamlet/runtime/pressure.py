@@ -1,0 +1,33 @@
+"""Memory pressure of a whole job: while any store is full of what only a checkpoint can free, sources are held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class MemoryPressure:
+    """Who is pressed, and who wants to know when nobody is any more."""
+
+    def __init__(self, on_pressed: Callable[[], None]) -> None:
+        self._pressed: set[object] = set()
+        self._on_pressed = on_pressed
+        self.on_relieved: list[Callable[[], None]] = []
+
+    @property
+    def is_on(self) -> bool:
+        """True while sources must not read on."""
+        return bool(self._pressed)
+
+    def press(self, who: object) -> None:
+        """Says that a subtask's memory is full of changes."""
+        if who not in self._pressed:
+            self._pressed.add(who)
+            self._on_pressed()
+
+    def relieve(self, who: object) -> None:
+        """Says that it has room again."""
+        if who in self._pressed:
+            self._pressed.discard(who)
+            if not self._pressed:
+                for relieved in self.on_relieved:
+                    relieved()

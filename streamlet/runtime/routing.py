@@ -1,0 +1,88 @@
+"""How a task's output batches reach the subtasks of the next task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from streamlet.elements import Batch, Element
+from streamlet.graph.job_graph import Routing
+from streamlet.runtime.channel import Channel
+from streamlet.state.key_groups import key_group, pack_key, subtask_of
+
+_CACHED_KEYS = 500_000
+
+
+class Router:
+    """One output of a subtask: channels to those subtasks of the next task that may get rows from here."""
+
+    def __init__(
+        self, routing: Routing, subtask: int, channels: Sequence[Channel], key_groups: int, *, traces_origins: bool
+    ) -> None:
+        self._routing = routing
+        self._channels = channels
+        self._turn = subtask % len(channels)
+        self._owners = _OwnerTable(key_groups, len(channels))
+        self._traces_origins = traces_origins
+
+    async def deliver(self, batch: Batch[Any]) -> None:
+        """Sends the rows to where they belong; waits for space."""
+        if not self._traces_origins and batch.origin is not None:
+            batch = Batch(batch.values, batch.timestamps, batch.keys)
+        if self._routing is Routing.BROADCAST:
+            await self.broadcast(batch)
+        elif len(self._channels) == 1:
+            await self._channels[0].send(batch)
+        elif self._routing is Routing.HASH:
+            await self._by_key(batch)
+        else:
+            channel = self._channels[self._turn]
+            self._turn = (self._turn + 1) % len(self._channels)
+            await channel.send(batch)
+
+    async def broadcast(self, element: Element) -> None:
+        """Sends an element to every subtask that could get rows from here: barriers and ends go this way."""
+        for channel in self._channels:
+            await channel.send(element)
+
+    async def _by_key(self, batch: Batch[Any]) -> None:
+        rows: list[list[int]] = [[] for _ in self._channels]
+        for row, owner in enumerate(self._owners.of(batch.keys or ())):
+            rows[owner].append(row)
+        for channel, chosen in zip(self._channels, rows, strict=True):
+            if len(chosen) == len(batch):
+                await channel.send(batch)
+            elif chosen:
+                await channel.send(_pick(batch, chosen))
+
+
+class _OwnerTable(dict[Any, int]):
+    """Key -> the subtask that owns its key group; a bounded cache of a pure function."""
+
+    def __init__(self, key_groups: int, parallelism: int) -> None:
+        super().__init__()
+        self._key_groups = key_groups
+        self._parallelism = parallelism
+
+    def of(self, keys: Sequence[Any]) -> list[int]:
+        if len(self) > _CACHED_KEYS:
+            self.clear()
+        return list(map(self.__getitem__, keys))
+
+    def __missing__(self, key: Any) -> int:
+        group = key_group(pack_key(key), self._key_groups)
+        owner = self[key] = subtask_of(group, self._parallelism, self._key_groups)
+        return owner
+
+
+def _pick(batch: Batch[Any], rows: list[int]) -> Batch[Any]:
+    """A batch of some rows. The origin travels only while it is known, which is a choice of the job."""
+    values, timestamps, keys, origins = batch.values, batch.timestamps, batch.keys, batch.rows
+    return Batch(
+        [values[row] for row in rows],
+        [timestamps[row] for row in rows] if timestamps is not None else None,
+        [keys[row] for row in rows] if keys is not None else None,
+        split=batch.split,
+        origin=batch.origin,
+        rows=None if batch.origin is None else [origins[row] for row in rows] if origins is not None else rows,
+    )

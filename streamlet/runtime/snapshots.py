@@ -1,0 +1,151 @@
+"""What happens behind a barrier in one subtask: pack, write, acknowledge, fold, and keep memory in its bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Iterable
+
+from streamlet.checkpoint.manifest import ListedCommittable
+from streamlet.checkpoint.messages import Acknowledge, Decline, SubtaskReport
+from streamlet.elements import Position
+from streamlet.errors import CheckpointError, StreamletError
+from streamlet.runtime.control import LocalControl
+from streamlet.runtime.pressure import MemoryPressure
+from streamlet.source import RunBlocking
+from streamlet.state.store import FoldJob, KeyedStore
+
+log = logging.getLogger("streamlet.runtime")
+
+_SLICE_SECONDS = 0.002
+"""Longest piece of packing or eviction between two batches."""
+
+
+class SubtaskSnapshots:
+    """The stores of one subtask, and their part in checkpoints. One snapshot is written at a time."""
+
+    def __init__(
+        self,
+        task: str,
+        subtask: int,
+        source_uid: str | None,
+        attempt: int,
+        stores: Iterable[KeyedStore],
+        control: LocalControl,
+        run_blocking: RunBlocking,
+        pressure: MemoryPressure,
+    ) -> None:
+        self.group: asyncio.TaskGroup
+        self.is_ended = False
+        self.stores = list(stores)
+        self._task = task
+        self._subtask = subtask
+        self._source_uid = source_uid
+        self._attempt = attempt
+        self._control = control
+        self._run_blocking = run_blocking
+        self._writing = asyncio.Lock()
+        self._fold: asyncio.Task[None] | None = None
+        self._pressure = pressure
+        self._batches = 0
+
+    def freeze(self, checkpoint_id: int) -> None:
+        """Fixes what the checkpoint sees; takes microseconds."""
+        for store in self.stores:
+            store.freeze(checkpoint_id)
+
+    def finish(self, checkpoint_id: int, positions: dict[str, Position], listed: list[ListedCommittable]) -> None:
+        """Writes the frozen state behind the barrier, then acknowledges, or declines if it cannot be written."""
+        self.group.create_task(
+            self._finish(checkpoint_id, positions, listed), name=f"{self._task}-{self._subtask}-snapshot"
+        )
+
+    async def _finish(
+        self, checkpoint_id: int, positions: dict[str, Position], listed: list[ListedCommittable]
+    ) -> None:
+        async with self._writing:
+            try:
+                for store in self.stores:
+                    while not store.pack(_SLICE_SECONDS):  # noqa: ASYNC110 - a turn for the batches, not a wait
+                        await asyncio.sleep(0)
+                    await self._run_blocking(store.write_log)
+                stores = [store.snapshot(checkpoint_id) for store in self.stores]
+            except OSError as error:
+                reason = f"state of {self._task}[{self._subtask}] cannot be written: {error}"
+                self._control.report(Decline(self._attempt, checkpoint_id, self._task, self._subtask, reason))
+                return
+        report = SubtaskReport(
+            task=self._task,
+            subtask=self._subtask,
+            stores=stores,
+            positions={self._source_uid: positions} if self._source_uid is not None else {},
+            committables=listed,
+            finished=self.is_ended,
+        )
+        self._control.report(Acknowledge(self._attempt, checkpoint_id, report))
+        if self._fold is None or self._fold.done():
+            self._fold = self.group.create_task(self._fold_due(), name=f"{self._task}-{self._subtask}-fold")
+
+    async def _fold_due(self) -> None:
+        for store in self.stores:
+            if store.fold_due() or store.needs_fold_to_evict():
+                try:
+                    await self._fold_one(store)
+                except OSError as error:
+                    log.warning("state of %s[%d] stays in its logs: %s", self._task, self._subtask, error)
+        self._relieve()
+
+    async def _fold_one(self, store: KeyedStore) -> None:
+        job = store.begin_fold()
+        if job is None:
+            return
+        try:
+            if job.argv:
+                await self._fold_apart(job)
+            await self._run_blocking(store.finish_fold, job)
+        except BaseException:
+            store.abandon_fold(job)
+            raise
+        store.adopt_fold(job)
+
+    async def _fold_apart(self, job: FoldJob) -> None:
+        """Runs the fold's work in a process of its own: it costs this one nothing but its start."""
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *job.argv, env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            _, stderr = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            message = stderr.decode(errors="replace").strip()[-2000:]
+            raise CheckpointError(f"folding the state of {self._task}[{self._subtask}] failed: {message}")
+
+    def mind_memory(self) -> None:
+        """Called after each batch: evicts a little where needed, and says so when only a checkpoint can help."""
+        self._batches += 1
+        if self._batches % 16:
+            return
+        for store in self.stores:
+            store.evict(_SLICE_SECONDS)
+            if store.needs_fold_to_evict():
+                self._pressure.press(self)
+
+    def _relieve(self) -> None:
+        for store in self.stores:
+            store.evict(_SLICE_SECONDS)
+        if not any(store.needs_fold_to_evict() for store in self.stores):
+            self._pressure.relieve(self)
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The error that began it: out of nested groups the first that says what is wrong, not what was cancelled."""
+    while isinstance(error, BaseExceptionGroup):
+        inner = error.exceptions
+        error = next((one for one in inner if isinstance(one, StreamletError | BaseExceptionGroup)), inner[0])
+    return error

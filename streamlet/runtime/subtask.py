@@ -1,0 +1,238 @@
+"""One subtask of one task: takes batches in, runs its chain, sends on, and takes part in checkpoints.
+
+At a barrier, in this order and without a record in between: positions are noted, every store is frozen, the barrier
+goes on, every sink prepares.  Packing and writing of the frozen state happens behind it, in slices between batches;
+when that is durable, the subtask acknowledges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from streamlet.checkpoint.manifest import ListedCommittable
+from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Started, ToSubtask, Trigger
+from streamlet.elements import Barrier, Batch, Element, EndOfInput, Position
+from streamlet.graph.plan import TaskPlan
+from streamlet.runtime.chain import Chain
+from streamlet.runtime.channel import InputGate
+from streamlet.runtime.control import LocalControl
+from streamlet.runtime.pressure import MemoryPressure
+from streamlet.runtime.routing import Router
+from streamlet.runtime.sink_leaf import SinkLeaf
+from streamlet.runtime.snapshots import SubtaskSnapshots
+from streamlet.source import SourceReader
+
+log = logging.getLogger("streamlet.runtime")
+
+
+class Subtask:
+    """What source subtasks and gated subtasks share."""
+
+    def __init__(
+        self,
+        plan: TaskPlan,
+        subtask: int,
+        chain: Chain,
+        sinks: list[SinkLeaf],
+        routers: list[Router],
+        snapshots: SubtaskSnapshots,
+        control: LocalControl,
+    ) -> None:
+        self.plan = plan
+        self.subtask = subtask
+        self.records = 0
+        """Records taken in since the attempt began."""
+        self.sinks = sinks
+        self.snapshots = snapshots
+        self._chain = chain
+        self._routers = routers
+        self._control = control
+        self._inbox = control.inbox((plan.name, subtask))
+
+    async def run(self) -> None:
+        """Runs until it is cancelled or fails; everything it started has ended when it returns."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._chain.close)
+            for sink in self.sinks:
+                stack.push_async_callback(sink.writer.close)
+            await asyncio.gather(*(sink.writer.open() for sink in self.sinks))
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            self.snapshots.group = group
+            group.create_task(self._obey(), name=f"{self.plan.name}-{self.subtask}-control")
+            await self.work()
+
+    async def work(self) -> None:
+        """Takes elements in, for ever."""
+        raise NotImplementedError
+
+    def trigger(self, message: Trigger) -> None:
+        """Begins a checkpoint here; only sources are asked."""
+
+    def add_splits(self, message: AddSplits) -> None:
+        """Begins to read further splits; only sources are asked."""
+
+    async def source_marked(self, checkpoint_id: int) -> None:
+        """Tells the reader of a durable checkpoint."""
+
+    async def _obey(self) -> None:
+        while True:
+            message: ToSubtask = await self._inbox.get()
+            if isinstance(message, Trigger):
+                self.trigger(message)
+            elif isinstance(message, AddSplits):
+                self.add_splits(message)
+            elif isinstance(message, Marked):
+                for sink in self.sinks:
+                    await sink.marked(message.checkpoint_id)
+                await self.source_marked(message.checkpoint_id)
+
+    async def process(self, enter: Any, batch: Batch[Any]) -> None:
+        """Runs one batch through the chain and delivers what came out of it."""
+        if not self.records:
+            self._control.report(Started())
+        self.records += len(batch)
+        enter(batch)
+        produced = self._chain.produced
+        for leaf, output in produced:
+            await leaf.deliver(output)
+        produced.clear()
+
+    async def checkpoint(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
+        """Takes this subtask's part of a checkpoint; called between two batches."""
+        self.snapshots.freeze(checkpoint_id)
+        await self._send_on(Barrier(checkpoint_id))
+        listed: list[ListedCommittable] = []
+        for sink in self.sinks:
+            listed += await sink.prepare(checkpoint_id)
+        self.snapshots.finish(checkpoint_id, dict(positions), listed)
+
+    async def end(self) -> None:
+        """Everything was read and handled: says so downstream and to the coordinator. Barriers still come."""
+        await self._send_on(EndOfInput())
+        self.snapshots.is_ended = True
+        self._control.report(Ended(task=self.plan.name, subtask=self.subtask))
+
+    async def _send_on(self, element: Element) -> None:
+        for router in self._routers:
+            await router.broadcast(element)
+
+
+class GatedSubtask(Subtask):
+    """A subtask whose batches come from other subtasks."""
+
+    def __init__(self, *args: Any, gate: InputGate) -> None:
+        super().__init__(*args)
+        self._gate = gate
+
+    async def work(self) -> None:
+        enter = self._chain.enter(self.plan.head.id)
+        while True:
+            element = await self._gate.next()
+            if isinstance(element, Batch):
+                await self.process(enter, element)
+                self.snapshots.mind_memory()
+                await asyncio.sleep(0)
+            elif isinstance(element, Barrier):
+                await self.checkpoint(element.checkpoint_id, {})
+            elif isinstance(element, EndOfInput):
+                await self.end()
+
+
+class SourceSubtask(Subtask):
+    """A subtask whose batches come from a source's reader. It owns the positions of what it sent."""
+
+    def __init__(
+        self, *args: Any, reader: SourceReader[Any], positions: Mapping[str, Position], pressure: MemoryPressure
+    ) -> None:
+        super().__init__(*args)
+        self._pressure = pressure
+        self.positions: dict[str, Position] = dict(positions)
+        self._reader = reader
+        self._wake = asyncio.Event()
+        self._trigger: Trigger | None = None
+        self._is_stopping = False
+        self._at_checkpoint: dict[int, dict[str, Position]] = {}
+        pressure.on_relieved.append(self._wake.set)
+
+    def trigger(self, message: Trigger) -> None:
+        self._trigger = message
+        self._wake.set()
+
+    def add_splits(self, message: AddSplits) -> None:
+        for split, position in message.splits.items():
+            if split not in self.positions:
+                self.positions[split] = position
+                self._reader.add_splits({split: position})
+
+    async def source_marked(self, checkpoint_id: int) -> None:
+        for older in [one for one in self._at_checkpoint if one <= checkpoint_id]:
+            positions = self._at_checkpoint.pop(older)
+            if older == checkpoint_id:
+                try:
+                    await self._reader.marked(checkpoint_id, positions)
+                except Exception as error:
+                    log.warning("source %s: could not report positions: %s", self.plan.name, error)
+
+    async def work(self) -> None:
+        enter = self._chain.enter(self.plan.head.id)
+        async with contextlib.aclosing(self._batches()) as batches:
+            async for batch in batches:
+                await self.process(enter, batch)
+                if batch.next_position is not None:
+                    self.positions[batch.split] = batch.next_position
+                self.snapshots.mind_memory()
+                while self._pressure.is_on:
+                    await self._barrier_if_asked()
+                    await self._wake.wait()
+                    self._wake.clear()
+
+    async def _batches(self) -> AsyncGenerator[Batch[Any], None]:
+        """Batches as they come; barriers are injected between two of them, also while a fetch is pending."""
+        fetch: asyncio.Task[Any] | None = None
+        try:
+            while True:
+                await self._barrier_if_asked()
+                if fetch is None:
+                    fetch = asyncio.ensure_future(self._reader.fetch())
+                    fetch.add_done_callback(lambda _: self._wake.set())
+                await self._wake.wait()
+                self._wake.clear()
+                if not fetch.done():
+                    continue
+                batches, fetch = fetch.result(), None
+                if batches is None:
+                    await self.end()
+                    await self._only_barriers()
+                for batch in batches:
+                    yield batch
+                    await self._barrier_if_asked()
+                if not batches:
+                    await asyncio.sleep(0)
+        finally:
+            if fetch is not None:
+                fetch.cancel()
+                await asyncio.wait([fetch])
+            await self._reader.close()
+
+    async def _barrier_if_asked(self) -> None:
+        trigger, self._trigger = self._trigger, None
+        if trigger is None:
+            return
+        self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
+        await self.checkpoint(trigger.checkpoint_id, self.positions)
+        if trigger.is_last:
+            await self._only_barriers()
+
+    async def _only_barriers(self) -> None:
+        """After the end of the input, or after the last barrier of a job that stops: nothing more is read."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            trigger, self._trigger = self._trigger, None
+            if trigger is not None:
+                self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
+                await self.checkpoint(trigger.checkpoint_id, self.positions)

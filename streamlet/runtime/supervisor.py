@@ -1,0 +1,110 @@
+"""Runs a job: attempt after attempt, until it has finished, was stopped, or cannot go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+
+from streamlet.clock import Clock
+from streamlet.config import Restart
+from streamlet.errors import StreamletError, UserFunctionError
+from streamlet.runtime.attempt import Attempt, AttemptMaker, Ending
+from streamlet.runtime.job_state import JobLife, JobState
+from streamlet.runtime.restart import RestartBudget
+from streamlet.runtime.snapshots import first_error
+
+log = logging.getLogger("streamlet.runtime")
+
+
+@dataclass
+class Outcome:
+    """How it went: the last state, and the error that ended it."""
+
+    state: JobState
+    error: BaseException | None = None
+
+
+class Supervisor:
+    """Restarts attempts by the restart strategy. Errors that restarting cannot cure end it at once, and so does a
+    record at which the same function of the job fails twice in a row."""
+
+    def __init__(self, make_attempt: AttemptMaker, strategy: Restart, clock: Clock, randomness: random.Random) -> None:
+        self.life = JobLife()
+        self.restarts = 0
+        self.attempt: Attempt | None = None
+        self._make_attempt = make_attempt
+        self._budget = RestartBudget(strategy, randomness)
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._last_place: str | None = None
+
+    def stop(self) -> None:
+        """Asks for a last checkpoint and the end; what is not yet running ends at once."""
+        self._stop.set()
+        if self.attempt is not None:
+            self.attempt.stop()
+
+    async def run(self) -> Outcome:
+        """Runs to the end. Nothing that it started is left running when it returns."""
+        while True:
+            self.life.transition_to(JobState.RESTORING)
+            attempt = self.attempt = self._make_attempt(self.restarts == 0)
+            if self._stop.is_set():
+                attempt.stop()
+            try:
+                ending = await attempt.run(self._running)
+            except (Exception, BaseExceptionGroup) as group:
+                error = first_error(group)
+                if not isinstance(error, StreamletError):
+                    log.debug("the attempt failed", exc_info=group)
+                delay = self._delay_after(error, attempt)
+                if delay is None or self._stop.is_set():
+                    return self._failed(error)
+                self.life.transition_to(JobState.RESTARTING)
+                self.restarts += 1
+                log.warning("%s\nrestart %d in %.1f s, from the last checkpoint", describe(error), self.restarts, delay)
+                if await self._stopped_within(delay):
+                    self.life.transition_to(JobState.SUSPENDED)
+                    return Outcome(JobState.SUSPENDED)
+            else:
+                return self._ended(ending)
+
+    def _running(self) -> None:
+        self.life.transition_to(JobState.RUNNING)
+
+    def _ended(self, ending: Ending) -> Outcome:
+        if ending is Ending.STOPPED:
+            if self.life.state is JobState.RUNNING:
+                self.life.transition_to(JobState.STOPPING)
+            self.life.transition_to(JobState.SUSPENDED)
+        else:
+            self.life.transition_to(JobState.FINISHED)
+        return Outcome(self.life.state)
+
+    def _failed(self, error: BaseException) -> Outcome:
+        self.life.transition_to(JobState.FAILED)
+        return Outcome(JobState.FAILED, error)
+
+    def _delay_after(self, error: BaseException, attempt: Attempt) -> float | None:
+        if isinstance(error, StreamletError) and error.final:
+            return None
+        if isinstance(error, UserFunctionError):
+            if error.place == self._last_place:
+                return None
+            self._last_place = error.place
+        return self._budget.failed(self._clock.monotonic(), attempt.healthy_seconds())
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def describe(error: BaseException) -> str:
+    """The error for people: a streamlet error as it is, another with its type."""
+    return str(error) if isinstance(error, StreamletError) else f"{type(error).__name__}: {error}"

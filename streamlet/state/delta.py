@@ -1,0 +1,84 @@
+"""Packs the cells of one freeze in slices, while the same cells go on changing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from streamlet.clock import Clock
+from streamlet.errors import StateTypeError
+from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Missing
+
+FRAME_ENTRIES = 500
+"""Entries of one frame: one encode call for all (0.2 us each instead of 0.5 one by one), and 0.2 ms between two looks
+at the clock."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+Refused = Callable[[Cell, object, Exception], StateTypeError]
+"""Makes the error for a value that cannot be encoded."""
+
+
+class Delta:
+    """What changed up to one cut: frozen cells at first, frames in the end. Nothing in a frame is shared with cells."""
+
+    def __init__(self, cut: int, epoch: int, cells: list[Cell], refused: Refused) -> None:
+        self.cut = cut
+        self.epoch = epoch
+        self.entries = 0
+        self.frames: list[bytes] = []
+        self._cells = cells
+        self._refused = refused
+
+    @property
+    def is_packed(self) -> bool:
+        """True when every cell is in a frame."""
+        return not self._cells
+
+    def pack(self, clock: Clock | None, budget_seconds: float) -> bool:
+        """Packs until done or out of time; without a clock, all. True when all is packed."""
+        cells = self._cells
+        deadline = clock.monotonic() + budget_seconds if clock is not None else 0.0
+        while cells:
+            # From the end and piece by piece: releasing a list of a million in one go stalls for 8-11 ms.
+            # The order does not matter, since a cell joins the dirty list once per interval.
+            chunk = cells[-FRAME_ENTRIES:]
+            self._pack_frame(chunk)
+            del cells[-FRAME_ENTRIES:]
+            if clock is not None and clock.monotonic() >= deadline:
+                break
+        return not cells
+
+    def _pack_frame(self, chunk: list[Cell]) -> None:
+        epoch = self.epoch
+        # A cell that changed again since the freeze has its frozen value in `old`.
+        values = [cell.value if cell.epoch == epoch else cell.old for cell in chunk]
+        deletes: list[bytes] = []
+        kept = chunk
+        if Missing in set(map(type, values)):
+            deletes = [cell.stored for cell, value in zip(chunk, values, strict=True) if value is ABSENT]
+            # NOT_LOADED: changed blindly, and the change was undone.
+            pairs = [
+                (cell, value)
+                for cell, value in zip(chunk, values, strict=True)
+                if value is not ABSENT and value is not NOT_LOADED
+            ]
+            kept = [cell for cell, _ in pairs]
+            values = [value for _, value in pairs]
+        try:
+            frame = _encode(([cell.stored for cell in kept], values, deletes))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self._find_refused(kept, values, error) from error
+        for cell in chunk:
+            cell.old = None
+        self.frames.append(frame)
+        self.entries += len(values) + len(deletes)
+
+    def _find_refused(self, cells: list[Cell], values: list[object], error: Exception) -> StateTypeError:
+        for cell, value in zip(cells, values, strict=True):
+            try:
+                _encode(value)
+            except (TypeError, ValueError, OverflowError, RecursionError) as cause:
+                return self._refused(cell, value, cause)
+        return StateTypeError(f"a checkpoint's entries cannot be packed: {error}")

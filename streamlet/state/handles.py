@@ -1,0 +1,218 @@
+"""What a user's function holds at run time: typed views of the state of the key in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import msgspec
+
+from streamlet.errors import JobDefinitionError, StateTypeError
+from streamlet.state.cells import StateCells
+from streamlet.state.key_groups import pack_key
+from streamlet.state.keys import KeyType
+from streamlet.state.slots import ABSENT, NOT_LOADED, Slot
+
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Current(Protocol):
+    """The store, as handles see it."""
+
+    current: Slot | None
+    """The slot of the record in hand; None between records."""
+
+    def scan(self, cells: StateCells, slot: Slot) -> list[tuple[bytes, Any]]:
+        """Gives what the cells of all namespaces of a key hold, in the order of their namespaces."""
+        ...
+
+
+class Handle:
+    """What all handles share."""
+
+    __slots__ = ("_cells", "_store")
+
+    def __init__(self, store: Current, cells: StateCells) -> None:
+        self._store = store
+        self._cells = cells
+
+    def _slot(self) -> Slot:
+        slot = self._store.current
+        if slot is None:
+            raise JobDefinitionError(
+                f"{self._cells.codec.where} was used while no record is processed",
+                remedy="use keyed state only inside the methods that the engine calls for a record or a timer",
+            )
+        return slot
+
+
+class ValueHandle(Handle, Generic[T]):
+    """One value of the key in hand."""
+
+    __slots__ = ()
+
+    def value(self) -> T | None:
+        """Gives the value, or None when there is none. A mutable one is a fresh copy: `update` keeps its changes."""
+        value = self._cells.value(self._slot())
+        return None if value is ABSENT else cast(T, value)
+
+    def update(self, value: T) -> None:
+        """Keeps a value; raises `StateTypeError` when it is not of the declared type."""
+        self._cells.update(self._slot(), value)
+
+    def clear(self) -> None:
+        """Forgets the value."""
+        cells = self._cells
+        cells.change(cells.cell(self._slot()), ABSENT)
+
+
+class ListHandle(Handle, Generic[T]):
+    """A list of the key in hand, kept entry by entry: `add` costs the same however long the list is."""
+
+    __slots__ = ("_lengths",)
+
+    def __init__(self, store: Current, cells: StateCells, lengths: StateCells) -> None:
+        super().__init__(store, cells)
+        self._lengths = lengths
+
+    def get(self) -> list[T]:
+        """Gives the whole list: a fresh one."""
+        slot = self._slot()
+        cells = self._cells
+        entries = [cells.cell(slot, _place(index)) for index in range(self._length(slot))]
+        cells.load_all(entries)
+        return [cells.decode(entry.value) for entry in entries]
+
+    def __len__(self) -> int:
+        return self._length(self._slot())
+
+    def add(self, value: T) -> None:
+        """Puts a value at the end."""
+        self.extend((value,))
+
+    def extend(self, values: Iterable[T]) -> None:
+        """Puts values at the end, in their order."""
+        slot = self._slot()
+        self._write(slot, self._length(slot), values)
+
+    def update(self, values: Iterable[T]) -> None:
+        """Replaces the list."""
+        slot = self._slot()
+        values = list(values)
+        length = self._length(slot)
+        self._write(slot, 0, values)
+        self._forget(slot, len(values), length)
+
+    def clear(self) -> None:
+        """Forgets the list."""
+        slot = self._slot()
+        length = self._length(slot)
+        if length:
+            self._forget(slot, 0, length)
+            self._lengths.change(self._lengths.cell(slot), ABSENT)
+
+    def _length(self, slot: Slot) -> int:
+        length = self._lengths.value(slot)
+        return 0 if length is ABSENT else length
+
+    def _write(self, slot: Slot, start: int, values: Iterable[T]) -> None:
+        cells = self._cells
+        index = start
+        try:
+            for value in values:
+                cells.update(slot, value, _place(index))
+                index += 1
+        finally:
+            # Also when a value in the middle was refused: what is stored and what the length says stay the same.
+            lengths = self._lengths
+            lengths.change(lengths.cell(slot), index if index else ABSENT)
+
+    def _forget(self, slot: Slot, start: int, end: int) -> None:
+        cells = self._cells
+        for index in range(start, end):
+            cells.change(cells.cell(slot, _place(index)), ABSENT)
+
+
+class MapHandle(Handle, Generic[K, V]):
+    """A map of the key in hand, kept entry by entry. `items`, `keys` and `values` go in the order of packed map keys:
+    the same before and after a restore."""
+
+    __slots__ = ("_decode_key", "_key_type")
+
+    def __init__(self, store: Current, cells: StateCells, key_type: Any) -> None:
+        super().__init__(store, cells)
+        self._key_type = KeyType(f"map keys of {cells.codec.where}", key_type)
+        self._decode_key = msgspec.msgpack.Decoder(key_type).decode
+
+    def get(self, key: K, default: V | None = None) -> V | None:
+        """Gives the value of a map key, or `default`."""
+        value = self._cells.value(self._slot(), self._pack(key))
+        return default if value is ABSENT else cast(V, value)
+
+    def put(self, key: K, value: V) -> None:
+        """Keeps a value under a map key."""
+        self._cells.update(self._slot(), value, self._pack(key))
+
+    def remove(self, key: K) -> None:
+        """Forgets a map key; nothing happens when it is not there."""
+        cells = self._cells
+        cell = cells.cell(self._slot(), self._pack(key))
+        if cell.value is not ABSENT:
+            cells.change(cell, ABSENT)
+
+    def contains(self, key: K) -> bool:
+        """True when the map key is there."""
+        cells = self._cells
+        cell = cells.cell(self._slot(), self._pack(key))
+        if cell.value is NOT_LOADED:
+            cells.load(cell)
+        return cell.value is not ABSENT
+
+    __contains__ = contains
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """Gives all entries as they are now: changing the map meanwhile is allowed and not seen."""
+        decode_key, decode = self._decode_key, self._cells.decode
+        entries = self._store.scan(self._cells, self._slot())
+        return ((decode_key(namespace), decode(stored)) for namespace, stored in entries)
+
+    def keys(self) -> Iterator[K]:
+        """Gives all map keys."""
+        decode_key = self._decode_key
+        entries = self._store.scan(self._cells, self._slot())
+        return (decode_key(namespace) for namespace, _ in entries)
+
+    def values(self) -> Iterator[V]:
+        """Gives all values."""
+        decode = self._cells.decode
+        entries = self._store.scan(self._cells, self._slot())
+        return (decode(stored) for _, stored in entries)
+
+    def is_empty(self) -> bool:
+        """True when there is no entry."""
+        return not self._store.scan(self._cells, self._slot())
+
+    def clear(self) -> None:
+        """Forgets all entries."""
+        slot, cells = self._slot(), self._cells
+        for namespace, _ in self._store.scan(cells, slot):
+            cells.change(cells.cell(slot, namespace), ABSENT)
+
+    def _pack(self, key: K) -> bytes:
+        key_type = self._key_type
+        if key_type.probe(key) not in key_type.expected:
+            key_type.check((key,))
+        try:
+            return pack_key(key)
+        except (OverflowError, ValueError) as error:
+            raise StateTypeError(
+                f"{key_type.where}: {key!r} cannot be stored: {error}",
+                remedy="integers have 64 bits, text has no lone surrogates",
+            ) from error
+
+
+def _place(index: int) -> bytes:
+    """The namespace of a list's entry; that of its length is empty."""
+    return index.to_bytes(8, "big")

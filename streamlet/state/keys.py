@@ -1,0 +1,106 @@
+"""The one key type of a keyed stream: 1, True and 1.0 are one entry of a dict but three keys in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from streamlet.errors import KeyTypeError, StateTypeError
+from streamlet.state.types import type_facts
+
+KEY_SCALARS: frozenset[type] = frozenset({str, bytes, int, bool})
+
+Shape = Any
+"""A class, or a tuple of a tuple-like class and the shapes of its fields."""
+
+_REMEDY = "use str, bytes, int, bool, or tuples, NamedTuples or frozen msgspec.Structs of these"
+
+
+def key_shape(key: Any) -> Shape:
+    """Gives the shape of a key; raises `KeyTypeError` for what cannot be a key."""
+    kind = type(key)
+    if kind in KEY_SCALARS:
+        return kind
+    if isinstance(key, tuple):
+        return (kind, *map(key_shape, key))
+    if isinstance(key, msgspec.Struct) and kind.__struct_config__.frozen:
+        return (kind, *map(key_shape, msgspec.structs.astuple(key)))
+    raise KeyTypeError(f"{key!r} of type {kind.__qualname__} cannot be a key", remedy=_REMEDY)
+
+
+def declared_shape(declared: Any, *, where: str) -> Shape:
+    """Gives the shape that keys of a declared type have; raises `StateTypeError` when it is no key type."""
+    return _shape_of(type_facts(declared, where=where), declared, where)
+
+
+def shape_text(shape: Shape) -> str:
+    """Writes a shape down: `str`, `(str, int)`, `Place(str, str)`. The same in every process."""
+    if not isinstance(shape, tuple):
+        return str(shape.__qualname__)
+    name = "" if shape[0] is tuple else shape[0].__name__
+    return f"{name}({', '.join(map(shape_text, shape[1:]))})"
+
+
+class KeyType:
+    """Holds the shape that all keys must have: the declared one, or that of the first key seen."""
+
+    def __init__(self, where: str, declared: Any = None) -> None:
+        self.where = where
+        self.text = ""
+        """The shape as text; empty while no key was seen."""
+        self.probe: Callable[[Any], Shape] = type
+        """Gives of a key what `expected` is compared with: its class alone is enough for scalars."""
+        self.expected: frozenset[Shape] = frozenset()
+        if declared is not None:
+            self._fix(declared_shape(declared, where=where))
+
+    def restore(self, text: str) -> None:
+        """Says what the restored keys were; raises `StateTypeError` when another type was declared."""
+        if self.text and self.text != text:
+            raise StateTypeError(
+                f"{self.where}: keys are declared as {self.text}, but the checkpoint has keys of type {text}",
+                remedy="give the keys their former type, or start the job anew with another name",
+            )
+        self.text = text
+
+    def check(self, keys: Sequence[Any]) -> None:
+        """Raises `KeyTypeError` with the row of the first key of another shape than the first key ever seen."""
+        for row, key in enumerate(keys):
+            try:
+                shape = key_shape(key)
+            except KeyTypeError as error:
+                raise KeyTypeError(f"{self.where}: {error.message}", index=row, remedy=error.remedy) from None
+            if not self.expected and self.text in ("", shape_text(shape)):
+                self._fix(shape)
+            if shape not in self.expected:
+                raise KeyTypeError(
+                    f"{self.where}: key {key!r} is {shape_text(shape)}, but the keys here are {self.text}",
+                    index=row,
+                    remedy="make the key function give one type, e.g. str(...) around what it returns",
+                )
+
+    def _fix(self, shape: Shape) -> None:
+        self.text = shape_text(shape)
+        self.expected = frozenset({shape})
+        self.probe = key_shape if isinstance(shape, tuple) else type
+
+
+def _shape_of(facts: inspect.Type, declared: Any, where: str) -> Shape:
+    scalars: dict[type, type] = {
+        inspect.StrType: str,
+        inspect.BytesType: bytes,
+        inspect.IntType: int,
+        inspect.BoolType: bool,
+    }
+    if type(facts) in scalars:
+        return scalars[type(facts)]
+    if isinstance(facts, inspect.TupleType):
+        return (tuple, *(_shape_of(item, declared, where) for item in facts.item_types))
+    if isinstance(facts, inspect.NamedTupleType) or (
+        isinstance(facts, inspect.StructType) and facts.cls.__struct_config__.frozen
+    ):
+        return (facts.cls, *(_shape_of(field.type, declared, where) for field in facts.fields))
+    raise StateTypeError(f"{where}: {declared!r} is not a type for keys", remedy=_REMEDY)

@@ -1,0 +1,320 @@
+"""The half of a keyed store that does not depend on where old state lies: slots, freezes, logs, memory.
+
+```text
+lookup -> slot -> cell --first change after a freeze--> dirty --freeze--> delta --pack--> frames --write_log--> log
+                   ^                                                                                          |
+                   +---- read: overlay of the restored logs, then the base <------------- fold ---------------+
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from streamlet.clock import Clock
+from streamlet.errors import CheckpointFailedError, JobDefinitionError, KeyTypeError, StateTypeError
+from streamlet.state.cells import StateCells
+from streamlet.state.codec import Codec, refused_value
+from streamlet.state.delta import Delta
+from streamlet.state.descriptors import StateDeclaration
+from streamlet.state.handles import Handle, ListHandle, MapHandle, ValueHandle
+from streamlet.state.key_groups import META_STATE, NO_STATE, namespace_of, pack_key, state_of, stored_key
+from streamlet.state.keys import KeyType
+from streamlet.state.logbook import LogBook
+from streamlet.state.overlay import Overlay
+from streamlet.state.residency import Residency
+from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, SlotTable
+from streamlet.state.snapshot import LogRef, SnapshotFiles, StateSpec, StoreSnapshot
+
+KEY_TYPE_NOTE = b"key type"
+"""Under `META_STATE`: the shape of the keys, so that a restored job refuses another one."""
+
+
+class LoggedStore:
+    """Slots in memory over a base that a subclass reads. Bases are empty here: see `RocksDbKeyedStore`."""
+
+    def __init__(
+        self,
+        name: str,
+        subtask: int,
+        *,
+        key_groups: int,
+        first_group: int,
+        end_group: int,
+        files: SnapshotFiles,
+        work_dir: Path,
+        memory_bytes: int,
+        states: Sequence[StateDeclaration],
+        clock: Clock,
+        key_type: Any = None,
+    ) -> None:
+        self.name, self.subtask = name, subtask
+        self.key_groups, self.first_group, self.end_group = key_groups, first_group, end_group
+        self.files, self.work_dir, self.memory_bound = files, work_dir, memory_bytes
+        self.states = {state.spec.id: state for state in states}
+        self.clock = clock
+        self.epoch = 1
+        self.folded_epoch = 0
+        self.dirty: list[Cell] = []
+        self.current: Slot | None = None
+        self.late_packs = 0
+        self.cut = 0
+        self.logbook = LogBook(files, f"{name}-{subtask}".replace("/", "_"))
+        self.overlay = Overlay()
+        self._keys = KeyType(f"keyed state of {name!r}", key_type)
+        self._codecs = {id: Codec(state.type, where=_where(state.spec)) for id, state in self.states.items()}
+        values = [state.spec.id for state in states if state.spec.kind == "value"]
+        self._inline = values[0] if values else None
+        self._frozen: Delta | None = None
+        self._slots = SlotTable(self._slot_maker())
+        self.residency = Residency(self._slots, memory_bytes)
+
+    # -- looking up and reading ------------------------------------------------------------------------------
+
+    def lookup(self, keys: Sequence[Any]) -> list[Slot]:
+        """Gives the slot of each key; raises `KeyTypeError` with the row of the first that is no key of this stream."""
+        key_type = self._keys
+        try:
+            if set(map(key_type.probe, keys)) != key_type.expected:
+                self._check_keys(keys)
+            slots = self._slots
+            return [slots[key] for key in keys]
+        except (KeyTypeError, OverflowError, ValueError, TypeError):
+            self._check_keys(keys)
+            self._find_unpackable(keys)
+            raise
+
+    def value_cells(self, spec: StateSpec) -> StateCells:
+        """Gives the cells of a declared state."""
+        return StateCells(self, spec.id, self._codecs[spec.id], inline=spec.id == self._inline)
+
+    def handle(self, spec: StateSpec) -> Handle:
+        """Gives the typed view of a declared state."""
+        cells = self.value_cells(spec)
+        if spec.kind == "value":
+            return ValueHandle[Any](self, cells)
+        if spec.kind == "map":
+            return MapHandle[Any, Any](self, cells, self.states[spec.id].key_type)
+        if spec.kind == "list":
+            lengths = StateCells(self, spec.id, Codec(int, where=f"the length of {_where(spec)}"), inline=False)
+            return ListHandle[Any](self, cells, lengths)
+        raise JobDefinitionError(f"{_where(spec)}: there is no state of kind {spec.kind!r}")
+
+    def scan(self, cells: StateCells, slot: Slot) -> list[tuple[bytes, Any]]:
+        """Gives what the cells of all namespaces of a key hold, in the order of their namespaces."""
+        prefix = cells.prefix(slot)
+        packed: dict[bytes, bytes | msgspec.Raw | None] = {}
+        if self.unread_value() is NOT_LOADED:
+            packed.update(self.scan_base(prefix))
+            packed.update(self.overlay.scan(prefix))
+        found = {stored: cells.codec.unpack(data) for stored, data in packed.items() if data is not None}
+        for cell in cells.in_memory(slot):
+            if cell.value is ABSENT:
+                found.pop(cell.stored, None)
+            elif cell.value is not NOT_LOADED:
+                found[cell.stored] = cell.value
+        return [(namespace_of(stored), found[stored]) for stored in sorted(found)]
+
+    def read(self, stored: Sequence[bytes]) -> Sequence[bytes | msgspec.Raw | None]:
+        """Gives what is stored outside memory, still packed."""
+        entries = self.overlay.entries
+        if not entries:
+            return self.read_base(stored)
+        found: dict[bytes, bytes | msgspec.Raw | None] = {key: entries[key] for key in stored if key in entries}
+        unknown = [key for key in stored if key not in found]
+        if unknown:
+            found.update(zip(unknown, self.read_base(unknown), strict=True))
+        return [found[key] for key in stored]
+
+    def unread_value(self) -> Any:
+        """What a new cell holds."""
+        return ABSENT if self.is_base_empty() and not self.overlay.entries else NOT_LOADED
+
+    def remember(self, cell: Cell) -> None:
+        """Counts a cell that came into memory."""
+        self.residency.ring.append(cell)
+
+    # -- the base, for subclasses ------------------------------------------------------------------------------
+
+    def is_base_empty(self) -> bool:
+        """True when nothing can be read from the base."""
+        return True
+
+    def read_base(self, stored: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Gives what the base has."""
+        return [None] * len(stored)
+
+    def scan_base(self, prefix: bytes) -> dict[bytes, bytes]:
+        """Gives the entries of the base whose stored key begins with `prefix`."""
+        return {}
+
+    # -- freezing, packing, writing ------------------------------------------------------------------------------
+
+    def freeze(self, checkpoint_id: int) -> None:
+        """Cuts: all changes until now belong to this checkpoint. Microseconds, if `pack` finished the cut before."""
+        if checkpoint_id <= self.cut:
+            raise CheckpointFailedError(f"{self.name}: checkpoint {checkpoint_id} comes after checkpoint {self.cut}")
+        if self._frozen is not None:
+            self.late_packs += 1
+            self._pack(None, 0.0)
+        self._frozen = Delta(checkpoint_id, self.epoch, self.dirty, self._refused)
+        self.cut = checkpoint_id
+        self.dirty = []
+        self.epoch += 1
+
+    def pack(self, budget_seconds: float) -> bool:
+        """Packs a slice of what was frozen; True when all is packed."""
+        return self._pack(self.clock, budget_seconds)
+
+    def write_log(self) -> LogRef | None:
+        """BLOCKING. Makes what is packed durable; None when nothing changed. What fails stays for the next call."""
+        return self.logbook.write()
+
+    def snapshot(self, checkpoint_id: int) -> StoreSnapshot:
+        """Says what this checkpoint names; raises `CheckpointFailedError` when its changes are not durable yet."""
+        if self._frozen is not None and self._frozen.cut <= checkpoint_id:
+            raise CheckpointFailedError(f"{self.name}: checkpoint {checkpoint_id} is not packed yet")
+        book = self.logbook
+        return StoreSnapshot(
+            self.name,
+            self.subtask,
+            self.first_group,
+            self.end_group,
+            checkpoint_id,
+            book.base_cut,
+            book.base,
+            book.named_by(checkpoint_id),
+        )
+
+    def fold_due(self) -> bool:
+        """True when there is so much in logs that a fold is worth it."""
+        return self.logbook.is_fold_due(self.memory_bound)
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    @property
+    def keys_in_memory(self) -> int:
+        """How many keys have a slot."""
+        return len(self._slots)
+
+    @property
+    def log_bytes_written(self) -> int:
+        """Bytes of all logs written in this attempt."""
+        return self.logbook.bytes_written
+
+    def memory_bytes(self) -> int:
+        """Estimates the memory in use, RocksDB's cache included."""
+        self.residency.other_bytes = self.overlay.memory_bytes() + self.logbook.unwritten_bytes() + self.cache_bytes()
+        return self.residency.memory_bytes()
+
+    def cache_bytes(self) -> int:
+        """What the base may take for its caches."""
+        return 0
+
+    def evict(self, budget_seconds: float) -> int:
+        """Drops clean cells while over the bound; only between two batches, since a batch holds slots."""
+        self.current = None
+        self.memory_bytes()
+        return self.residency.evict(self.folded_epoch, self.clock, budget_seconds)
+
+    def needs_fold_to_evict(self) -> bool:
+        """True when memory is over its bound and nothing is clean: checkpoint, fold, and hold the source back."""
+        return self.residency.is_over_bound and self.residency.is_exhausted
+
+    def close(self) -> None:
+        """Lets go of memory."""
+        self.current = None
+        self._frozen = None
+        self.dirty = []
+        self.residency.ring.clear()
+        self._slots.clear()
+        self.overlay = Overlay()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _slot_maker(self) -> Callable[[Any], Slot]:
+        """The function behind every first touch of a key: all it needs is bound once."""
+        state_id = NO_STATE if self._inline is None else self._inline
+        heads = [group.to_bytes(2, "big") + state_id.to_bytes(2, "big") for group in range(self.key_groups)]
+        lengths = [length.to_bytes(4, "big") for length in range(256)]
+        key_groups, first, end = self.key_groups, self.first_group, self.end_group
+        unread_value = self.unread_value if self._inline is not None else lambda: ABSENT
+
+        def make(key: Any) -> Slot:
+            packed = pack_key(key)
+            group = xxh3_64_intdigest(packed, 0) % key_groups
+            if not first <= group < end:
+                raise JobDefinitionError(
+                    f"key {key!r} of key group {group} came to {self.name!r}, which has groups {first} to {end - 1}",
+                    remedy="this is a fault of streamlet: please report it with the output of `streamlet plan`",
+                )
+            size = len(packed)
+            head = heads[group] + (lengths[size] if size < 256 else size.to_bytes(4, "big"))
+            slot = Slot(unread_value(), None, 0, key, head + packed, group)
+            self.remember(slot)
+            return slot
+
+        return make
+
+    def _check_keys(self, keys: Sequence[Any]) -> None:
+        before = self._keys.text
+        try:
+            self._keys.check(keys)
+        finally:
+            if self._keys.text != before:
+                self.note_key_type()
+
+    def note_key_type(self) -> None:
+        """Notes the shape of the keys in the state itself."""
+        if self._keys.text:
+            stored = stored_key(self.first_group, META_STATE, KEY_TYPE_NOTE)
+            self.dirty.append(Cell(self._keys.text, None, self.epoch, None, stored))
+
+    def restore_key_type(self) -> None:
+        """Takes the shape of the keys from the restored state, and notes a declared one that is new."""
+        noted = self.read((stored_key(self.first_group, META_STATE, KEY_TYPE_NOTE),))[0]
+        if noted is None:
+            self.note_key_type()
+        else:
+            self._keys.restore(msgspec.msgpack.decode(noted, type=str))
+
+    def replay(self, restored: StoreSnapshot) -> None:
+        """Reads the logs of a snapshot into the overlay and names them from now on. Blocks."""
+        self.overlay.replay([self.files.path(log.file) for log in restored.logs])
+        self.overlay.order([id for id, state in self.states.items() if state.spec.kind == "map"])
+        self.logbook.restore(restored.base_cut, restored.base, restored.logs)
+        self.cut = restored.cut
+
+    def _find_unpackable(self, keys: Sequence[Any]) -> None:
+        for row, key in enumerate(keys):
+            try:
+                pack_key(key)
+            except (OverflowError, ValueError, TypeError) as error:
+                raise KeyTypeError(
+                    f"{self._keys.where}: key {key!r} cannot be written: {error}",
+                    index=row,
+                    remedy="integers of a key have 64 bits, its text has no lone surrogates",
+                ) from error
+
+    def _pack(self, clock: Clock | None, budget_seconds: float) -> bool:
+        frozen = self._frozen
+        if frozen is None:
+            return True
+        if not frozen.pack(clock, budget_seconds):
+            return False
+        self.logbook.add(frozen)
+        self._frozen = None
+        return True
+
+    def _refused(self, cell: Cell, value: object, error: Exception) -> StateTypeError:
+        state = self.states[state_of(cell.stored)]
+        return refused_value(_where(state.spec), cell.key, value, error)
+
+
+def _where(spec: StateSpec) -> str:
+    return f"{spec.kind} state {spec.name!r} of {spec.uid!r}"

@@ -1,0 +1,146 @@
+"""Keyed state over RocksDB, for states larger than memory."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from streamlet.errors import CheckpointDamagedError
+from streamlet.state.logged import LoggedStore
+from streamlet.state.overlay import Overlay
+from streamlet.state.rescale import write_part
+from streamlet.state.rocks import SHARED_SUFFIX, RocksBase
+from streamlet.state.snapshot import FileRef, StoreSnapshot
+from streamlet.state.store import FoldJob
+
+CACHE_SHARE = 4
+"""One part in four of the store's memory is RocksDB's block cache, within these bounds."""
+CACHE_MIN_BYTES = 1 << 20
+CACHE_MAX_BYTES = 256 << 20
+
+
+class RocksDbKeyedStore(LoggedStore):
+    """A `KeyedStore` whose base is a RocksDB in `work_dir`, which it owns and empties at each start."""
+
+    _rocks: RocksBase | None = None
+    _known: dict[str, FileRef]
+
+    def open(self, restored: Sequence[StoreSnapshot] = ()) -> None:
+        """BLOCKING. Starts from nothing, or from what the snapshots hold for this store's key groups and states.
+
+        The snapshot of the same store and key groups is linked; anything else is read and written anew.
+        """
+        shutil.rmtree(self.work_dir, ignore_errors=True)
+        self.work_dir.parent.mkdir(parents=True, exist_ok=True)
+        self._known = {}
+        if len(restored) == 1 and self._is_own(restored[0]):
+            self._restore(restored[0])
+        else:
+            self._rocks = RocksBase(self.work_dir, self.cache_bytes(), create=True)
+            if restored:
+                self._restore_rescaled(restored)
+        self.restore_key_type()
+
+    def begin_fold(self) -> FoldJob | None:
+        """Describes a fold of all closed logs; None when there are none."""
+        closed = list(self.logbook.closed)
+        if not closed:
+            return None
+        cut = closed[-1].ref.cut
+        logs = tuple(self.files.path(log.ref.file) for log in closed)
+        out = self._scratch(f"fold-{cut}.sst")
+        groups = (str(self.first_group), str(self.end_group))
+        argv = (sys.executable, "-m", "streamlet.state.folding", str(out), *groups, *map(str, logs))
+        return FoldJob(cut, logs, out, argv)
+
+    def finish_fold(self, job: FoldJob) -> None:
+        """BLOCKING. Takes the folded file in and keeps the new base. Nothing names it before `adopt_fold`.
+
+        If it fails between the two, RocksDB is ahead of what manifests name: harmless, since the changes are still in
+        memory and in logs, and the next fold brings them again.
+        """
+        self._base.ingest(job.out)
+        job.base = self._keep_base(f"base-{job.cut}")
+
+    def adopt_fold(self, job: FoldJob) -> None:
+        """Lets checkpoints name the new base; cells up to its cut become clean."""
+        if job.base is None:
+            raise CheckpointDamagedError(f"{self.name}: the fold at {job.cut} is not finished")
+        self.logbook.rebase(job.cut, job.base); self.folded_epoch = self.epoch
+        # Every restored log is older than any cut of this attempt, so all of the overlay is in the base now.
+        self.overlay = Overlay()
+        self.residency.look_again()
+
+    def abandon_fold(self, job: FoldJob) -> None:
+        """Gives a fold up, at any time before `adopt_fold`: nothing is lost."""
+        job.out.unlink(missing_ok=True)
+
+    def cache_bytes(self) -> int:
+        """What RocksDB's block cache may take."""
+        return min(max(self.memory_bound // CACHE_SHARE, CACHE_MIN_BYTES), CACHE_MAX_BYTES)
+
+    def is_base_empty(self) -> bool:
+        """True until the first fold of a new job."""
+        return self._base.is_empty
+
+    def read_base(self, stored: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Gives what RocksDB has."""
+        return self._base.get(stored)
+
+    def scan_base(self, prefix: bytes) -> dict[bytes, bytes]:
+        """Gives the entries of RocksDB whose stored key begins with `prefix`."""
+        return dict(self._base.scan(prefix))
+
+    def close(self) -> None:
+        """BLOCKING. Closes RocksDB and lets go of memory."""
+        super().close()
+        if self._rocks is not None:
+            self._rocks.close()
+
+    @property
+    def _base(self) -> RocksBase:
+        if self._rocks is None:
+            raise RuntimeError(f"the store {self.name!r} is not open")
+        return self._rocks
+
+    def _is_own(self, restored: StoreSnapshot) -> bool:
+        groups = (restored.first_group, restored.end_group)
+        return restored.store == self.name and groups == (self.first_group, self.end_group)
+
+    def _restore(self, restored: StoreSnapshot) -> None:
+        if restored.base:
+            self._rocks = RocksBase.link(self.files, restored.base, self.work_dir, self.cache_bytes())
+        else:
+            self._rocks = RocksBase(self.work_dir, self.cache_bytes(), create=True)
+        self._known = {ref.role: ref for ref in restored.base if ref.role.endswith(SHARED_SUFFIX)}
+        self.replay(restored)
+
+    def _restore_rescaled(self, restored: Sequence[StoreSnapshot]) -> None:
+        cut = max(snapshot.cut for snapshot in restored)
+        part = self._scratch(f"part-{cut}.sst")
+        groups = (self.first_group, self.end_group)
+        base: tuple[FileRef, ...] = ()
+        if write_part(part, restored, self.files, self.work_dir.with_suffix(".old"), groups, set(self.states)):
+            self._base.ingest(part)
+            base = self._keep_base(f"base-{cut}")
+        self.logbook.restore(cut, base, ())
+        self.cut = cut
+
+    def _keep_base(self, name: str) -> tuple[FileRef, ...]:
+        """Keeps a RocksDB Checkpoint. RocksDB never gives a file number twice, so a known SST is not read again."""
+        folder = self._scratch(name)
+        shutil.rmtree(folder, ignore_errors=True)
+        refs = []
+        for path in self._base.checkpoint(folder):
+            ref = self._known.get(path.name)
+            if ref is None:
+                ref = self.files.keep(path, path.name, suffix=path.suffix)
+            refs.append(ref)
+        shutil.rmtree(folder)
+        self._known = {ref.role: ref for ref in refs if ref.role.endswith(SHARED_SUFFIX)}
+        return tuple(refs)
+
+    def _scratch(self, name: str) -> Path:
+        return self.files.scratch() / f"{self.name}-{self.subtask}-{name}".replace("/", "_")

@@ -1,0 +1,146 @@
+"""The contract of keyed state: slots in memory, changes in logs, folds into a base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from streamlet.errors import StateTypeError
+from streamlet.state.cells import StateCells
+from streamlet.state.descriptors import StateDeclaration, declared_states
+from streamlet.state.handles import Handle
+from streamlet.state.slots import Cell, Slot
+from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
+
+
+class FoldJob(msgspec.Struct):
+    """A fold under way: which logs become one file. It reads nothing but these."""
+
+    cut: int
+    logs: tuple[Path, ...]
+    out: Path
+    argv: tuple[str, ...]
+    """The command that does the work in a process of its own; exit code 0 means that `out` is there. Empty when there
+    is nothing to run: `finish_fold` does it all."""
+    base: tuple[FileRef, ...] | None = None
+    """Set by `finish_fold`."""
+    merged: LogRef | None = None
+    """Set by `finish_fold` of a store that folds logs into a log."""
+
+
+class KeyedStore(Protocol):
+    """Keyed state of one subtask. Calls marked BLOCKING run in a thread; all others are short, on the loop's thread.
+
+    Exactly one thread at a time makes BLOCKING calls of one kind; short calls may come beside them.
+    """
+
+    epoch: int
+    """Number of the interval between two freezes; read it anew after each freeze, as also `dirty`."""
+    dirty: list[Cell]
+    current: Slot | None
+    late_packs: int
+    """How many freezes found the one before unpacked and packed it on the spot."""
+
+    def open(self, restored: Sequence[StoreSnapshot] = ()) -> None:
+        """BLOCKING. Starts from nothing, or from what the snapshots hold for this store's key groups and states."""
+        ...
+
+    def lookup(self, keys: Sequence[Any]) -> list[Slot]:
+        """Gives the slot of each key; raises `KeyTypeError` with the row of the first that is no key of this stream."""
+        ...
+
+    def value_cells(self, spec: StateSpec) -> StateCells:
+        """Gives the cells of a declared state."""
+        ...
+
+    def handle(self, spec: StateSpec) -> Handle:
+        """Gives the typed view of a declared state."""
+        ...
+
+    def freeze(self, checkpoint_id: int) -> None:
+        """Cuts: all changes until now belong to this checkpoint. Microseconds, if `pack` finished the cut before."""
+        ...
+
+    def pack(self, budget_seconds: float) -> bool:
+        """Packs a slice of what was frozen; True when all is packed."""
+        ...
+
+    def write_log(self) -> LogRef | None:
+        """BLOCKING. Makes what is packed durable; None when nothing changed. What fails stays for the next call."""
+        ...
+
+    def snapshot(self, checkpoint_id: int) -> StoreSnapshot:
+        """Says what this checkpoint names; raises `CheckpointFailedError` when its changes are not durable yet."""
+        ...
+
+    def fold_due(self) -> bool:
+        """True when there is so much in logs that a fold is worth it."""
+        ...
+
+    def begin_fold(self) -> FoldJob | None:
+        """Describes a fold of all closed logs; None when there are none."""
+        ...
+
+    def finish_fold(self, job: FoldJob) -> None:
+        """BLOCKING. Takes the folded file in and keeps the new base. Nothing names it before `adopt_fold`."""
+        ...
+
+    def adopt_fold(self, job: FoldJob) -> None:
+        """Lets checkpoints name the new base; cells up to its cut become clean."""
+        ...
+
+    def abandon_fold(self, job: FoldJob) -> None:
+        """Gives a fold up, at any time before `adopt_fold`: nothing is lost."""
+        ...
+
+    @property
+    def keys_in_memory(self) -> int:
+        """How many keys have a slot."""
+        ...
+
+    def memory_bytes(self) -> int:
+        """Estimates the memory in use, RocksDB's cache included."""
+        ...
+
+    def evict(self, budget_seconds: float) -> int:
+        """Drops clean cells while over the bound; only between two batches, since a batch holds slots.
+        Gives how many it dropped."""
+        ...
+
+    def needs_fold_to_evict(self) -> bool:
+        """True when memory is over its bound and nothing is clean: checkpoint, fold, and hold the source back."""
+        ...
+
+    def close(self) -> None:
+        """BLOCKING. Lets go of files and memory. May be called twice."""
+        ...
+
+
+def bind_states(function: object, store: KeyedStore, specs: Sequence[StateSpec]) -> None:
+    """Puts a handle in the place of each state that the function declares. `specs` are those of its operator."""
+    by_name = {spec.name: spec for spec in specs}
+    for name in declared_states(function):
+        # Not setattr: a function may be a frozen dataclass, and only the instance is changed.
+        object.__setattr__(function, name, store.handle(by_name[name]))
+
+
+def check_types(declared: Sequence[StateDeclaration], restored: Sequence[StateSpec]) -> None:
+    """Raises `StateTypeError` when a declared state was another kind or type in the restored checkpoint."""
+    before = {(spec.uid, spec.name): spec for spec in restored}
+    for declaration in declared:
+        now = declaration.spec
+        then = before.get((now.uid, now.name))
+        if then is not None and _type_of(then) != _type_of(now):
+            raise StateTypeError(
+                f"state {now.name!r} of {now.uid!r} is declared as {_type_of(now)}, "
+                f"but the checkpoint has {_type_of(then)}",
+                remedy="declare the former type again, or give the state a new name to start it empty",
+            )
+
+
+def _type_of(spec: StateSpec) -> str:
+    types = f"{spec.key_type}, {spec.type}" if spec.key_type else spec.type
+    return f"{spec.kind}[{types}]"

@@ -1,0 +1,32 @@
+"""A real Apache Kafka for every folder of tests. Without one they fail: a promise that was not tested is not kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.kafka.broker import Kafka, KafkaBroker, a_kafka
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """One broker for the whole run: use topics of your own, and never stop it."""
+    with a_kafka(os.environ) as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_broker_factory() -> Iterator[Callable[..., KafkaBroker]]:
+    """Starts brokers that a test may kill: `factory(transaction_max_timeout_ms=...)` sets broker settings."""
+    with ExitStack() as stack:
+
+        def start(**settings: str | int) -> KafkaBroker:
+            broker = KafkaBroker(**settings)
+            stack.callback(broker.close)
+            broker.start()
+            return broker
+
+        yield start

@@ -1,0 +1,138 @@
+"""One process at a time runs a job, and its identity outlives all of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamlet.checkpoint.lock import JobInstance, JobLock
+from streamlet.errors import JobLockedError, StateDirectoryError
+
+
+class FixedClock:
+    def now_ms(self) -> int:
+        return 1_700_000_000_000
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def lock_in(folder: Path) -> JobLock:
+    return JobLock(folder, FixedClock())
+
+
+def test_a_held_lock_says_who_holds_it_and_since_when(tmp_path: Path) -> None:
+    first = lock_in(tmp_path / "job")
+    first.acquire()
+    with pytest.raises(JobLockedError, match=rf"process {os.getpid()} on .* since 2023-11-14 22:13:20 UTC") as caught:
+        lock_in(tmp_path / "job").acquire()
+    assert "--take-over" in str(caught.value.remedy)
+    assert first.still_mine()
+
+
+def test_a_released_lock_may_be_taken(tmp_path: Path) -> None:
+    first, second = lock_in(tmp_path), lock_in(tmp_path)
+    first.acquire()
+    first.release()
+    first.release()
+    assert not first.still_mine()
+    second.acquire()
+    assert second.still_mine()
+
+
+def test_taking_over_shuts_out_the_holder_and_whoever_comes_later(tmp_path: Path) -> None:
+    first, second, third = lock_in(tmp_path), lock_in(tmp_path), lock_in(tmp_path)
+    first.acquire()
+    second.acquire(take_over=True)
+    assert not first.still_mine()
+    assert second.still_mine()
+    first.release()
+    with pytest.raises(JobLockedError):
+        third.acquire()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_taking_over_a_free_lock_is_taking_it(tmp_path: Path) -> None:
+    lock = lock_in(tmp_path)
+    lock.acquire(take_over=True)
+    assert lock.still_mine()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path; from streamlet.clock import SystemClock;"
+        "from streamlet.checkpoint.lock import JobLock; JobLock(Path(sys.argv[1]), SystemClock()).acquire();"
+        "print('locked', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout == "locked\n"
+    lock_in(tmp_path).acquire()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"pid": "x"}', b'{"pid":-1,"host":"h","started_ms":99999999999999999}']
+)
+def test_a_held_lock_with_unreadable_content_is_still_held(tmp_path: Path, content: bytes) -> None:
+    first = lock_in(tmp_path)
+    first.acquire()
+    (tmp_path / "lock").write_bytes(content)
+    with pytest.raises(JobLockedError, match="another process"):
+        lock_in(tmp_path).acquire()
+
+
+def test_a_lock_that_outlives_its_process_in_a_child_says_so(tmp_path: Path) -> None:
+    import socket
+
+    first = lock_in(tmp_path)
+    first.acquire()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / "lock").write_text(f'{{"pid": {gone.pid}, "host": "{socket.gethostname()}", "started_ms": 0}}')
+    with pytest.raises(JobLockedError, match="that process is gone"):
+        lock_in(tmp_path).acquire()
+
+
+def test_the_instance_is_made_once_and_stays(tmp_path: Path) -> None:
+    first = JobInstance(tmp_path / "job")
+    assert len(first.instance) == 32
+    assert JobInstance(tmp_path / "job").instance == first.instance
+    assert JobInstance(tmp_path / "other").instance != first.instance
+
+
+def test_the_highest_parallelism_of_each_sink_only_rises(tmp_path: Path) -> None:
+    JobInstance(tmp_path).record_parallelism({"out": 4, "log": 1})
+    JobInstance(tmp_path).record_parallelism({"out": 2, "log": 3})
+    assert JobInstance(tmp_path).highest_parallelism() == {"out": 4, "log": 3}
+
+
+def test_a_parallelism_that_could_not_be_recorded_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = JobInstance(tmp_path)
+    instance.record_parallelism({"out": 1})
+
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(StateDirectoryError, match="No space left"):
+            instance.record_parallelism({"out": 9})
+    assert instance.highest_parallelism() == {"out": 1}
+    assert JobInstance(tmp_path).highest_parallelism() == {"out": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"instance": "short"}', b"\xff", b'{"instance": 1}'])
+def test_a_damaged_instance_is_never_replaced_silently(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "instance").write_bytes(content)
+    with pytest.raises(StateDirectoryError, match="instance is damaged"):
+        JobInstance(tmp_path)
+    assert (tmp_path / "instance").read_bytes() == content
