@@ -136,9 +136,9 @@ def chain(by_id: Mapping[int, CheckpointInfo], last: int) -> list[CheckpointInfo
     return found
 
 
-def unsettled_of(links: Sequence[CheckpointInfo]) -> list[ListedCommittable]:
+def unsettled_of(by_id: Mapping[int, CheckpointInfo], links: Sequence[CheckpointInfo]) -> list[ListedCommittable]:
     """Gives what the unmarked part of a chain lists and its marked end does not cover, each once, oldest first."""
-    floor = max((info.id for info in links if info.is_marked), default=NOTHING)
+    floor = _covered(by_id, links)
     unique: dict[tuple[str, str], ListedCommittable] = {}
     for info in reversed(links):
         if info.manifest is not None and not info.is_marked:
@@ -146,6 +146,18 @@ def unsettled_of(links: Sequence[CheckpointInfo]) -> list[ListedCommittable]:
                 if listed.checkpoint_id > floor:
                     unique.setdefault((listed.sink_uid, listed.committable.id), listed)
     return sorted(unique.values(), key=lambda listed: listed.checkpoint_id)
+
+
+def _covered(by_id: Mapping[int, CheckpointInfo], links: Sequence[CheckpointInfo]) -> int:
+    """The newest id under a chain whose marker says that everything up to it is committed; a marker counts even where
+    its manifest cannot be read."""
+    for info in links:
+        parent = None if info.manifest is None else info.manifest.parent
+        if info.is_marked:
+            return info.id
+        if parent in by_id and by_id[parent].is_marked:
+            return by_id[parent].id
+    return NOTHING
 
 
 def _newest(
@@ -160,7 +172,7 @@ def _newest(
     return RecoveryPlan(
         restore=usable[0],
         candidates=tuple(info.id for info in usable),
-        unsettled=tuple(unsettled_of(links)),
+        unsettled=tuple(unsettled_of(by_id, links)),
         marked=_marked(by_id.values()),
         newest=top.id,
         needs_start=usable[0] is not top,
@@ -178,7 +190,7 @@ def _given_id(
     _require_readable(info)
     if wanted in damage:
         raise _damaged(damage[wanted])
-    return _forced(by_id, newest, info, (wanted,), unsettled_of(chain(by_id, wanted)))
+    return _forced(by_id, newest, info, (wanted,), unsettled_of(by_id, chain(by_id, wanted)))
 
 
 def _from_outside(by_id: Mapping[int, CheckpointInfo], info: CheckpointInfo, newest: int | None) -> RecoveryPlan:
@@ -204,7 +216,7 @@ def _forced(
     own: Sequence[ListedCommittable],
 ) -> RecoveryPlan:
     readable = max((info.id for info in by_id.values() if info.manifest is not None), default=None)
-    given_up = [] if readable is None else unsettled_of(chain(by_id, readable))
+    given_up = [] if readable is None else unsettled_of(by_id, chain(by_id, readable))
     unique = {(listed.sink_uid, listed.committable.id): listed for listed in [*given_up, *own]}
     warnings: tuple[str, ...] = ()
     if newest is not None and by_id[newest].manifest is None:

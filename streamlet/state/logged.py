@@ -189,6 +189,7 @@ class LoggedStore:
             book.base_cut,
             book.base,
             book.named_by(checkpoint_id),
+            tuple(self.states),
         )
 
     def fold_due(self) -> bool:

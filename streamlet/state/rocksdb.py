@@ -68,7 +68,7 @@ class RocksDbKeyedStore(LoggedStore):
         """Lets checkpoints name the new base; cells up to its cut become clean."""
         if job.base is None:
             raise CheckpointDamagedError(f"{self.name}: the fold at {job.cut} is not finished")
-        self.logbook.rebase(job.cut, job.base); self.folded_epoch = self.epoch
+        self.folded_epoch = max(self.folded_epoch, self.logbook.rebase(job.cut, job.base))
         # Every restored log is older than any cut of this attempt, so all of the overlay is in the base now.
         self.overlay = Overlay()
         self.residency.look_again()

@@ -42,7 +42,7 @@ class StoreSnapshot(msgspec.Struct, frozen=True):
     base: tuple[FileRef, ...]
     logs: tuple[LogRef, ...]
     states: tuple[int, ...] = ()
-    """Ids of the states that it may hold."""
+    """Ids of the states that it may hold: by them the stores of a later plan find it."""
 
     def files(self) -> list[FileRef]:
         """Every file that this snapshot needs."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
@@ -70,35 +70,42 @@ class Kafka:
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)
         admin = self.admin()  # a call fails when its client is released before the answer
         admin.create_topics([topic])[name].result(30)
-        self._wait_for_leaders(name, partitions)
+        self._wait_for_leaders(admin, name, partitions)
 
     def add_partitions(self, name: str, total: int) -> None:
         """Returns when the topic has `total` partitions with leaders."""
         admin = self.admin()
         admin.create_partitions([NewPartitions(name, total)])[name].result(30)
-        self._wait_for_leaders(name, total)
+        self._wait_for_leaders(admin, name, total)
 
     def delete_topic(self, name: str) -> None:
         """Returns when the topic is no longer listed."""
         admin = self.admin()
         admin.delete_topics([name])[name].result(30)
         deadline = time.monotonic() + 30
-        while name in self.admin().list_topics(timeout=10).topics:
+        while name in admin.list_topics(timeout=10).topics:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"topic {name} is still listed 30 s after it was deleted")
             time.sleep(0.02)
 
+    def delete_records(self, name: str, before: dict[int, int]) -> None:
+        """Deletes the records before these offsets, as retention does."""
+        admin = self.admin()
+        partitions = [TopicPartition(name, partition, offset) for partition, offset in before.items()]
+        for future in admin.delete_records(partitions).values():
+            future.result(30)
+
     def admin(self) -> AdminClient:
-        """A fresh admin client, which knows nothing of what was before."""
+        """A fresh admin client."""
         return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
     def close(self) -> None:
         """Ends what was started for the tests, and removes its files."""
 
-    def _wait_for_leaders(self, name: str, partitions: int) -> None:
+    def _wait_for_leaders(self, admin: AdminClient, name: str, partitions: int) -> None:
         deadline = time.monotonic() + 30
         while True:
-            topic = self.admin().list_topics(name, timeout=10).topics.get(name)
+            topic = admin.list_topics(name, timeout=10).topics.get(name)
             if topic and len(topic.partitions) == partitions and all(p.leader >= 0 for p in topic.partitions.values()):
                 return
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What the tests of keyed state share: a folder of kept files, a clock that moves when told, and short ways to a store."""
+"""What the tests of keyed state share: a folder of kept files, a clock that moves when told, ways to a store."""
 
 from __future__ import annotations
 

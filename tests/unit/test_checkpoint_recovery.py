@@ -124,6 +124,12 @@ def test_an_unreadable_checkpoint_in_the_middle_only_shortens_the_way_back() -> 
     assert units(found) == [2, 3]
 
 
+def test_a_marker_counts_even_where_its_manifest_cannot_be_read() -> None:
+    found = plan([info(2, marked=True, readable=False), info(3, lists=[2, 3])])
+    assert found.candidates == (3,)
+    assert units(found) == [3]
+
+
 def test_an_older_checkpoint_by_id_gives_up_what_came_after_it() -> None:
     infos = [info(1, marked=True), info(2, marked=True), info(3, lists=[3])]
     found = plan(infos, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgpack
+import msgspec
 import pytest
 
 from streamlet import Committable, Outcome
@@ -32,7 +32,7 @@ def test_dots_in_names_cannot_make_two_sinks_share_an_id() -> None:
 
 def test_a_committable_survives_msgpack() -> None:
     prepared = Prepared(1, "id", PRODUCER, EPOCH, [("t", "ab", 0, 7), ("t", "ab", 1, 9)], "h:1", "c", 5)
-    packed = msgpack.unpackb(msgpack.packb(prepared.payload()))
+    packed = msgspec.msgpack.decode(msgspec.msgpack.encode(prepared.payload()))
     assert Prepared.of(Committable("x", packed, 2, "")) == prepared
 
 
