@@ -10,6 +10,12 @@ from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from streamlet import Batch, Bytes, ConfigError, EncodeError, SinkError, Text
 from streamlet_connectors.kafka.batching import COMPRESSIONS
@@ -17,7 +23,7 @@ from streamlet_connectors.kafka.errors import BrokersUnreachableError, TopicMiss
 from streamlet_connectors.kafka.sink import KafkaSink
 from streamlet_connectors.kafka.transaction import POOL_SIZE
 from tests.kafka.broker import Kafka, free_ports
-from tests.kafka.reading import fill_topic, read_committed
+from tests.kafka.reading import _consumer, fill_topic, read_committed
 from tests.kafka.sink_driving import Slot, a_committer, a_writer, fresh, keyed, prepare, until
 
 pytestmark = pytest.mark.kafka
@@ -47,7 +53,7 @@ def test_keys_go_where_other_clients_put_them(kafka: Kafka, topic: str) -> None:
     kafka.create_topic(other, 4)
     fill_topic(kafka.bootstrap, other, [(key.encode(), b"v") for key in keys])
     slots = [Slot(key) for key in keys]
-    asyncio.run(write_all(kafka, topic, [Batch([key for key in keys], None, slots)]))
+    asyncio.run(write_all(kafka, topic, [Batch(list(keys), None, slots)]))
     ours = {(record.partition, record.key) for record in read_committed(kafka.bootstrap, topic)}
     theirs = {(record.partition, record.key) for record in read_committed(kafka.bootstrap, other)}
     assert ours == theirs
@@ -207,11 +213,10 @@ def test_a_lowered_limit_is_noticed_and_nothing_is_prepared(kafka: Kafka) -> Non
 
 
 def _set_topic(kafka: Kafka, topic: str, name: str, value: str) -> None:
-    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for future in kafka.admin().incremental_alter_configs([resource]).values():
+    admin = kafka.admin()  # a call fails when its client is released before the answer
+    for future in admin.incremental_alter_configs([resource]).values():
         future.result(30)
 
 
@@ -289,8 +294,6 @@ def test_at_least_once_output_becomes_visible_without_a_checkpoint(kafka: Kafka,
 
 
 def _has_records(kafka: Kafka, topic: str, count: int) -> bool:
-    from tests.kafka.reading import _consumer
-
     consumer = _consumer(kafka.bootstrap, "read_committed")
     try:
         ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(4)]

@@ -178,7 +178,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     final = tmp_path / committable.payload["final"]
     final.write_bytes(b'"b"\n')
     assert run(committer(sink).outcomes([committable])) == [Outcome.OPEN]
-    with pytest.raises(FinalError, match="exists with other content.*\n.*move that file away"):
+    with pytest.raises(FinalError, match=r"exists with other content.*\n.*move that file away"):
         run(committer(sink).commit(committable))
     assert final.read_bytes() == b'"b"\n'
     final.unlink()
@@ -315,10 +315,10 @@ def test_a_record_that_holds_a_line_feed_is_refused_by_row(tmp_path: Path) -> No
             return f"generator, index {row + 40}"
 
     writer = FileSink(tmp_path, format=Text()).writer(context())
-    with pytest.raises(EncodeError, match="generator, index 42 cannot be written to .*line feed") as caught:
+    with pytest.raises(EncodeError, match=r"generator, index 42 cannot be written to .*line feed") as caught:
         run(writer.write(Batch(["a", "b", "c\nd"], origin=Where())))
     assert caught.value.index == 2
-    with pytest.raises(EncodeError, match="row 1 of a batch .*: not bytes but str"):
+    with pytest.raises(EncodeError, match=r"row 1 of a batch .*: not bytes but str"):
         run(FileSink[Any](tmp_path, format=Bytes()).writer(context()).write(Batch([b"a", "b"])))
 
 
@@ -360,7 +360,7 @@ def test_a_directory_that_is_away_is_asked_for_again(tmp_path: Path) -> None:
     committable = prepared(sink, 1, ["a"])
     out.rename(tmp_path / "away")
     for act in (committer(sink).commit, committer(sink).abort):
-        with pytest.raises(SinkError, match="is not there\n.*mount it") as caught:
+        with pytest.raises(SinkError, match=r"is not there\n.*mount it") as caught:
             run(act(committable))
         assert not caught.value.final
     run(committer(sink).fence(1, []))
@@ -370,7 +370,7 @@ def test_a_directory_that_is_away_is_asked_for_again(tmp_path: Path) -> None:
 
 def test_a_full_or_forbidden_disk_is_an_error_that_names_the_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
-    with pytest.raises(SinkError, match="cannot write to .*\n.*free space and permissions"):
+    with pytest.raises(SinkError, match=r"cannot write to .*\n.*free space and permissions"):
         run(FileSink[Any](tmp_path / "file" / "out").writer(context()).open())
 
 

@@ -347,7 +347,7 @@ def test_a_known_file_that_is_gone_stops_the_job_unless_told_to_skip(tmp_path: P
     file.unlink()
     (tmp_path / "b.txt").write_text("b\n")
     pattern = str(tmp_path / "*.txt")
-    with pytest.raises(FileMissingError, match="a.txt was read before and is gone"):
+    with pytest.raises(FileMissingError, match=r"a.txt was read before and is gone"):
         asyncio.run(TextLines(pattern).discover(known))
     with pytest.raises(FileMissingError, match="is gone"):
         Reading(TextLines(pattern), known).fetch()

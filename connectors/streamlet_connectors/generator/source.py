@@ -14,6 +14,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LONGEST_WAIT_SECONDS = 0.2
+SHORTEST_WAIT_SECONDS = 0.005
+"""A high rate gives a batch this often rather than a record at a time."""
 
 
 class Generator(Source[T], Generic[T]):
@@ -122,7 +124,7 @@ class GeneratorReader(Generic[T]):
             self._started = now
         rate = self._source.rate_per_second * len(self._turns) / self._source.splits
         due = (now - self._started) * rate - self._given
-        return min(size, int(due)), min(LONGEST_WAIT_SECONDS, max(0.0, (1 - due) / rate))
+        return min(size, int(due)), min(LONGEST_WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, (1 - due) / rate))
 
     def _make_batch(self, allowed: int) -> Batch[T]:
         split, position = self._turns[0]

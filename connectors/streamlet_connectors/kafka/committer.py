@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _SECONDS = 60.0
 _AT_ONCE = 16
-_MISSING_TOPIC_SECONDS = 5.0
+_MISSING_TOPIC_SECONDS = 3.0
 _ENDED = frozenset({codes.INVALID_PRODUCER_EPOCH, codes.INVALID_TXN_STATE, codes.INVALID_PRODUCER_ID_MAPPING})
 """EndTxn answers of a transaction that is not open under this identity: only the log can tell how it ended."""
 
@@ -142,8 +142,8 @@ class KafkaCommitter:
         return answer.error
 
     async def _settled(self, prepared: Prepared) -> Finding:
-        """Finds the outcome. "Open" is believed at once only if the coordinator says it: in the log it may also mean
-        that markers are still being written, or that somebody else's transaction began before ours."""
+        """Finds the outcome. "Open" is believed only if the coordinator says it: in the log it may also mean that the
+        marker is still being written."""
         connection = await self._connected()
         deadline = asyncio.get_running_loop().time() + self._seconds
         pauses = Pauses(0.01, 1.0)
@@ -160,8 +160,8 @@ class KafkaCommitter:
                 raise SinkError(
                     f"what became of the transaction on {prepared.where} cannot be told after {self._seconds:g} s: "
                     f"{reason}",
-                    remedy="an open transaction of somebody else may hold the partition: kafka-transactions.sh "
-                    "find-hanging, or wait for its time-out; then start again",
+                    remedy="see what the brokers do with it (kafka-transactions.sh describe --transactional-id "
+                    f"{prepared.transactional_id}), then start again",
                 )
             await pauses.pause()
 

@@ -12,6 +12,7 @@ from streamlet_connectors.kafka.errors import TransportError
 from streamlet_connectors.kafka.requests import Fetched
 from streamlet_connectors.kafka.transaction import Prepared
 
+_SCAN_BYTES = 4 << 20
 _NO_ID = bytes(16).hex()
 _BY_STATE = {
     "Ongoing": Outcome.OPEN,
@@ -27,7 +28,7 @@ class Finding(NamedTuple):
     outcome: Outcome
     reason: str
     is_certain: bool = True
-    """False for "open" by the log: markers on their way, or an older transaction of somebody else, look the same."""
+    """False for "open" by the log, which may only mean that a marker is still on its way."""
 
 
 async def find(connection: KafkaConnection, prepared: Prepared, *, seconds: float) -> Finding:
@@ -60,11 +61,48 @@ async def probe(connection: KafkaConnection, prepared: Prepared) -> Finding:
         (fetched,) = await connection.send_to_leader(topic, partition, request)
         if fetched.error in codes.STALE_LEADER:
             raise TransportError(f"{where}: reading gives {codes.code_name(fetched.error)}")
-        outcome, reason, is_certain = judge(fetched, prepared.producer_id, prepared.epoch, offset)
-        if outcome is not Outcome.UNKNOWN:
-            return Finding(outcome, f"{where}: {reason}", is_certain)
-        reasons.append(f"{where}: {reason}")
+        finding = judge(fetched, prepared.producer_id, prepared.epoch, offset)
+        if finding.outcome is Outcome.OPEN:
+            finding = await _find_marker(connection, prepared, topic, partition, offset) or finding
+        if finding.outcome is not Outcome.UNKNOWN:
+            return finding._replace(reason=f"{where}: {finding.reason}")
+        reasons.append(f"{where}: {finding.reason}")
     return Finding(Outcome.UNKNOWN, "; ".join(reasons))
+
+
+async def _find_marker(
+    connection: KafkaConnection, prepared: Prepared, topic: str, partition: int, offset: int
+) -> Finding | None:
+    """Reads on until the marker that ended the transaction; None when there is none yet.
+
+    Needed where an older open transaction, perhaps another one of ours, keeps the last stable offset below: then the
+    list of aborted transactions does not reach that far.  A producer has one transaction at a time, so the first marker
+    of the producer id behind a record of the transaction is its own, whatever epoch a time-out gave it.
+    """
+    position, is_ours = offset, False
+    while True:
+        request = requests.fetch(
+            {topic: [(partition, position)]},
+            max_wait_ms=0,
+            max_bytes=_SCAN_BYTES,
+            partition_max_bytes=_SCAN_BYTES,
+            isolation=requests.READ_UNCOMMITTED,
+        )
+        (fetched,) = await connection.send_to_leader(topic, partition, request)
+        records = wire.MemoryRecords(fetched.records)
+        if fetched.error or not records.has_next():
+            return None
+        while records.has_next():
+            batch = records.next_batch()
+            if batch.producer_id != prepared.producer_id or batch.next_offset <= offset:
+                pass
+            elif not batch.is_control_batch:
+                is_ours = is_ours or batch.producer_epoch == prepared.epoch
+            elif is_ours:
+                is_abort = wire.ControlRecord.parse(next(iter(batch)).key) == wire.ABORT_MARKER
+                outcome = Outcome.ABORTED if is_abort else Outcome.COMMITTED
+                return Finding(outcome, f"the log says so at offset {batch.base_offset}")
+            position = batch.next_offset
 
 
 def judge(fetched: Fetched, producer_id: int, epoch: int, offset: int) -> Finding:
