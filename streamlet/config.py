@@ -131,8 +131,12 @@ class JobConfig:
                 f"parallelism {self.parallelism} is above key_groups {self.key_groups}",
                 remedy="a key group is the smallest piece of keyed state: raise key_groups on a new job",
             )
-        if self.state_memory < 1 << 20:
-            raise ConfigError(f"state_memory is {self.state_memory} bytes", remedy="give at least 1 MB")
+        if type(self.state_memory) is not int or self.state_memory < 1 << 20:
+            raise ConfigError(f"state_memory is {self.state_memory!r}", remedy="give bytes, at least 1 MB: 64 << 20")
+        if not isinstance(self.restart, Restart):
+            raise ConfigError(
+                f"restart is {self.restart!r}", remedy="use Restart.exponential(), fixed(), failure_rate() or none()"
+            )
         if type(self.retain) is not int or self.retain < 0:
             raise ConfigError(f"retain is {self.retain!r}", remedy="give 0 or more")
         if self.state_backend not in ("rocksdb", "memory"):

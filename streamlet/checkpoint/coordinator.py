@@ -32,7 +32,7 @@ from streamlet.checkpoint.messages import (
     ToSubtask,
     Trigger,
 )
-from streamlet.checkpoint.pending import PendingCheckpoint
+from streamlet.checkpoint.pending import CheckpointState, PendingCheckpoint, Verdict
 from streamlet.checkpoint.settling import commit_ordered
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock
@@ -125,7 +125,7 @@ class CheckpointCoordinator:
         self._running = set(facts.subtasks)
         self._is_pressed = False
         self._is_stopping = False
-        self._decided: asyncio.Queue[Manifest] = asyncio.Queue()
+        self._decided: asyncio.Queue[tuple[PendingCheckpoint, Manifest]] = asyncio.Queue()
         self._committed_ids: set[str] = set()
         self._behind = 0
         self._caught_up = asyncio.Event()
@@ -164,8 +164,8 @@ class CheckpointCoordinator:
                     if pending.is_fully_acknowledged:
                         self._answered.set()
             elif isinstance(message, Decline):
-                if pending is not None:
-                    pending.decline(message)
+                # One of an abandoned checkpoint may come late: it says nothing about the one that is pending now.
+                if pending is not None and pending.decline(message) is Verdict.ACCEPTED:
                     self._answered.set()
             elif isinstance(message, Started):
                 self._started.set()
@@ -241,11 +241,12 @@ class CheckpointCoordinator:
                 restored_from=self._facts.restored_from,
             )
             await self._on_disk(self._storage.write_manifest, manifest)
+            pending.transition_to(CheckpointState.COMPLETED)
         except CheckpointFailedError as error:
             pending.abandon(error.message)
             self._failed(error)
             return False
-        self._complete(manifest, kind, began)
+        self._complete(pending, manifest, began)
         return True
 
     def _failed(self, error: CheckpointFailedError) -> None:
@@ -253,13 +254,13 @@ class CheckpointCoordinator:
         self._failed_in_a_row += 1
         self.figures.failed += 1
         log.warning("%s (%d in a row)", error, self._failed_in_a_row)
-        if self._failed_in_a_row > self._settings.failed_checkpoints:
+        if self._failed_in_a_row >= self._settings.failed_checkpoints:
             raise CheckpointFailedError(
                 f"{self._failed_in_a_row} checkpoints in a row were abandoned; the last: {error.message}",
                 remedy=error.remedy,
             ) from error
 
-    def _complete(self, manifest: Manifest, kind: ManifestKind, began: float) -> None:
+    def _complete(self, pending: PendingCheckpoint, manifest: Manifest, began: float) -> None:
         now = self._clock.monotonic()
         figures = self.figures
         figures.completed += 1
@@ -269,18 +270,19 @@ class CheckpointCoordinator:
         self._failed_in_a_row = 0
         self._parent = manifest.checkpoint_id
         self._behind += 1
-        if kind != "periodic":
-            self._ending = kind
-        self._decided.put_nowait(manifest)
+        if manifest.kind != "periodic":
+            self._ending = manifest.kind
+        self._decided.put_nowait((pending, manifest))
 
     # --- committing ---------------------------------------------------------------------------------------------
 
     async def _commit(self) -> None:
         while True:
-            manifest = await self._decided.get()
+            checkpoint, manifest = await self._decided.get()
             listed = [one for one in manifest.committables if one.committable.id not in self._committed_ids]
             await commit_ordered(listed, self._committers, sleep=asyncio.sleep, clock=self._clock)
             await self._on_disk(self._storage.write_marker, manifest.checkpoint_id)
+            checkpoint.transition_to(CheckpointState.COMMITTED)
             self._committed_ids = {one.committable.id for one in manifest.committables}
             self.figures.last_committed_id = manifest.checkpoint_id
             self.figures.records_committed += sum(one.committable.records for one in listed)

@@ -152,11 +152,11 @@ def _covered(by_id: Mapping[int, CheckpointInfo], links: Sequence[CheckpointInfo
     """The newest id under a chain whose marker says that everything up to it is committed; a marker counts even where
     its manifest cannot be read."""
     for info in links:
-        parent = None if info.manifest is None else info.manifest.parent
         if info.is_marked:
             return info.id
-        if parent in by_id and by_id[parent].is_marked:
-            return by_id[parent].id
+        parent = None if info.manifest is None else info.manifest.parent
+        if parent is not None and parent in by_id and by_id[parent].is_marked:
+            return parent
     return NOTHING
 
 

@@ -23,8 +23,9 @@ from streamlet.config import JobConfig, parse_bytes, parse_duration
 from streamlet.dsl.job import Job
 from streamlet.errors import ConfigError, JobDefinitionError, JobLockedError, StreamletError
 from streamlet.observe.progress import Progress, ProgressFacts
-from streamlet.runtime.attempt import Attempt, AttemptOptions
+from streamlet.runtime.attempt import Attempt
 from streamlet.runtime.job_state import JobState
+from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor, describe
 
 FINISHED, FAILED, WRONG, LOCKED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -69,6 +70,8 @@ def _options(options: dict[str, Any]) -> RunOptions:
     interval = options.get("checkpoint_interval")
     if isinstance(interval, str):
         options["checkpoint_interval"] = parse_duration(interval, what="checkpoint interval")
+    if "from_checkpoint" in options:
+        options["from_checkpoint"] = str(options["from_checkpoint"])  # from Python an id may be an int, a path a Path
     memory = options.get("state_memory")
     if isinstance(memory, str):
         options["state_memory"] = parse_bytes(memory, what="state memory")

@@ -7,11 +7,12 @@ own, because barriers must be aligned there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from streamlet.config import JobConfig
+from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import JobGraph, Node, Routing
 from streamlet.graph.validate import validate
 from streamlet.operators.operator import Operator
@@ -138,8 +139,7 @@ def _between(routing: Routing, upstream: TaskPlan, parallelism: int) -> Routing:
 
 
 def _add_store(task: TaskPlan, node: Node, key_of: dict[int, int]) -> None:
-    make: Callable[[], Operator] | Any = node.made
-    declared = {} if node.is_sink else {(node.uid, name): one for name, one in make().declared_states().items()}
+    declared = {} if node.is_sink else {(node.uid, name): one for name, one in _declared_states(node).items()}
     shared = next(
         (store for other, store in task.stores.items() if key_of[other] == key_of[node.id]),
         None,
@@ -148,3 +148,17 @@ def _add_store(task: TaskPlan, node: Node, key_of: dict[int, int]) -> None:
         shared = StorePlan(node.uid, {})
     shared.states.update(declared)
     task.stores[node.id] = shared
+
+
+def _declared_states(node: Node) -> Mapping[str, Descriptor]:
+    """The states of a node's operator; raises `JobDefinitionError` naming the line for a type that cannot be stored."""
+    make: Callable[[], Operator] | Any = node.made
+    try:
+        declared: Mapping[str, Descriptor] = make().declared_states()
+        for name, one in declared.items():
+            one.declare(0, node.uid, name)
+    except (JobDefinitionError, StateTypeError) as error:
+        raise JobDefinitionError(
+            f"{node.place}: {node.place.operator}: {error.message}", remedy=error.remedy
+        ) from error
+    return declared

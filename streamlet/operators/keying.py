@@ -7,7 +7,7 @@ from typing import Any
 from streamlet.elements import Batch
 from streamlet.errors import KeyTypeError, RecordError
 from streamlet.operators.operator import Emit, Operator, OperatorContext
-from streamlet.operators.place import describe_record
+from streamlet.operators.place import Place, describe_record
 
 
 class SlotLookup(Operator):
@@ -22,10 +22,13 @@ class SlotLookup(Operator):
         try:
             slots = self.lookup(batch.keys or ())
         except KeyTypeError as error:
-            row = error.index
-            raise RecordError(
-                f"{self.context.place}: {error.message}\n  in {self.context.place.operator}"
-                f"\n  record: {describe_record(batch, row)}",
-                remedy=error.remedy,
-            ) from error
+            raise bad_key(error, self.context.place, batch) from error
         out(Batch(batch.values, batch.timestamps, slots, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+
+def bad_key(error: KeyTypeError, place: Place, batch: Batch[Any]) -> RecordError:
+    """Makes the error of a row whose key cannot be used by the operator at `place`."""
+    return RecordError(
+        f"{place}: {error.message}\n  in {place.operator}\n  record: {describe_record(batch, error.index)}",
+        remedy=error.remedy,
+    )

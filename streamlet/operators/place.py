@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 import sysconfig
 import traceback
@@ -16,7 +17,11 @@ import msgspec
 from streamlet.elements import Batch
 from streamlet.errors import UserFunctionError
 
-_ENGINE = (str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent / "connectors"))
+_ROOT = Path(__file__).parent.parent.parent
+_ENGINE = tuple(
+    f"{_ROOT / name}{os.sep}"
+    for name in ("streamlet", "streamlet_connectors", f"connectors{os.sep}streamlet_connectors")
+)
 _FOREIGN = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 

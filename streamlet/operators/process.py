@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from streamlet.elements import Batch
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.operators.place import function_error
 from streamlet.state.descriptors import Descriptor, declared_states
 from streamlet.state.store import bind_states
 
@@ -72,7 +73,10 @@ class KeyedProcess(CallingOperator):
         self.record: ProcessContext[Any] = ProcessContext()
         running = copy.deepcopy(self.function)
         bind_states(running, context.store, list(context.states.values()))
-        running.open()
+        try:
+            running.open()
+        except Exception as error:
+            raise function_error(error, context.place, subtask=context.subtask) from error
         self._running = running
 
     def process(self, batch: Batch[Any], out: Emit) -> None:

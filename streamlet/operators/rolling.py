@@ -19,6 +19,7 @@ from streamlet.state.slots import ABSENT, NOT_LOADED
 
 STATE = "accumulator"
 _OWN_AGGREGATES = (Count, Sum, Mean)
+_NUMBERS = frozenset({int, float, bool})
 
 
 class RollingFold(CallingOperator):
@@ -122,8 +123,11 @@ class Aggregate(RollingFold):
         self.result = result
         self.accumulator_type = function.accumulator_type
         self.select: Callable[[Any], Any] | None = None
+        self._takes_numbers = False
         if isinstance(function, SelectingAggregate):
-            self.is_trusted = type(function) in _OWN_AGGREGATES
+            # Count makes its accumulator itself; what Sum and Mean make is a number because their inputs are.
+            self.is_trusted = type(function) in _OWN_AGGREGATES and "accumulator_type" not in vars(function)
+            self._takes_numbers = self.is_trusted and type(function) is not Count
             self.select = function.select
             self.fold = function.fold
         else:
@@ -134,7 +138,15 @@ class Aggregate(RollingFold):
         return self.fold(self.function.create_accumulator(), value)
 
     def inputs(self, batch: Batch[Any]) -> Iterable[Any]:
-        return batch.values if self.select is None else self.call(self.select, batch)
+        column = batch.values if self.select is None else self.call(self.select, batch)
+        if self._takes_numbers and not _NUMBERS.issuperset(map(type, column)):
+            row = next(row for row, value in enumerate(column) if type(value) not in _NUMBERS)
+            name, got = type(self.function).__name__, type(column[row]).__qualname__
+            error = TypeError(
+                f"{name} takes int and float, not {got}: convert it, or say what to add up by {name}(type=)"
+            )
+            raise self.failure(error, batch, row)
+        return column
 
     def results(self, batch: Batch[Any], accumulators: list[Any]) -> list[Any]:
         column = self.call(self.function.result, batch, accumulators) if self._finishes else accumulators

@@ -127,9 +127,10 @@ class Assembly:
         for store_plan in {store.name: store for store in task.stores.values()}.values():
             by_plan[store_plan.name] = await self._open_store(store_plan, task, subtask)
         sinks = self._sinks(task, subtask)
-        routers = {edge: self._router(edge.to_task, edge.routing, subtask) for edge in task.outputs}
+        # A list, not a table by edge: a union may name the same stream twice, and each needs its own channels.
+        routers = [(edge, self._router(edge.to_task, edge.routing, subtask)) for edge in task.outputs]
         leaves: dict[int, list[Leaf]] = {node_id: [leaf] for node_id, leaf in sinks.items()}
-        for edge, router in routers.items():
+        for edge, router in routers:
             leaves.setdefault(edge.from_node, []).append(router)
         chain = Chain(
             task,
@@ -149,7 +150,7 @@ class Assembly:
             around.run_blocking,
             self.pressure,
         )
-        parts = (task, subtask, chain, list(sinks.values()), list(routers.values()), snapshots, around.control)
+        parts = (task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control)
         if not task.is_source:
             return GatedSubtask(*parts, gate=self._gates[task.id, subtask])
         positions = self._splits_of(task, subtask)
@@ -176,11 +177,12 @@ class Assembly:
 
     def _router(self, to_task: int, routing: Routing, subtask: int) -> Router:
         config = self._plan.config
-        targets = [subtask] if routing is Routing.FORWARD else range(self._plan.tasks[to_task].parallelism)
+        to = self._plan.tasks[to_task]
+        targets = [subtask] if routing is Routing.FORWARD else range(to.parallelism)
         channels: list[Channel] = [
             self._gates[to_task, target].connect(0, config.channel_records) for target in targets
         ]
-        return Router(routing, subtask, channels, config.key_groups, traces_origins=config.trace_origins)
+        return Router(routing, subtask, channels, config.key_groups, to.head.place, traces_origins=config.trace_origins)
 
     async def _open_store(self, plan: StorePlan, task: TaskPlan, subtask: int) -> KeyedStore:
         config, around = self._plan.config, self._around

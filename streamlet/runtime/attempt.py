@@ -12,14 +12,10 @@ import asyncio
 import contextlib
 import enum
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from streamlet.checkpoint.coordinator import (
     CheckpointCoordinator,
@@ -28,19 +24,16 @@ from streamlet.checkpoint.coordinator import (
 )
 from streamlet.checkpoint.coordinator import JobFacts as CoordinatedJob
 from streamlet.checkpoint.lock import JobInstance, JobLock
-from streamlet.checkpoint.manifest import Manifest
-from streamlet.checkpoint.recovery import JobFacts, RecoveryPlan, Request, plan_start
 from streamlet.checkpoint.retention import CheckpointInfo
-from streamlet.checkpoint.settling import Settlement, settle
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock
-from streamlet.elements import Position
-from streamlet.errors import AttemptSupersededError, ConfigError
+from streamlet.errors import AttemptSupersededError
 from streamlet.faults import fault_point
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.runtime.assembly import Assembly, Surroundings, number_states, specs_of
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.discovery import discover_on
+from streamlet.runtime.restoring import AttemptOptions, Restorer
 from streamlet.sink import Committer
 from streamlet.source import RunBlocking
 
@@ -54,16 +47,6 @@ class Ending(enum.Enum):
 
     FINISHED = "finished"
     STOPPED = "stopped"
-
-
-@dataclass(frozen=True)
-class AttemptOptions:
-    """Where, and from what."""
-
-    state_dir: Path
-    from_checkpoint: str = "latest"
-    take_over: bool = False
-    accept_lost_output: bool = False
 
 
 class Attempt:
@@ -90,6 +73,7 @@ class Attempt:
         self._assembly: Assembly | None = None
         self._committers: dict[str, Committer] = {}
         self._is_stopping = False
+        self._task: asyncio.Task[Any] | None = None
         self._running_since: float | None = None
         self._restored: int | None = None
 
@@ -100,6 +84,9 @@ class Attempt:
         self._is_stopping = True
         if self._coordinator is not None:
             self._coordinator.stop()
+        elif self._task is not None:
+            # Nothing runs yet; restoring may be cut off anywhere, as by a crash.
+            self._task.cancel()
 
     def healthy_seconds(self) -> float:
         """How long it ran with checkpoints completing; 0 when none ever did."""
@@ -138,8 +125,15 @@ class Attempt:
         def run_blocking(function: Callable[..., Any], /, *args: Any) -> Any:
             return loop.run_in_executor(executor, partial(function, *args))
 
+        self._task = asyncio.current_task()
         try:
+            if self._is_stopping:
+                return Ending.STOPPED
             return await self._run(run_blocking, on_running)
+        except asyncio.CancelledError:
+            if self._is_stopping and self._task is not None and self._task.uncancel() == 0:
+                return Ending.STOPPED
+            raise
         finally:
             await self._close()
             await asyncio.to_thread(executor.shutdown)
@@ -162,29 +156,30 @@ class Attempt:
             committer = node.made.committer(around.sink_context(self._plan, uid, -1, task.parallelism, False))  # type: ignore[union-attr]
             if committer is not None:
                 self._committers[uid] = committer
-        restored = await self._recover(around, instance)
+        restorer = Restorer(self._plan, self._options, around, self._committers, self._say)
+        restored = await restorer.recover(instance)
+        self._restored = restored.id if restored is not None else None
         if restored is not None and restored.manifest is not None and restored.manifest.kind == "final":
             self._say(f"{self._name}: finished before, in checkpoint {restored.id}; nothing to do")
             return Ending.FINISHED
-        return await self._from(restored, around, on_running)
+        return await self._from(restored, restorer, around, on_running)
 
     async def _from(
-        self, restored: CheckpointInfo | None, around: Surroundings, on_running: Callable[[], None]
+        self,
+        restored: CheckpointInfo | None,
+        restorer: Restorer,
+        around: Surroundings,
+        on_running: Callable[[], None],
     ) -> Ending:
         manifest = restored.manifest if restored is not None else None
         states = number_states(self._plan, manifest)
-        positions, is_new = await self._positions(manifest)
-        parent = restored.id if restored is not None and restored.path.parent == self._storage.folder else None
-        if is_new or self._needs_start:
-            parent = await self._write_start(restored, positions, specs_of(states), around, parent)
+        positions, parent = await restorer.begin(restored, specs_of(states))
         assembly = self._assembly = Assembly(
             self._plan, around, states, list(manifest.stores) if manifest is not None else [], positions
         )
         await assembly.build()
         fault_point("during_restore")
         self._say_where_from(restored)
-        if self._is_stopping:
-            return Ending.STOPPED
         self._coordinator = self._make_coordinator(around, assembly, specs_of(states), parent, restored)
         on_running()
         self._running_since = self._clock.monotonic()
@@ -222,129 +217,6 @@ class Attempt:
         for store in self._assembly.stores if self._assembly is not None else []:
             with contextlib.suppress(Exception):
                 await asyncio.to_thread(store.close)
-
-    # --- recovery -----------------------------------------------------------------------------------------------
-
-    async def _recover(self, around: Surroundings, instance: JobInstance) -> CheckpointInfo | None:
-        """Chooses, settles and marks; gives the checkpoint to go on from. Everything older is shut out after it."""
-        storage, run_blocking = self._storage, around.run_blocking
-        plan: RecoveryPlan = await run_blocking(self._choose)
-        await run_blocking(instance.record_parallelism, self._sink_parallelisms())
-        highest = instance.highest_parallelism()
-        fault_point("before_settling")
-        if plan.unsettled:
-            await self._fence(plan, highest)
-        settlement: Settlement = await settle(
-            plan,
-            self._committers,
-            sleep=asyncio.sleep,
-            clock=self._clock,
-            verify=lambda checkpoint_id: run_blocking(self._verify, storage.load(checkpoint_id)),
-            warn=lambda text: self._say(f"{self._name}: warning: {text}"),
-            accept_lost_output=self._options.accept_lost_output,
-        )
-        fault_point("after_settling")
-        if settlement.needs_marker and settlement.restore_id is not None:
-            await run_blocking(storage.write_marker, settlement.restore_id)
-        await self._fence(None, highest)
-        await run_blocking(storage.clean_orphans)
-        self._needs_start = settlement.needs_start
-        if settlement.restore_id is not None:
-            self._restored = settlement.restore_id
-            return storage.load(settlement.restore_id)
-        return plan.restore
-
-    def _choose(self) -> RecoveryPlan:
-        storage = self._storage
-        return plan_start(
-            storage.checkpoints(),
-            self._request(),
-            JobFacts(self._config.key_groups, frozenset(self._committers), self._plan.parallelisms),
-            has_history=storage.has_history(),
-            verify=self._verify,
-            accept_lost_output=self._options.accept_lost_output,
-        )
-
-    def _request(self) -> Request:
-        wanted = self._options.from_checkpoint
-        if wanted == "latest":
-            return "latest"
-        if wanted == "none":
-            return "none"
-        if wanted.isdecimal():
-            return int(wanted)
-        path = Path(wanted)
-        if not path.is_dir():
-            raise ConfigError(
-                f"--from {wanted!r} is no checkpoint", remedy="give latest, none, an id, or the path of a checkpoint"
-            )
-        return self._storage.load(path)
-
-    def _verify(self, info: CheckpointInfo) -> None:
-        assert info.manifest is not None, "only readable checkpoints are chosen"
-        outside = info.path.parent / "files" if info.path.parent != self._storage.folder else None
-        self._storage.verify(info.manifest, full=self._config.verify == "full", files=outside)
-
-    def _sink_parallelisms(self) -> Mapping[str, int]:
-        return {uid: task.parallelism for uid, (task, _) in self._plan.sinks.items()}
-
-    async def _fence(self, plan: RecoveryPlan | None, highest: Mapping[str, int]) -> None:
-        """Ends what earlier attempts left open, but for what is not settled yet."""
-        spare = plan.unsettled if plan is not None else ()
-        await asyncio.gather(
-            *(
-                committer.fence(highest[uid], [one.committable for one in spare if one.sink_uid == uid])
-                for uid, committer in self._committers.items()
-            )
-        )
-
-    # --- where to begin -----------------------------------------------------------------------------------------
-
-    async def _positions(self, manifest: Manifest | None) -> tuple[dict[str, dict[str, Position]], bool]:
-        """The position of every split, and whether any start option was resolved only now."""
-        known = manifest.positions if manifest is not None else {}
-        positions: dict[str, dict[str, Position]] = {}
-        for uid, (_, node) in self._plan.sources.items():
-            before = known.get(uid, {})
-            found = await node.made.discover(before)  # type: ignore[union-attr]
-            positions[uid] = {**before, **found}
-            if manifest is not None and uid not in known:
-                self._say(f"{self._name}: warning: source {uid!r} is new to this job: it begins at its start option")
-        for uid in known.keys() - positions.keys():
-            self._say(f"{self._name}: warning: the job has no source {uid!r} any more; its positions are dropped")
-        return positions, any(uid not in known for uid in positions)
-
-    async def _write_start(
-        self,
-        restored: CheckpointInfo | None,
-        positions: dict[str, dict[str, Position]],
-        states: list[Any],
-        around: Surroundings,
-        parent: int | None,
-    ) -> int:
-        """Pins where this start begins, before any source reads: a crash right after it begins here again."""
-        storage, manifest = self._storage, restored.manifest if restored is not None else None
-        if restored is not None and manifest is not None and restored.path.parent != storage.folder:
-            await around.run_blocking(storage.adopt, manifest, restored.path.parent / "files")
-        checkpoint_id = storage.next_checkpoint_id()
-        start = Manifest(
-            job=self._name,
-            checkpoint_id=checkpoint_id,
-            attempt=around.attempt,
-            kind="initial" if manifest is None else "start",
-            parent=parent,
-            created_ms=self._clock.now_ms(),
-            key_groups=self._config.key_groups,
-            parallelism=dict(self._plan.parallelisms),
-            states=states,
-            stores=list(manifest.stores) if manifest is not None else [],
-            positions=positions,
-            operators=dict(manifest.operators) if manifest is not None else {},
-            restored_from="nothing" if restored is None else f"checkpoint {restored.id}",
-        )
-        await around.run_blocking(storage.write_manifest, msgspec.structs.replace(start))
-        fault_point("after_start_checkpoint")
-        return checkpoint_id
 
     def _make_coordinator(
         self,
@@ -394,8 +266,6 @@ class Attempt:
             f"{self._name}: restored checkpoint {restored.id} of {age:.1f} s ago"
             f" ({splits} splits, {size:.1f} MB of state) from {restored.path}"
         )
-
-    _needs_start = False
 
 
 AttemptMaker = Callable[[bool], Attempt]

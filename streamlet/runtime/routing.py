@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamlet.elements import Batch, Element
+from streamlet.errors import KeyTypeError
 from streamlet.graph.job_graph import Routing
+from streamlet.operators.keying import bad_key
+from streamlet.operators.place import Place
 from streamlet.runtime.channel import Channel
 from streamlet.state.key_groups import key_group, pack_key, subtask_of
+from streamlet.state.keys import key_shape
 
 _CACHED_KEYS = 500_000
 
@@ -17,8 +21,17 @@ class Router:
     """One output of a subtask: channels to those subtasks of the next task that may get rows from here."""
 
     def __init__(
-        self, routing: Routing, subtask: int, channels: Sequence[Channel], key_groups: int, *, traces_origins: bool
+        self,
+        routing: Routing,
+        subtask: int,
+        channels: Sequence[Channel],
+        key_groups: int,
+        place: Place,
+        *,
+        traces_origins: bool,
     ) -> None:
+        """`place` is that of the operator behind it, for messages."""
+        self._place = place
         self._routing = routing
         self._channels = channels
         self._turn = subtask % len(channels)
@@ -47,7 +60,11 @@ class Router:
 
     async def _by_key(self, batch: Batch[Any]) -> None:
         rows: list[list[int]] = [[] for _ in self._channels]
-        for row, owner in enumerate(self._owners.of(batch.keys or ())):
+        try:
+            owners = self._owners.of(batch.keys or ())
+        except KeyTypeError as error:
+            raise bad_key(error, self._place, batch) from error
+        for row, owner in enumerate(owners):
             rows[owner].append(row)
         for channel, chosen in zip(self._channels, rows, strict=True):
             if len(chosen) == len(batch):
@@ -65,11 +82,23 @@ class _OwnerTable(dict[Any, int]):
         self._parallelism = parallelism
 
     def of(self, keys: Sequence[Any]) -> list[int]:
+        """Gives the owner of each key; raises `KeyTypeError` with the row of the first that can be none."""
         if len(self) > _CACHED_KEYS:
             self.clear()
-        return list(map(self.__getitem__, keys))
+        owners: list[int] = []
+        try:
+            owners.extend(map(self.__getitem__, keys))
+        except (KeyTypeError, TypeError):  # TypeError: a key without a hash
+            row = len(owners)
+            try:
+                key_shape(keys[row])
+            except KeyTypeError as error:
+                raise KeyTypeError(error.message, index=row, remedy=error.remedy) from None
+            raise
+        return owners
 
     def __missing__(self, key: Any) -> int:
+        key_shape(key)
         group = key_group(pack_key(key), self._key_groups)
         owner = self[key] = subtask_of(group, self._parallelism, self._key_groups)
         return owner

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -153,13 +154,14 @@ class SourceSubtask(Subtask):
         self.positions: dict[str, Position] = dict(positions)
         self._reader = reader
         self._wake = asyncio.Event()
-        self._trigger: Trigger | None = None
-        self._is_stopping = False
+        self._triggers: deque[Trigger] = deque()
         self._at_checkpoint: dict[int, dict[str, Position]] = {}
         pressure.on_relieved.append(self._wake.set)
 
     def trigger(self, message: Trigger) -> None:
-        self._trigger = message
+        # Kept in a queue: a gate downstream counts on every barrier from every input, also on those of checkpoints that
+        # were abandoned while this subtask was held back.
+        self._triggers.append(message)
         self._wake.set()
 
     def add_splits(self, message: AddSplits) -> None:
@@ -219,20 +221,19 @@ class SourceSubtask(Subtask):
             await self._reader.close()
 
     async def _barrier_if_asked(self) -> None:
-        trigger, self._trigger = self._trigger, None
-        if trigger is None:
-            return
-        self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
-        await self.checkpoint(trigger.checkpoint_id, self.positions)
-        if trigger.is_last:
-            await self._only_barriers()
+        while self._triggers:
+            trigger = self._triggers.popleft()
+            self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
+            await self.checkpoint(trigger.checkpoint_id, self.positions)
+            if trigger.is_last:
+                await self._only_barriers()
 
     async def _only_barriers(self) -> None:
         """After the end of the input, or after the last barrier of a job that stops: nothing more is read."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            trigger, self._trigger = self._trigger, None
-            if trigger is not None:
+            while self._triggers:
+                trigger = self._triggers.popleft()
                 self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
                 await self.checkpoint(trigger.checkpoint_id, self.positions)
+            await self._wake.wait()
+            self._wake.clear()

@@ -21,6 +21,7 @@ class Overlay:
     def __init__(self) -> None:
         self.entries: dict[bytes, msgspec.Raw | None] = {}
         self._ordered: list[bytes] = []
+        self._states: frozenset[int] = frozenset()
 
     def replay(self, logs: Iterable[Path]) -> None:
         """Reads logs, oldest first. Blocks; raises `CheckpointDamagedError`."""
@@ -42,10 +43,13 @@ class Overlay:
 
     def order(self, states: Collection[int]) -> None:
         """Prepares scans over these states. Blocks for as long as sorting their entries takes."""
+        self._states = frozenset(states)
         self._ordered = sorted(key for key in self.entries if state_of(key) in states)
 
     def scan(self, prefix: bytes) -> dict[bytes, msgspec.Raw | None]:
-        """The entries whose key begins with `prefix`, of states that were given to `order`."""
+        """The entries whose key begins with `prefix`. The first scan of a state not given to `order` sorts again."""
+        if self.entries and state_of(prefix) not in self._states:
+            self.order({*self._states, state_of(prefix)})
         found: dict[bytes, msgspec.Raw | None] = {}
         ordered = self._ordered
         at = bisect_left(ordered, prefix)

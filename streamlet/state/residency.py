@@ -17,6 +17,8 @@ SAMPLE = 16
 """Cells measured per estimate: the average follows a change of value sizes within some dozen estimates."""
 SLICE = 200
 """Cells looked at between two looks at the clock."""
+RELIEF = 0.97
+"""Eviction goes on down to this part of the bound, so that it does not start anew with the next key."""
 TABLE_ENTRY_BYTES = 110
 """A dict's entry at its average fill, and the place in the ring."""
 ALLOCATION_BYTES = 8
@@ -71,7 +73,10 @@ class Residency:
         deadline = clock.monotonic() + budget_seconds
         before = self.evicted
         self.memory_bytes()
-        while self.is_over_bound and not self.is_exhausted:
+        enough = self.bound_bytes * RELIEF
+        if not self.is_over_bound:
+            return 0
+        while self._estimate() > enough and not self.is_exhausted:
             self._evict_slice(folded_epoch)
             if clock.monotonic() >= deadline:
                 break

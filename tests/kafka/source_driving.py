@@ -23,8 +23,14 @@ async def in_place(function: Callable[..., T], /, *args: Any) -> T:
 
 def reader_context(batch_records: int = 250) -> ReaderContext:
     return ReaderContext(
-        job="job", uid="in", subtask=0, parallelism=1, batch_records=batch_records, clock=SystemClock(), run_blocking=in_place
-    )  # fmt: skip
+        job="job",
+        uid="in",
+        subtask=0,
+        parallelism=1,
+        batch_records=batch_records,
+        clock=SystemClock(),
+        run_blocking=in_place,
+    )
 
 
 @asynccontextmanager
@@ -61,7 +67,9 @@ async def values_until(reader: KafkaReader, count: int) -> list[Any]:
     return values
 
 
-def read_bounded(source: KafkaSource[Any], positions: Mapping[str, Position] | None = None, **options: Any) -> list[Any]:
+def read_bounded(
+    source: KafkaSource[Any], positions: Mapping[str, Position] | None = None, **options: Any
+) -> list[Any]:
     """All values of a bounded source, from these positions or the start."""
     return [value for batch in batches_of(source, positions, **options) for value in batch.values]
 

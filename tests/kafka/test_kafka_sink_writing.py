@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -300,3 +301,34 @@ def _has_records(kafka: Kafka, topic: str, count: int) -> bool:
         return sum(ends) == count
     finally:
         consumer.close()
+
+
+class _Short(Text):
+    def encode_batch(self, column: Any) -> list[bytes]:
+        return super().encode_batch(column)[1:]
+
+
+def test_a_format_that_drops_a_value_is_refused_and_nothing_is_prepared(kafka: Kafka, topic: str) -> None:
+    async def scenario() -> None:
+        async with a_writer(KafkaSink(kafka.bootstrap, topic, value=_Short()), fresh("i")) as writer:
+            with pytest.raises(EncodeError, match="the format _Short made 1 of 2 values"):
+                await writer.write(keyed(["a", "b"]))
+            with pytest.raises(EncodeError):
+                await writer.prepare_commit(1)
+
+    asyncio.run(scenario())
+
+
+def test_a_record_that_is_too_large_even_compressed_is_refused(kafka: Kafka) -> None:
+    topic = fresh()
+    kafka.create_topic(topic, 1, max_message_bytes=20_000)
+
+    async def scenario() -> None:
+        async with a_writer(KafkaSink(kafka.bootstrap, topic, value=Bytes(), compression="zstd"), fresh("i")) as writer:
+            await writer.write(keyed([b"x" * 100_000]))
+            assert len(await writer.prepare_commit(1)) == 1
+            await writer.write(keyed([os.urandom(100_000)]))
+            with pytest.raises(EncodeError, match=r"as it is sent, but max\.message\.bytes of the topic is 20000"):
+                await writer.prepare_commit(2)
+
+    asyncio.run(scenario())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from streamlet import Bytes, ConfigError, Text
 from streamlet_connectors.kafka.source import KafkaSource
 from tests.kafka.broker import Kafka
 from tests.kafka.reading import fill_topic, read_committed
-from tests.kafka.source_driving import batches_of, discovered, read_bounded, transactional
+from tests.kafka.source_driving import batches_of, discovered, read_bounded, reading, transactional, values_until
 
 pytestmark = pytest.mark.kafka
 
@@ -150,14 +151,30 @@ def test_an_open_transaction_holds_a_committed_reader_back_but_not_an_uncommitte
     try:
         committed = KafkaSource(kafka.bootstrap, "in-open", value=Text(), stop="latest")
         assert read_bounded(committed) == ["before"]
-        uncommitted = KafkaSource(
-            kafka.bootstrap, "in-open", value=Text(), stop="latest", isolation="read_uncommitted"
-        )
+        uncommitted = KafkaSource(kafka.bootstrap, "in-open", value=Text(), stop="latest", isolation="read_uncommitted")
         assert read_bounded(uncommitted) == ["before", "inside", "after"]
     finally:
         producer.abort_transaction(30)
     assert read_bounded(committed) == ["before", "after"]
     assert read_bounded(uncommitted) == ["before", "inside", "after"]
+
+
+def test_a_reader_that_is_held_back_goes_on_when_the_transaction_ends(kafka: Kafka) -> None:
+    kafka.create_topic("in-held")
+    producer = transactional(kafka.bootstrap, "in-held")
+    producer.begin_transaction()
+    producer.produce("in-held", b"inside")
+    producer.flush(30)
+    fill_topic(kafka.bootstrap, "in-held", [b"after"])
+
+    async def run() -> None:
+        async with reading(KafkaSource(kafka.bootstrap, "in-held", value=Text())) as reader:
+            for _ in range(3):
+                assert await reader.fetch() == []
+            await asyncio.to_thread(producer.commit_transaction, 30)
+            assert await values_until(reader, 2) == ["inside", "after"]
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

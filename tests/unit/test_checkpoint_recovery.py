@@ -31,13 +31,14 @@ def info(
     sink: str = "out",
     **more: Any,
 ) -> CheckpointInfo:
+    fields: dict[str, Any] = {"kind": "periodic", "key_groups": 8, "parallelism": {"out": 1}}
     manifest = Manifest(
         job="job",
         checkpoint_id=number,
         attempt=1,
         parent=(number - 1 if number else None) if parent == -1 else parent,
         committables=[unit(one, sink) for one in lists],
-        **{"kind": "periodic", "key_groups": 8, "parallelism": {"out": 1}} | more,
+        **fields | more,
     )
     return CheckpointInfo(
         id=number,

@@ -303,6 +303,18 @@ def test_a_file_made_by_this_attempt_is_spared_until_a_manifest_names_it(disk: D
     assert disk.kept() == {old.name}, "the other store will name it in checkpoint 3"
 
 
+def test_naming_a_file_for_one_store_does_not_release_it_for_another(disk: Disk) -> None:
+    old = disk.file("same content")
+    other = disk.storage.attempt_files("other", 1)
+    path = other.scratch() / "made"
+    path.write_text("same content")
+    other.keep(path, "log", suffix=".log")
+    disk.write(1, [old], marked=True)
+    disk.write(2, marked=True)
+    disk.storage.release(retain=0)
+    assert disk.kept() == {old.name}, "the other store will name it in checkpoint 3"
+
+
 def test_protected_files_are_spared(disk: Disk) -> None:
     old = disk.file("old")
     disk.write(1, [old], marked=True)

@@ -78,6 +78,40 @@ def test_an_error_at_any_call_leaves_the_checkpoint_absent_or_says_undecided(
     raise AssertionError("the calls never came to an end")
 
 
+def test_everything_below_is_durable_before_the_rename_and_the_rename_before_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = CheckpointStorage(tmp_path, "job")
+    storage.begin_attempt()
+    storage.write_manifest(manifest(1))
+    done: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append("fsync " + str(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(storage.folder)))
+        fsync(descriptor)
+
+    def noted_rename(old: Path, new: Path) -> None:
+        done.append(f"rename to {Path(new).relative_to(storage.folder)}")
+        rename(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", noted_fsync)
+        patch.setattr(os, "rename", noted_rename)
+        storage.write_manifest(manifest(2))
+        storage.write_marker(2)
+    assert done == [
+        "fsync files",
+        "fsync attempt-1/chk-00000002.tmp/manifest",
+        "fsync attempt-1/chk-00000002.tmp",
+        "rename to chk-00000002",
+        "fsync .",
+        "fsync attempt-1/marker-00000002",
+        "rename to chk-00000002/committed",
+        "fsync chk-00000002",
+    ]
+
+
 def test_after_an_undecided_checkpoint_this_attempt_decides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

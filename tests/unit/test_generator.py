@@ -154,17 +154,18 @@ def test_what_comes_before_a_failing_index_is_given_before_the_error() -> None:
 
 
 def test_the_error_names_the_users_line() -> None:
-    source = Generator(lambda i: [][i], count=1)
-    with pytest.raises(UserFunctionError) as caught:
+    source: Generator[int] = Generator(lambda i: [5, 6][i], count=3)
+    with pytest.raises(UserFunctionError, match="at index 2") as caught:
         read_all(source, discovered(source))
     assert caught.value.place.startswith(__file__ + ":")
 
 
 def test_wrong_options_are_refused_when_the_job_is_defined() -> None:
-    for make in (
+    wrong: list[Callable[[], object]] = [
         lambda: Generator(str, count=-1),
         lambda: Generator(str, rate_per_second=0),
         lambda: Generator(str, splits=0),
-    ):
+    ]
+    for make in wrong:
         with pytest.raises(JobDefinitionError, match="->"):
             make()

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import Batch, EncodeError, Text
+from streamlet import Batch, EncodeError, Text, UserFunctionError
 from streamlet_connectors.kafka.partitioner import partition_of
 from streamlet_connectors.kafka.routing import Router, encode_key
 
@@ -130,3 +130,19 @@ def test_a_key_that_cannot_be_written_is_refused_with_a_remedy(key: Any) -> None
 def test_a_key_that_cannot_be_hashed_is_written_all_the_same() -> None:
     chosen = routes(router(key=lambda value: [value]), [1, 2])
     assert [key for _, key in chosen] == [b"[1]", b"[2]"]
+
+
+def _stops(_: Any) -> Any:
+    raise StopIteration
+
+
+def _fails(value: Any) -> Any:
+    return value["missing"]
+
+
+@pytest.mark.parametrize("function", [_stops, _fails])
+@pytest.mark.parametrize("option", ["key", "partition"])
+def test_a_function_that_raises_is_named_with_its_place_and_loses_no_record(option: str, function: Any) -> None:
+    given = function if option == "key" else lambda key, value, count: function(value)
+    with pytest.raises(UserFunctionError, match=rf"function {option}= .*the value \{{'a': 1\}}"):
+        routes(router(**{option: given}), [{"a": 1}])

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from streamlet import RunBlocking, SinkError, StreamletError
+from streamlet import EncodeError, RunBlocking, SinkError
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.batching import seal
 from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses
@@ -18,8 +18,8 @@ IN_FLIGHT_BYTES = 8 << 20
 _LANES = 4
 _BLOCKING_BYTES = 16 << 10
 _REPLICATION_MS = 30_000
-_AGAIN = frozenset({7, 13, codes.NOT_ENOUGH_REPLICAS, 20})
-"""Not now, though the leader is right. 19 is what Kafka 4 says while it verifies a partition that has just joined."""
+_AGAIN = codes.STALE_LEADER | {7, 13, codes.NOT_ENOUGH_REPLICAS, 20}
+"""Not now, or not there. 19 is what Kafka 4 says while it verifies a partition that has just joined."""
 
 
 class Producer(Protocol):
@@ -65,7 +65,7 @@ class Delivery:
         compression: str | None,
         run_blocking: RunBlocking,
         seconds: float,
-        limit_of: Callable[[], str],
+        limit_of: Callable[[], int],
     ) -> None:
         self.failure: BaseException | None = None
         self.in_flight = 0
@@ -95,7 +95,9 @@ class Delivery:
         await self._wait_below(1)
 
     async def close(self) -> None:
-        """Stops sending."""
+        """Stops sending; who waits is told."""
+        self.failure = self.failure or SinkError(f"the writer to topic {self._topic!r} was closed")
+        self._progress.set()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -136,6 +138,12 @@ class Delivery:
         if transaction is not None:
             await transaction.join(self._topic, partition)
         data = await self._sealed(shipment)
+        if len(data) > self._limit_of():
+            raise EncodeError(  # only a batch of one record can be that large
+                f"a record for topic {self._topic!r}, partition {partition} has {len(data)} bytes as it is sent, "
+                f"but max.message.bytes of the topic is {self._limit_of()}",
+                remedy="raise max.message.bytes of the topic, or make the record smaller",
+            )
         request = requests.produce(
             transaction.id if transaction is not None else None,
             self._topic,
@@ -168,38 +176,41 @@ class Delivery:
     async def _produce(self, partition: int, request: wire.Request[tuple[requests.Produced, ...]], size: int) -> int:
         """Gives the offset of the batch's first record. The same bytes may be sent many times: the broker knows them
         by their sequence and answers with the first one's offset."""
+        last = "none"
         pauses = Pauses(0.005, 1.0)
-        deadline = asyncio.get_running_loop().time() + self._seconds
-        while True:
-            try:
-                answers = await self._connection.send_to_leader(
-                    self._topic,
-                    partition,
-                    request,
-                    group=Group.PRODUCE + 16 * (partition % _LANES),
-                    sent="produce_sent",
-                )
-            except TransportError as error:
-                last = error.message
-                self._connection.forget_leaders(self._topic)
-            else:
-                answer = next(a for a in answers if a.partition == partition)
-                if answer.error == codes.NONE:
-                    return answer.base_offset
-                if answer.error not in _AGAIN and answer.error not in codes.STALE_LEADER:
-                    raise self._refused(partition, answer.error, size)
-                last = codes.code_name(answer.error)
-                if answer.error in codes.STALE_LEADER:
-                    self._connection.forget_leaders(self._topic)
-            if asyncio.get_running_loop().time() > deadline:
-                raise SinkError(
-                    f"topic {self._topic!r}, partition {partition}: {size} bytes could not be written within "
-                    f"{self._seconds:g} s; the last answer was: {last}",
-                    remedy="check that the partition has a leader and min.insync.replicas replicas in sync",
-                )
-            await pauses.pause()
+        try:
+            async with asyncio.timeout(self._seconds):
+                while True:
+                    try:
+                        answer = await self._produce_once(partition, request)
+                    except TransportError as error:
+                        last = error.message
+                        self._connection.forget_leaders(self._topic)
+                    else:
+                        if answer.error == codes.NONE:
+                            return answer.base_offset
+                        if answer.error not in _AGAIN:
+                            raise self._refused(partition, answer.error, size)
+                        last = codes.code_name(answer.error)
+                        if answer.error in codes.STALE_LEADER:
+                            self._connection.forget_leaders(self._topic)
+                    await pauses.pause()
+        except TimeoutError:
+            raise SinkError(
+                f"topic {self._topic!r}, partition {partition} at {self._connection.options.bootstrap}: {size} bytes "
+                f"could not be written within {self._seconds:g} s; the last answer was: {last}",
+                remedy="check that the brokers run, that the partition has a leader, and min.insync.replicas",
+            ) from None
 
-    def _refused(self, partition: int, code: int, size: int) -> StreamletError | Exception:
+    async def _produce_once(
+        self, partition: int, request: wire.Request[tuple[requests.Produced, ...]]
+    ) -> requests.Produced:
+        answers = await self._connection.send_to_leader(
+            self._topic, partition, request, group=Group.PRODUCE + 16 * (partition % _LANES), sent="produce_sent"
+        )
+        return next(answer for answer in answers if answer.partition == partition)
+
+    def _refused(self, partition: int, code: int, size: int) -> Exception:
         where = f"writing to topic {self._topic!r}, partition {partition}"
         if code == codes.MESSAGE_TOO_LARGE:
             return SinkError(

@@ -82,7 +82,7 @@ class Chunk:
             except Exception as error:  # whatever the parser raises at bytes that it cannot read
                 self._damage = _corrupt(self._batches[0].base_offset, error)
                 if rows:
-                    self.position = rows[-1].offset + 1
+                    self.position = max(self.position, rows[-1].offset + 1)
                 break
             if len(rows) < limit:
                 # Ended: asking an ended iterator of aiokafka again would raise, so it is dropped here and only here.

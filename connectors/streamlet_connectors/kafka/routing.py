@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from streamlet import Batch, EncodeError, Format, Keyed
+from streamlet import Batch, EncodeError, Format, Keyed, UserFunctionError
 from streamlet_connectors.kafka.partitioner import partition_of
 
 L = TypeVar("L")
@@ -28,6 +29,36 @@ def encode_key(key: Any) -> bytes | None:
     if key is None or isinstance(key, bytes):
         return key
     return _json(key)
+
+
+def applied(function: Callable[[Any], Any], values: Sequence[Any], option: str) -> list[Any]:
+    """Gives the function's result for each value.
+
+    A function that raises StopIteration would end a plain `map` early, and the rest would be lost without a word.
+    """
+    results: list[Any] = []
+    try:
+        results.extend(map(function, values))
+        if len(results) < len(values):
+            raise RuntimeError("StopIteration")
+    except Exception as error:
+        code = getattr(function, "__code__", None)
+        place = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(function)
+        raise UserFunctionError(
+            f"the function {option} of a KafkaSink ({place}) raised {type(error).__name__}: {error}, for the value "
+            f"{_shortened(values[len(results)])}",
+            place=place,
+        ) from error
+    return results
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _choose(partition: Partition, key: Any, count: int, value: Any) -> int:
+    return partition(key, value, count)
 
 
 class Router(Generic[L]):
@@ -69,7 +100,7 @@ class Router(Generic[L]):
             return self._looked_up([keyed.key for keyed in batch.keys])
         if self._key is None:
             return self._keyless(batch)
-        return self._looked_up(list(map(self._key, batch.values)))
+        return self._looked_up(applied(self._key, batch.values, "key="))
 
     def _keyless(self, batch: Batch[Any]) -> Iterable[Route[L]]:
         self._turn = (self._turn + 1) % len(self._lanes)
@@ -135,7 +166,7 @@ class Router(Generic[L]):
         count = len(self._lanes)
         routes: list[Route[L]] = []
         for index, (key, value) in enumerate(zip(keys, batch.values, strict=True)):
-            chosen = partition(key, value, count)
+            (chosen,) = applied(partial(_choose, partition, key, count), [value], "partition=")
             if type(chosen) is not int or not 0 <= chosen < count:
                 raise EncodeError(
                     f"partition= gave {chosen!r} for key {key!r}, but the topic has the partitions 0 to {count - 1}",
@@ -148,4 +179,4 @@ class Router(Generic[L]):
     def _keys(self, batch: Batch[Any]) -> Sequence[Any]:
         if self._key == "stream":
             return [None] * len(batch) if batch.keys is None else [keyed.key for keyed in batch.keys]
-        return [None] * len(batch) if self._key is None else list(map(self._key, batch.values))
+        return [None] * len(batch) if self._key is None else applied(self._key, batch.values, "key=")

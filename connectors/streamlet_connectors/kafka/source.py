@@ -65,7 +65,17 @@ class KafkaSource(Source[T]):
         bootstrap: str | Sequence[str],
         topics: str | Sequence[str],
         *,
-        value: Format[T] = ...,
+        value: Format[T],
+        record: Literal["value"] = "value",
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: KafkaSource[Any],
+        bootstrap: str | Sequence[str],
+        topics: str | Sequence[str],
+        *,
+        value: None = None,
         record: Literal["value"] = "value",
         **options: Any,
     ) -> None: ...

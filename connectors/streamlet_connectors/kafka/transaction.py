@@ -112,6 +112,8 @@ class Transaction:
     def want(self, topic: str, partitions: Iterable[int]) -> None:
         """Starts to join partitions in the background, so that it is done when their records are sent."""
         self._wanted.update(partition for partition in partitions if partition not in self._joined)
+        if self._joining is not None and self._joining.done() and self._joining.exception() is not None:
+            return  # `join` will raise it
         if self._wanted and (self._joining is None or self._joining.done()):
             if self.state is TransactionState.EMPTY:
                 self.transition_to(TransactionState.OPEN)
