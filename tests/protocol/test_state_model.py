@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from streamlet.state.descriptors import ListState, MapState, ValueState
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
-from tests.unit.state_kit import checkpoint, declare, fold, handle, make_store
+from tests.unit.state_kit import checkpoint, declare, finish_fold, fold, handle, make_store
 
 NAMES = ("count", "box", "log", "seen")
 STATES = declare(count=ValueState(int), box=ValueState(list[int]), log=ListState(int), seen=MapState(int, list[int]))
@@ -158,6 +158,17 @@ class StoreAgainstDicts(RuleBasedStateMachine):
     def fold(self, changes: Any) -> None:
         fold(self.store)
         self.change(changes)
+
+    @rule(changes=CHANGES)
+    def fold_while_a_later_checkpoint_completes(self, changes: Any) -> None:
+        job = self.store.begin_fold()
+        self.change(changes)
+        self.snapshot = checkpoint(self.store, self.next_id)
+        self.next_id += 1
+        self.saved, self.frozen = deepcopy(self.model), None
+        if job is not None:
+            finish_fold(self.store, job)
+        self.evict_all_that_is_clean()
 
     @rule()
     def abandon_a_fold(self) -> None:

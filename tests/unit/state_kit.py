@@ -109,11 +109,16 @@ def fold(store: Any) -> FoldJob | None:
     """Takes a whole fold, with the work done in this process."""
     job: FoldJob | None = store.begin_fold()
     if job is not None:
-        if job.argv:
-            assert fold_in_process(job.argv[3:]) == 0
-        store.finish_fold(job)
-        store.adopt_fold(job)
+        finish_fold(store, job)
     return job
+
+
+def finish_fold(store: Any, job: FoldJob) -> None:
+    """Takes the rest of a fold that was begun."""
+    if job.argv:
+        assert fold_in_process(job.argv[3:]) == 0
+    store.finish_fold(job)
+    store.adopt_fold(job)
 
 
 def handle(store: Any, name: str, key: Any) -> Any:
