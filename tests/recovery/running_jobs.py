@@ -29,6 +29,7 @@ class RunningJob:
         *options: str,
         environment: Mapping[str, str] | None = None,
         fault: str = "",
+        stops: bool = False,
     ) -> None:
         state_dir.mkdir(parents=True, exist_ok=True)
         self._log = state_dir / f"said-{time.monotonic_ns()}.log"
@@ -37,7 +38,7 @@ class RunningJob:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "streamlet", "run", str(job_file), "--state-dir", str(state_dir), *options],
                 cwd=state_dir,
-                env={**os.environ, **_paths(), **(environment or {}), "STREAMLET_FAULT": fault},
+                env={**os.environ, **_paths(), **(environment or {}), **_fault(fault, stops)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -111,8 +112,11 @@ class JobHome:
         self.environment = environment
         self.runs: list[RunningJob] = []
 
-    def start(self, *options: str, fault: str = "") -> RunningJob:
-        run = RunningJob(self.job_file, self.state_dir, *options, environment=self.environment, fault=fault)
+    def start(self, *options: str, fault: str = "", stops: bool = False) -> RunningJob:
+        """Starts the job; at a `fault` point it is killed, or only stopped."""
+        run = RunningJob(
+            self.job_file, self.state_dir, *options, environment=self.environment, fault=fault, stops=stops
+        )
         self.runs.append(run)
         return run
 
@@ -146,6 +150,10 @@ def a_seed() -> int:
 
 def _paths() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join((str(PROJECT), str(PROJECT / "connectors")))}
+
+
+def _fault(name: str, stops: bool) -> dict[str, str]:
+    return {"STREAMLET_FAULT": name, "STREAMLET_FAULT_STOPS": "1" if stops else ""}
 
 
 def _die_with_parent() -> None:

@@ -65,9 +65,9 @@ class Keyed:
         """Gives the values that come out for one batch of values."""
         return [value for batch in self.feed(list(values), key) for value in batch.values]
 
-    def checkpoint(self, checkpoint_id: int = 1) -> Any:
-        """Takes a checkpoint of the store and closes it."""
-        snapshot = checkpoint(self.store, checkpoint_id)
+    def checkpoint(self) -> Any:
+        """Takes the next checkpoint of the store and closes it."""
+        snapshot = checkpoint(self.store, self.store.cut + 1)
         self.operator.close()
         self.store.close()
         return snapshot

@@ -1,0 +1,69 @@
+"""Where in the user's program something was said."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamlet import Batch, Job
+from streamlet.operators.place import Place, call_each, calling_line, function_error, is_user_file
+
+
+def _here() -> int:
+    return sys._getframe(1).f_lineno
+
+
+def test_the_calling_line_is_the_innermost_outside_the_engine() -> None:
+    assert calling_line() == (__file__, _here())
+
+
+def test_a_job_knows_the_line_that_made_each_operator() -> None:
+    from streamlet_connectors.generator import Generator
+
+    job = Job("j")
+    stream, line = job.source(Generator(str, count=1)), _here()
+    stream.map(str).filter(str)
+    assert [(node.place.file, node.place.line) for node in job.graph.nodes] == [
+        (__file__, line),
+        (__file__, line + 1),
+        (__file__, line + 1),
+    ]
+
+
+def test_engine_connectors_and_libraries_are_not_user_files() -> None:
+    import json
+
+    import msgspec
+
+    import streamlet.dsl.job
+    import streamlet_connectors.print
+
+    for module in (json, msgspec, streamlet_connectors.print, streamlet.dsl.job):
+        assert module.__file__ is not None
+        assert not is_user_file(module.__file__)
+    assert is_user_file(__file__)
+
+
+def test_a_folder_that_only_begins_like_the_engines_is_the_users() -> None:
+    import streamlet
+
+    assert streamlet.__file__ is not None
+    assert is_user_file(f"{Path(streamlet.__file__).parent}-jobs/job.py")
+
+
+def test_an_error_without_a_user_frame_names_the_line_that_made_the_operator() -> None:
+    place = Place(__file__, 1, "map", "double")
+    with pytest.raises(Exception, match="could not convert") as caught:
+        call_each(float, Batch(["x"]), fail=lambda error, batch, row: function_error(error, place, batch, row))
+    assert str(caught.value).startswith(f"{__file__}:1: ValueError: could not convert string to float: 'x'")
+    assert "in map 'double', subtask 0" in str(caught.value)
+
+
+def test_the_same_function_failing_at_the_same_record_is_the_same_place() -> None:
+    place = Place(__file__, 1, "map", "double")
+    first = function_error(ValueError("1"), place, Batch(["x"], keys=["k"]))
+    again = function_error(ValueError("2"), place, Batch(["x"], keys=["k"]))
+    other = function_error(ValueError("1"), place, Batch(["x"], keys=["other"]))
+    assert first.place == again.place != other.place
