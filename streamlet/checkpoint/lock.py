@@ -73,6 +73,11 @@ class JobLock:
             return False
         return _is_same_file(self._descriptor, self._path)
 
+    @property
+    def is_lost(self) -> bool:
+        """True when this process held it and another one has taken over."""
+        return self._descriptor is not None and not self.still_mine()
+
     def release(self) -> None:
         """Lets the lock go; may be called twice. The file stays: removing it would let two processes in."""
         if self._descriptor is not None:

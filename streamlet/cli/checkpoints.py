@@ -33,7 +33,7 @@ def list_checkpoints(job: str, state_dir: str | None) -> None:
         click.echo(f"job {storage.job!r} has no checkpoint in {storage.folder}")
         return
     now = SystemClock().now_ms()
-    table = Table("id", "kind", "age", "committed", "size", "restored from", "path", box=None, pad_edge=False)
+    table = Table("id", "kind", "age", "committed", "size", "restored from", box=None, pad_edge=False)
     for info in infos:
         manifest = info.manifest
         table.add_row(
@@ -43,9 +43,9 @@ def list_checkpoints(job: str, state_dir: str | None) -> None:
             "yes" if info.is_marked else "no",
             f"{(info.files_bytes + info.manifest_bytes) / 1024:,.0f} kB",
             "" if manifest is None else manifest.restored_from,
-            str(info.path),
         )
-    Console(soft_wrap=True, highlight=False).print(table)
+    click.echo(f"job {storage.job!r} in {storage.folder}")
+    Console(highlight=False).print(table)
 
 
 @checkpoints.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -21,9 +20,10 @@ from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock, SystemClock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
 from streamlet.dsl.job import Job
-from streamlet.errors import ConfigError, JobDefinitionError, JobLockedError, StreamletError
+from streamlet.errors import AttemptSupersededError, ConfigError, JobDefinitionError, JobLockedError, StreamletError
 from streamlet.observe.progress import Progress, ProgressFacts
 from streamlet.runtime.attempt import Attempt
+from streamlet.runtime.garbage import collected_at_chosen_times
 from streamlet.runtime.job_state import JobState
 from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor, describe
@@ -119,13 +119,10 @@ async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, clock:
         supervisor = Supervisor(make, config.restart, clock, random.Random())
         _on_signals(supervisor, progress)
         showing = asyncio.create_task(_show(progress))
-        gc.freeze()
-        gc.disable()
         try:
-            outcome = await supervisor.run()
+            async with collected_at_chosen_times():
+                outcome = await supervisor.run()
         finally:
-            gc.enable()
-            gc.unfreeze()
             lock.release()
             showing.cancel()
             await asyncio.wait([showing])
@@ -227,6 +224,8 @@ def _say_how_it_ended(
         return LOCKED
     if isinstance(error, ConfigError | JobDefinitionError):
         return WRONG
+    if isinstance(error, AttemptSupersededError):
+        return FAILED  # it is not this process that goes on
     times = f" after {supervisor.restarts} restarts" if supervisor.restarts else ""
     print(f"{name}: suspended{times}; {_resume(supervisor, run)}", file=out)
     return FAILED

@@ -6,7 +6,9 @@ one attribute read where a dictionary would be asked, and nothing else per recor
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from streamlet.elements import Batch
@@ -129,15 +131,17 @@ class Aggregate(RollingFold):
             self.is_trusted = type(function) in _OWN_AGGREGATES and "accumulator_type" not in vars(function)
             self._takes_numbers = self.is_trusted and type(function) is not Count
             self.select = function.select
-            self.fold = function.fold
+            self.fold = operator.add if type(function) is Count else function.fold
         else:
             self.fold = function.add
-        self._finishes = getattr(type(function), "result", None) is not SelectingAggregate.result
+        self.finishes = getattr(type(function), "result", None) is not SelectingAggregate.result
 
     def first(self, value: Any) -> Any:
         return self.fold(self.function.create_accumulator(), value)
 
     def inputs(self, batch: Batch[Any]) -> Iterable[Any]:
+        if type(self.function) is Count:
+            return repeat(1, len(batch))
         column = batch.values if self.select is None else self.call(self.select, batch)
         if self._takes_numbers and not _NUMBERS.issuperset(map(type, column)):
             row = next(row for row, value in enumerate(column) if type(value) not in _NUMBERS)
@@ -149,7 +153,7 @@ class Aggregate(RollingFold):
         return column
 
     def results(self, batch: Batch[Any], accumulators: list[Any]) -> list[Any]:
-        column = self.call(self.function.result, batch, accumulators) if self._finishes else accumulators
+        column = self.call(self.function.result, batch, accumulators) if self.finishes else accumulators
         if self.result is None:
             return column
         return self.call(self.result, batch, [slot.key for slot in batch.keys or ()], column)
@@ -171,8 +175,7 @@ class AggregateSeveral(RollingFold):
         self.is_trusted = all(part.is_trusted for part in self.parts)
         types = tuple(part.accumulator_type for part in self.parts)
         self.accumulator_type = tuple[types]  # type: ignore[valid-type]
-        folds = [part.fold for part in self.parts]
-        self.fold = _pair(*folds) if len(folds) == 2 else _each(folds)
+        self.fold = _each([part.fold for part in self.parts])
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -183,25 +186,39 @@ class AggregateSeveral(RollingFold):
         return tuple(part.first(piece) for part, piece in zip(self.parts, value, strict=True))
 
     def inputs(self, batch: Batch[Any]) -> Iterable[Any]:
-        return zip(*(part.inputs(batch) for part in self.parts), strict=True)
+        # One tuple for each row, made anew only if somebody keeps it.
+        return zip(*(part.inputs(batch) for part in self.parts), strict=False)
+
+    def _fold_live(self, batch: Batch[Any], inputs: Iterable[Any], accumulators: list[Any]) -> None:
+        if len(self.parts) != 2 or not self.is_trusted:
+            super()._fold_live(batch, inputs, accumulators)
+            return
+        # Two aggregates that are known to keep their types: the same loop as above without a call of its own.
+        store, cells = self.store, self.cells
+        epoch, mark_dirty, load, emit = store.epoch, store.dirty.append, cells.load, accumulators.append
+        fold, fold_other = self.parts[0].fold, self.parts[1].fold
+        slots: Sequence[Any] = batch.keys or ()
+        for cell, (value, other) in zip(slots if cells.inline else map(cells.cell, slots), inputs, strict=False):
+            old = cell.value
+            if old is NOT_LOADED:
+                load(cell)
+                old = cell.value
+            new = self.first((value, other)) if old is ABSENT else (fold(old[0], value), fold_other(old[1], other))
+            if cell.epoch != epoch:
+                cell.old = old
+                cell.epoch = epoch
+                mark_dirty(cell)
+            cell.value = new
+            emit(new)
 
     def results(self, batch: Batch[Any], accumulators: list[Any]) -> list[Any]:
-        columns = [
-            part.results(batch, list(column))
+        columns: list[Any] = [
+            part.results(batch, list(column)) if part.finishes else column
             for part, column in zip(self.parts, zip(*accumulators, strict=True), strict=False)
         ]
         if self.result is None:
             return list(zip(*columns, strict=True))
         return self.call(self.result, batch, [slot.key for slot in batch.keys or ()], *columns)
-
-
-def _pair(one: Callable[[Any, Any], Any], other: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Two folds as one call: the usual case, without a loop per record."""
-
-    def fold(accumulator: Any, value: Any) -> Any:
-        return (one(accumulator[0], value[0]), other(accumulator[1], value[1]))
-
-    return fold
 
 
 def _each(folds: Sequence[Callable[[Any, Any], Any]]) -> Callable[[Any, Any], Any]:

@@ -139,6 +139,8 @@ class Attempt:
             await asyncio.to_thread(executor.shutdown)
 
     async def _run(self, run_blocking: RunBlocking, on_running: Callable[[], None]) -> Ending:
+        if self._lock.is_lost:
+            raise self._superseded()
         if not self._lock.still_mine():
             self._lock.acquire(take_over=self._options.take_over)
         instance = JobInstance(self._storage.folder)
@@ -174,6 +176,7 @@ class Attempt:
         manifest = restored.manifest if restored is not None else None
         states = number_states(self._plan, manifest)
         positions, parent = await restorer.begin(restored, specs_of(states))
+        self._restored = parent if parent is not None else self._restored
         assembly = self._assembly = Assembly(
             self._plan, around, states, list(manifest.stores) if manifest is not None else [], positions
         )
@@ -205,10 +208,13 @@ class Attempt:
         while True:
             await asyncio.sleep(_LOCK_CHECK_SECONDS)
             if not self._lock.still_mine():
-                raise AttemptSupersededError(
-                    f"job {self._name} was taken over by another process; this one has made nothing visible since",
-                    remedy="nothing to do here: the other process goes on from the last checkpoint",
-                )
+                raise self._superseded()
+
+    def _superseded(self) -> AttemptSupersededError:
+        return AttemptSupersededError(
+            f"job {self._name} was taken over by another process; this one has made nothing visible since",
+            remedy="nothing to do here: the other process goes on from the last checkpoint",
+        )
 
     async def _close(self) -> None:
         for committer in self._committers.values():
@@ -269,4 +275,4 @@ class Attempt:
 
 
 AttemptMaker = Callable[[bool], Attempt]
-"""Makes the next attempt; True for the first one of a process."""
+"""Makes the next attempt; True as long as none has run, for what was asked for the start of this process only."""

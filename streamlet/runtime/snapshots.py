@@ -114,7 +114,7 @@ class SubtaskSnapshots:
         """Runs the fold's work in a process of its own: it costs this one nothing but its start."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *job.argv, env=environment, stderr=asyncio.subprocess.PIPE
+            *job.argv, env=environment, stderr=asyncio.subprocess.PIPE
         )
         try:
             _, stderr = await process.communicate()

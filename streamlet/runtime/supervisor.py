@@ -39,6 +39,7 @@ class Supervisor:
         self._clock = clock
         self._stop = asyncio.Event()
         self._last_place: str | None = None
+        self._has_run = False
 
     def stop(self) -> None:
         """Asks for a last checkpoint and the end; what is not yet running ends at once."""
@@ -50,7 +51,7 @@ class Supervisor:
         """Runs to the end. Nothing that it started is left running when it returns."""
         while True:
             self.life.transition_to(JobState.RESTORING)
-            attempt = self.attempt = self._make_attempt(self.restarts == 0)
+            attempt = self.attempt = self._make_attempt(not self._has_run)
             if self._stop.is_set():
                 attempt.stop()
             try:
@@ -72,6 +73,7 @@ class Supervisor:
                 return self._ended(ending)
 
     def _running(self) -> None:
+        self._has_run = True
         self.life.transition_to(JobState.RUNNING)
 
     def _ended(self, ending: Ending) -> Outcome:

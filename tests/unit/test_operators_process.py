@@ -40,7 +40,7 @@ class Remembering(KeyedProcessFunction[str, int, tuple[str, int, list[int], list
         self.count.update((self.count.value() or 0) + 1)
         self.values.add(value)
         self.squares.put(value, value * value)
-        yield ctx.key, self.count.value() or 0, list(self.values), sorted(self.squares.items())
+        yield ctx.key, self.count.value() or 0, self.values.get(), sorted(self.squares.items())
 
 
 def _key(value: int) -> str:

@@ -85,7 +85,7 @@ def test_flat_map_gives_every_new_row_the_columns_and_the_origin_of_its_record()
 
 
 def test_origins_are_kept_through_filters_and_flat_maps_in_a_row() -> None:
-    batches = [Batch(list(range(6)), origin=Origin())]
+    batches: list[Batch[Any]] = [Batch(list(range(6)), origin=Origin())]
     for operator in (Filter(lambda v: v > 1), FlatMap(lambda v: [v] * (v % 3)), Map(str), Filter(lambda v: v != "4")):
         batches = feed(open_operator(operator), *batches)
     (last,) = batches

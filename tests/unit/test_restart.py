@@ -48,7 +48,7 @@ def test_an_attempt_that_was_healthy_long_enough_clears_the_count() -> None:
 
 def test_failure_rate_gives_up_only_when_failures_come_close_together() -> None:
     strategy = Restart.failure_rate(2, timedelta(seconds=10), timedelta(seconds=1))
-    assert _delays(strategy, [(0, 0), (6, 0), (12, 0), (15, 0), (16, 0)]) == [1, 1, 1, 1, None]
+    assert _delays(strategy, [(0, 0), (6, 0), (12, 0), (17, 0), (18, 0)]) == [1, 1, 1, 1, None]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""What a user writes builds a graph, and every refusal names the user's line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamlet import (
+    AggregateFunction,
+    ConfigError,
+    Count,
+    Job,
+    JobDefinitionError,
+    KeyedProcessFunction,
+    MapState,
+    Sum,
+    ValueState,
+)
+from streamlet_connectors.generator import Generator
+from streamlet_connectors.print import Print
+
+
+def _numbers(job: Job) -> Any:
+    return job.source(Generator(int, count=1), uid="numbers")
+
+
+async def _asynchronous(value: int) -> int:
+    return value
+
+
+class _Unstorable(KeyedProcessFunction[int, int, int]):
+    held = ValueState(object)
+
+
+class _FloatKeys(KeyedProcessFunction[int, int, int]):
+    held = MapState(float, int)  # type: ignore[type-var, unused-ignore]
+
+
+class _Untyped(AggregateFunction[int, int, int]):
+    pass
+
+
+WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
+    "map of a value": (lambda s: s.map(5), "map takes a function, not 5"),
+    "filter of None": (lambda s: s.filter(None), "filter takes a function, not None"),
+    "flat_map of a text": (lambda s: s.flat_map("x"), "flat_map takes a function, not 'x'"),
+    "key_by of a name": (lambda s: s.key_by("user"), "key_by takes a function, not 'user'"),
+    "async map": (lambda s: s.map(_asynchronous), "map takes a plain function, not an async one"),
+    "union with a list": (lambda s: s.union([s]), "union takes streams of the same job, not \\[<"),
+    "union of two jobs": (lambda s: s.union(_numbers(Job("other"))), "union takes streams of the same job"),
+    "sink of a class": (lambda s: s.sink(Print), "sink takes a Sink, not <class"),
+    "source of a list": (lambda s: s._job.source([1, 2]), "source takes a Source, not \\[1, 2\\]"),
+    "aggregate of nothing": (lambda s: s.key_by(int).aggregate(), "aggregate needs a function"),
+    "aggregate of a class": (lambda s: s.key_by(int).aggregate(Count), "aggregate takes aggregate functions"),
+    "aggregate to a value": (lambda s: s.key_by(int).aggregate(Count(), result=5), "aggregate takes a function, not 5"),
+    "reduce of a value": (lambda s: s.key_by(int).reduce(0), "reduce takes a function, not 0"),
+    "process of a function": (lambda s: s.key_by(int).process(int), "process takes a KeyedProcessFunction"),
+    "process of a class": (lambda s: s.key_by(int).process(_Unstorable), "process takes a KeyedProcessFunction"),
+    "uid with a slash": (lambda s: s.map(int, uid="a/b"), "uid 'a/b' cannot be used"),
+    "empty uid": (lambda s: s.map(int, uid=""), "uid '' cannot be used"),
+    "long uid": (lambda s: s.map(int, uid="x" * 121), "cannot be used"),
+    "uid that is no text": (lambda s: s.map(int, uid=7), "uid 7 cannot be used"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_cannot_be_built_is_refused_at_the_users_line_with_a_remedy(what: str) -> None:
+    build, message = WRONG[what]
+    stream = _numbers(Job("j"))
+    with pytest.raises(JobDefinitionError, match=message) as caught:
+        build(stream)
+    assert re.match(rf"{re.escape(__file__)}:\d+: ", str(caught.value))
+    assert caught.value.remedy
+
+
+PLANNED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "goes nowhere": (lambda s: s.map(str, uid="m"), r"the output of map 'm' goes nowhere"),
+    "parallelism 0": (lambda s: s.map(str, parallelism=0).sink(Print()), "parallelism is 0"),
+    "parallelism true": (lambda s: s.map(str, parallelism=True).sink(Print()), "parallelism is True"),
+    "above key groups": (
+        lambda s: s.key_by(int).aggregate(Count(), parallelism=129).sink(Print()),
+        "parallelism 129 is above key_groups 128",
+    ),
+    "taken uid": (
+        lambda s: s.map(str, uid="x").filter(str, uid="x").sink(Print()),
+        rf"uid 'x' is taken by the map at {re.escape(__file__)}:\d+",
+    ),
+    "uid like a derived one": (lambda s: s.map(str).map(str, uid="map-1").sink(Print()), "uid 'map-1' is taken"),
+    "state of objects": (
+        lambda s: s.key_by(int).process(_Unstorable(), uid="p").sink(Print()),
+        r"process 'p': .*<class 'object'>",
+    ),
+    "map state by float": (
+        lambda s: s.key_by(int).process(_FloatKeys(), uid="p").sink(Print()),
+        r"process 'p': .*<class 'float'> is not a type for keys",
+    ),
+    "several, one untyped": (
+        lambda s: s.key_by(int).aggregate(Count(), _Untyped(), uid="a").sink(Print()),
+        "aggregate 'a': .*no accumulator_type",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLANNED)
+def test_what_cannot_be_planned_is_refused_with_the_users_line_and_a_remedy(what: str) -> None:
+    build, message = PLANNED[what]
+    job = Job("j")
+    build(_numbers(job))
+    with pytest.raises(JobDefinitionError, match=message) as caught:
+        job.plan()
+    assert re.match(rf"{re.escape(__file__)}:\d+: ", str(caught.value))
+    assert caught.value.remedy
+
+
+def test_a_job_without_a_source_is_refused() -> None:
+    with pytest.raises(JobDefinitionError, match="the job has no source"):
+        Job("j").plan()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../up", ".hidden", 5])
+def test_a_job_name_that_cannot_be_a_folder_is_refused(name: Any) -> None:
+    with pytest.raises(JobDefinitionError, match="cannot be used"):
+        Job(name)
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="no setting 'paralelism'") as caught:
+        Job("j", paralelism=2)
+    assert caught.value.remedy == "did you mean parallelism?"
+
+
+def _derived(extra: bool) -> list[str]:
+    job = Job("j")
+    stream = job.source(Generator(int, count=1)).map(int).filter(bool)
+    if extra:
+        stream = stream.filter(bool, uid="mine")
+    stream.key_by(int).aggregate(Sum()).map(str).sink(Print())
+    return [node.uid for node in job.graph.nodes if not node.has_own_uid]
+
+
+def test_derived_uids_are_stable_and_do_not_move_when_an_operator_with_its_own_is_added() -> None:
+    names = ["source-1", "map-1", "filter-1", "key_by-1", "aggregate-1", "map-2", "sink-1"]
+    assert _derived(extra=False) == _derived(extra=True) == names
+
+
+def test_building_a_job_calls_no_user_function() -> None:
+    def never(*_: object) -> Any:
+        raise AssertionError("called while the job was built")
+
+    job = Job("j")
+    numbers = job.source(Generator(never, count=1))
+    numbers.map(never).filter(never).flat_map(never).key_by(never).reduce(never).sink(Print())
+    job.plan()
