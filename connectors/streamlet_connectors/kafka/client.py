@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger("streamlet.kafka")
 _FIRST_PAUSE_SECONDS = 0.05
+_QUIET_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
 _TOPIC, _BROKER = 2, 4
@@ -46,14 +47,19 @@ class Group(enum.IntEnum):
 
 
 class Pauses:
-    """Pauses between tries: each twice the last, up to a limit."""
+    """Pauses between tries: each twice the last, up to a limit.  When they add up, a warning says once what is
+    waited for."""
 
     def __init__(self, first: float = _FIRST_PAUSE_SECONDS, longest: float = _LONGEST_PAUSE_SECONDS) -> None:
         self._next = first
         self._longest = longest
+        self._quiet_seconds = _QUIET_SECONDS
 
-    async def pause(self) -> None:
+    async def pause(self, waiting_for: str = "") -> None:
         pause, self._next = self._next, min(self._next * 2, self._longest)
+        if waiting_for and 0 < self._quiet_seconds <= pause:
+            _log.warning("waiting for %s", waiting_for)
+        self._quiet_seconds -= pause
         await asyncio.sleep(pause)
 
 
@@ -93,7 +99,7 @@ class KafkaConnection:
                         return
                     except TransportError as error:
                         last = error
-                    await pauses.pause()
+                        await pauses.pause(f"a Kafka broker of {self.options.bootstrap}, {limit:g} s: {error.message}")
         except TimeoutError:
             raise self._unreachable(limit, last) from last
 
@@ -234,7 +240,7 @@ class KafkaConnection:
                         _refuse_denied(seen)
                     except TransportError as error:
                         last = error
-                    await pauses.pause()
+                    await pauses.pause(f"topic {name!r} at {self.options.bootstrap}, at most {limit:g} s")
         except TimeoutError:
             raise self._missing(name, seen, last, limit) from last
 

@@ -1,0 +1,37 @@
+"""A job for tests without Kafka: counts numbers by key into files, with more keys than its memory holds.
+
+COUNT, RATE and KEYS come from the environment; files go to the folder `out`.
+"""
+
+import os
+from datetime import timedelta
+
+import msgspec
+
+from streamlet import Count, Job
+from streamlet_connectors.files import FileSink
+from streamlet_connectors.generator import Generator
+
+KEYS = int(os.environ.get("KEYS", "5000"))
+
+
+class Line(msgspec.Struct, frozen=True):
+    key: int
+    count: int
+
+
+job = Job(
+    "counting",
+    checkpoint_interval=timedelta(milliseconds=100),
+    state_memory=1 << 20,
+    verify="full" if os.environ.get("VERIFY") == "full" else "default",
+)
+(
+    job.source(
+        Generator(lambda number: number, count=int(os.environ["COUNT"]), rate_per_second=float(os.environ["RATE"])),
+        uid="numbers",
+    )
+    .key_by(lambda number: number * 7919 % KEYS)
+    .aggregate(Count(), result=Line, uid="count")
+    .sink(FileSink("out"), uid="out")
+)
