@@ -103,7 +103,7 @@ class JobConfig:
     """Bytes that live keys may take in memory, all subtasks together; colder ones are in RocksDB."""
     retain: int = 1
     """How many committed checkpoints are kept beside the newest."""
-    batch_records: int = 250
+    batch_records: int = 500
     """Records that are processed between two turns of the event loop."""
     channel_records: int = 4000
     """Records that may wait in one channel between two subtasks; back-pressure begins there."""

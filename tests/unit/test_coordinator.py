@@ -1,0 +1,307 @@
+"""The coordinator with a real state directory; the test plays the subtasks."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from streamlet import OutputLostError
+from streamlet.checkpoint.messages import Ended, Pressed, Started, Trigger
+from streamlet.errors import CheckpointFailedError
+from tests.unit.coordinator_kit import LONG, SUBTASKS, Played, play
+
+
+def test_no_checkpoint_begins_before_the_first_records_went_through(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert played.control.inbox(("in", 0)).empty()
+        played.control.report(Started())
+        assert await played.triggered() == Trigger(0)
+
+    play(tmp_path, scenario)
+
+
+def test_a_checkpoint_that_all_acknowledge_is_decided_committed_and_marked(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.complete(0, units=[0])
+        (info,) = played.storage.checkpoints()
+        assert info.is_marked
+        assert info.manifest is not None
+        assert (info.manifest.kind, info.manifest.positions) == ("periodic", {"in": {"split": 0}})
+        assert played.outside.committed == ["unit-0"]
+        assert played.coordinator.figures.completed == 1
+
+    play(tmp_path, scenario)
+
+
+def test_nothing_is_decided_while_an_acknowledgement_is_missing(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.triggered()
+        played.acknowledge(0, ("in", 0), ("agg", 1))
+        played.acknowledge(0, ("agg", 0), attempt=played.attempt + 1)
+        played.acknowledge(0, ("agg", 7))
+        played.acknowledge(5, ("agg", 0))
+        await played.until(played.control.reports.empty)
+        assert played.storage.checkpoints() == []
+        played.acknowledge(0, ("agg", 0))
+        await played.marked(0)
+
+    play(tmp_path, scenario)
+
+
+def test_every_unit_is_committed_after_its_checkpoint_was_decided_and_once(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.complete(0, units=[0])
+        await played.complete(1, units=[0, 1])
+        await played.complete(2, units=[1, 2])
+        assert played.outside.committed == ["unit-0", "unit-1", "unit-2"]
+        assert all(played.outside.decided_first)
+
+    play(tmp_path, scenario)
+
+
+def test_a_marker_is_durable_before_anyone_is_told(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        for number in range(3):
+            assert await played.triggered() == Trigger(number)
+            played.acknowledge(number)
+            await played.marked(number)
+            assert played.storage.load(number).is_marked
+
+    play(tmp_path, scenario)
+
+
+def test_a_declined_checkpoint_is_abandoned_and_the_next_one_carries_its_units(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.triggered()
+        played.acknowledge(0, ("in", 0), ("agg", 1), units=[0])
+        played.decline(0)
+        await played.complete(1, units=[0, 1])
+        assert [info.id for info in played.storage.checkpoints()] == [1]
+        assert played.outside.committed == ["unit-0", "unit-1"]
+        assert (played.coordinator.figures.failed, played.coordinator.figures.completed) == (1, 1)
+
+    play(tmp_path, scenario)
+
+
+def test_what_is_said_late_about_an_abandoned_checkpoint_changes_nothing(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.triggered()
+        played.decline(0)
+        assert await played.triggered() == Trigger(1)
+        played.decline(0)
+        played.acknowledge(0)
+        played.acknowledge(1)
+        await played.marked(1)
+        assert played.coordinator.figures.failed == 1
+
+    play(tmp_path, scenario)
+
+
+def test_a_checkpoint_that_takes_too_long_names_who_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.triggered()
+        played.acknowledge(0, ("in", 0), ("agg", 0))
+        assert await played.triggered() == Trigger(1)
+        assert "checkpoint 0 was abandoned: timed out waiting for agg[1] (1 in a row)" in caplog.text
+
+    play(tmp_path, scenario, timeout=0.05)
+
+
+def test_as_many_abandoned_checkpoints_in_a_row_as_allowed_fail_the_attempt(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        for number in range(10):
+            assert await played.triggered() == Trigger(number)
+            played.decline(number)
+        with pytest.raises(ExceptionGroup) as caught:
+            await played.running
+        error = caught.value.exceptions[0]
+        assert isinstance(error, CheckpointFailedError)
+        assert "10 checkpoints in a row were abandoned" in str(error)
+        assert "agg[0] declined: the disk is full" in str(error)
+
+    play(tmp_path, scenario, failed=10)
+
+
+def test_a_complete_checkpoint_forgives_those_abandoned_before_it(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        for number in range(6):
+            assert await played.triggered() == Trigger(number)
+            if number % 2:
+                played.acknowledge(number)
+                await played.marked(number)
+            else:
+                played.decline(number)
+        assert (played.coordinator.figures.failed, played.coordinator.figures.completed) == (3, 3)
+
+    play(tmp_path, scenario, failed=2)
+
+
+def test_when_every_subtask_has_ended_a_last_checkpoint_finishes_the_job(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.complete(0)
+        for task, subtask in SUBTASKS:
+            played.control.report(Ended(task, subtask))
+        assert await played.triggered() == Trigger(1, is_last=True)
+        played.acknowledge(1, units=[1], finished=True)
+        assert await played.running == "final"
+        info = played.storage.load(1)
+        assert info.manifest is not None
+        assert (info.manifest.kind, info.is_marked, info.manifest.finished) == ("final", True, ["agg", "in"])
+        assert played.outside.committed == ["unit-1"]
+
+    play(tmp_path, scenario, interval=LONG)
+
+
+def test_a_last_checkpoint_that_is_declined_is_tried_again(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        for task, subtask in SUBTASKS:
+            played.control.report(Ended(task, subtask))
+        assert await played.triggered() == Trigger(0, is_last=True)
+        played.decline(0)
+        assert await played.triggered() == Trigger(1, is_last=True)
+        played.acknowledge(1)
+        assert await played.running == "final"
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("has_started", [True, False])
+def test_a_stop_makes_a_last_checkpoint_at_once(has_started: bool, tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        number = 0
+        if has_started:
+            played.control.report(Started())
+            await played.complete(0)
+            number = 1
+        played.coordinator.stop()
+        assert await played.triggered() == Trigger(number, is_last=True)
+        played.acknowledge(number)
+        assert await played.running == "stop"
+        manifest = played.storage.load(number).manifest
+        assert manifest is not None
+        assert manifest.kind == "stop"
+
+    play(tmp_path, scenario, interval=LONG)
+
+
+def test_a_stop_while_a_checkpoint_is_pending_waits_for_it_and_makes_another(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        assert await played.triggered() == Trigger(0)
+        played.coordinator.stop()
+        played.acknowledge(0)
+        assert await played.triggered() == Trigger(1, is_last=True)
+        played.acknowledge(1)
+        assert await played.running == "stop"
+
+    play(tmp_path, scenario, interval=LONG)
+
+
+def test_memory_pressure_triggers_before_the_interval_is_over(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.complete(0)
+        played.control.report(Pressed())
+        await played.complete(1)
+
+    play(tmp_path, scenario, interval=LONG)
+
+
+def test_triggering_waits_while_two_decided_checkpoints_are_not_committed(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.outside.go.clear()
+        played.control.report(Started())
+        for number in (0, 1):
+            assert await played.triggered() == Trigger(number)
+            played.acknowledge(number, units=[number])
+        await played.until(lambda: played.coordinator.figures.completed == 2)
+        third = asyncio.ensure_future(played.triggered())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not third.done()
+        assert not any(info.is_marked for info in played.storage.checkpoints())
+        played.outside.go.set()
+        assert await third == Trigger(2)
+        assert played.outside.committed[0] == "unit-0"
+
+    play(tmp_path, scenario)
+
+
+def test_a_manifest_that_cannot_be_written_abandons_its_checkpoint_only(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.triggered()
+        (played.folder / "chk-00000000.tmp" / "manifest").mkdir()  # in the way: a real error of the system
+        played.acknowledge(0, units=[0])
+        await played.complete(1, units=[0, 1])
+        assert [info.id for info in played.storage.checkpoints()] == [1]
+        assert played.outside.committed == ["unit-0", "unit-1"]
+
+    play(tmp_path, scenario)
+
+
+def test_a_number_that_cannot_be_reserved_triggers_nothing_and_the_next_one_is_tried(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        (played.folder / "chk-00000000.tmp").write_bytes(b"")
+        played.control.report(Started())
+        await played.complete(1)
+        assert played.coordinator.figures.failed == 1
+
+    play(tmp_path, scenario)
+
+
+def test_a_marker_that_cannot_be_written_fails_the_attempt_and_nobody_is_told(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        (played.folder / "marker-00000000").mkdir()
+        played.control.report(Started())
+        await played.triggered()
+        played.acknowledge(0, units=[0])
+        with pytest.raises(ExceptionGroup) as caught:
+            await played.running
+        assert caught.group_contains(CheckpointFailedError, match="the marker of checkpoint 0 could not be written")
+        assert played.outside.committed == ["unit-0"]
+        assert played.control.inbox(("agg", 1)).empty()
+
+    play(tmp_path, scenario, interval=LONG)
+
+
+def test_output_that_is_lost_ends_the_attempt_without_a_marker(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.outside.error = OutputLostError("unit-0 is gone")
+        played.control.report(Started())
+        await played.triggered()
+        played.acknowledge(0, units=[0])
+        with pytest.raises(ExceptionGroup) as caught:
+            await played.running
+        assert caught.group_contains(OutputLostError, match="unit-0 is gone")
+        assert not played.storage.load(0).is_marked
+
+    play(tmp_path, scenario, interval=LONG)
+
+
+@pytest.mark.parametrize("retain", [0, 1, 3])
+def test_older_checkpoints_are_released_behind_a_newer_marker(retain: int, tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        for number in range(5):
+            await played.complete(number)
+        last = await played.stopped()
+        assert [info.id for info in played.storage.checkpoints()] == list(range(last - retain, last + 1))
+
+    play(tmp_path, scenario, retain=retain)
