@@ -44,6 +44,7 @@ from streamlet.state.snapshot import StateSpec
 log = logging.getLogger("streamlet.checkpoint")
 
 _COMMITS_BEHIND = 2
+_SLOW_INTERVALS = 3
 
 
 class Control(Protocol):
@@ -222,11 +223,7 @@ class CheckpointCoordinator:
             self._pending = pending
             for source in self._facts.sources:
                 self._control.tell(source, Trigger(checkpoint_id, is_last=kind != "periodic"))
-            try:
-                async with asyncio.timeout(self._settings.timeout_seconds):
-                    await self._answered.wait()
-            except TimeoutError:
-                pending.time_out()
+            await self._until_answered(pending)
             self._pending = None
             if pending.reason is not None:
                 raise CheckpointFailedError(f"checkpoint {checkpoint_id} was abandoned: {pending.reason}")
@@ -247,6 +244,24 @@ class CheckpointCoordinator:
             self._failed(error)
             return False
         self._complete(pending, manifest, began)
+        return True
+
+    async def _until_answered(self, pending: PendingCheckpoint) -> None:
+        """Waits for every subtask; says who is slow after three intervals, and abandons after the time-out."""
+        patience = min(_SLOW_INTERVALS * self._settings.interval_seconds, self._settings.timeout_seconds)
+        if await self._answered_within(patience):
+            return
+        slow = ", ".join(f"{task}[{subtask}]" for task, subtask in pending.missing())
+        log.warning("checkpoint %d has waited %.1f s for %s", pending.checkpoint_id, patience, slow)
+        if not await self._answered_within(self._settings.timeout_seconds - patience):
+            pending.time_out()
+
+    async def _answered_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._answered.wait()
+        except TimeoutError:
+            return False
         return True
 
     def _failed(self, error: CheckpointFailedError) -> None:

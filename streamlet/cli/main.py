@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from streamlet.cli.checkpoints import checkpoints
+from streamlet.cli.dev import dev
 from streamlet.cli.loading import load_job
 from streamlet.cli.plan import plan
 from streamlet.cli.run import WRONG, run_job
@@ -57,4 +58,5 @@ def run(job_file: str, arguments: tuple[str, ...], **options: Any) -> None:
 
 
 main.add_command(checkpoints)
+main.add_command(dev)
 main.add_command(plan)

@@ -213,10 +213,10 @@ def _say_how_it_ended(
 ) -> int:
     error = outcome.error
     if outcome.state is JobState.FINISHED:
-        print(f"{name}: finished", file=out)
+        print(f"{name}: finished{_totals(supervisor)}", file=out)
         return FINISHED
     if outcome.state is JobState.SUSPENDED:
-        print(f"{name}: stopped; {_resume(supervisor, run)}", file=out)
+        print(f"{name}: stopped{_totals(supervisor)}; {_resume(supervisor, run)}", file=out)
         return FINISHED
     assert error is not None
     print(f"{name}: {describe(error)}", file=out)
@@ -229,6 +229,16 @@ def _say_how_it_ended(
     times = f" after {supervisor.restarts} restarts" if supervisor.restarts else ""
     print(f"{name}: suspended{times}; {_resume(supervisor, run)}", file=out)
     return FAILED
+
+
+def _totals(supervisor: Supervisor) -> str:
+    """What this run did, for its last line."""
+    attempt = supervisor.attempt
+    figures = attempt.figures() if attempt is not None else None
+    if attempt is None or figures is None:
+        return ""
+    written = f", {figures.records_committed:,} written and committed" if figures.records_committed else ""
+    return f": {attempt.records_read():,} records read{written}"
 
 
 def _resume(supervisor: Supervisor, run: RunOptions) -> str:

@@ -166,7 +166,11 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
     @overload
     def aggregate(
         self,
-        *functions: AggregateFunction[T_co, Any, Any],
+        one: AggregateFunction[T_co, Any, Any],
+        two: AggregateFunction[T_co, Any, Any],
+        three: AggregateFunction[T_co, Any, Any],
+        /,
+        *more: AggregateFunction[T_co, Any, Any],
         result: Callable[..., R],
         uid: str | None = None,
         parallelism: int | None = None,

@@ -78,7 +78,7 @@ def function_error(
         lines.append(f"  record: {describe_record(batch, row)}")
         if show_record:
             lines.append(f"  value: {batch.values[row]!r:.2000}")
-    return UserFunctionError("\n".join(lines), place=f"{place.uid}|{spot}|{lines[-1]}")
+    return UserFunctionError("\n".join(lines), place=f"{place.uid}|{spot}|{_identity(batch, row)}")
 
 
 def describe_record(batch: Batch[Any], row: int) -> str:
@@ -94,6 +94,20 @@ def describe_record(batch: Batch[Any], row: int) -> str:
         parts.append(f"time {batch.timestamps[row]} ms")
     where = ", ".join(parts) or "unknown"
     return f"{where} (origin not known behind a shuffle; Job(trace_origins=True) tells it)"
+
+
+def _identity(batch: Batch[Any] | None, row: int) -> str:
+    """Tells whether it is the same record again; where its origin is not known, by what it holds (never shown)."""
+    if batch is None:
+        return ""
+    origin = batch.describe_row(row)
+    if origin is not None:
+        return origin
+    try:
+        content = hash(repr(batch.values[row]))
+    except Exception:
+        return f"nothing is known of it {id(batch)}"
+    return f"{describe_record(batch, row)} {content}"
 
 
 def call_each(

@@ -113,7 +113,11 @@ class Attempt:
     def last_checkpoint(self) -> int | None:
         """The newest complete checkpoint that is there."""
         figures = self.figures()
-        return figures.last_id if figures is not None and figures.last_id is not None else self._restored
+        if figures is not None and figures.last_id is not None:
+            return figures.last_id
+        if self._restored is not None:
+            return self._restored
+        return max((info.id for info in self._storage.checkpoints()), default=None)  # a start that was refused
 
     # --- the attempt --------------------------------------------------------------------------------------------
 
@@ -135,6 +139,8 @@ class Attempt:
                 return Ending.STOPPED
             raise
         finally:
+            # From here on a stop must not cut off whoever goes on in this task after the attempt.
+            self._task = None
             await self._close()
             await asyncio.to_thread(executor.shutdown)
 

@@ -18,6 +18,10 @@ class MemoryPressure:
         """True while sources must not read on."""
         return bool(self._pressed)
 
+    def ask(self) -> None:
+        """Asks for a checkpoint now, so that memory will not fill up; holds nobody."""
+        self._on_pressed()
+
     def press(self, who: object) -> None:
         """Says that a subtask's memory is full of changes."""
         if who not in self._pressed:

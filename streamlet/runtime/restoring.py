@@ -162,7 +162,8 @@ class Restorer:
         storage, manifest = self._storage, restored.manifest if restored is not None else None
         if restored is not None and manifest is not None and restored.path.parent != storage.folder:
             await self._around.run_blocking(storage.adopt, manifest, restored.path.parent / "files")
-        checkpoint_id = storage.next_checkpoint_id()
+        # State is cut by rising numbers, so what follows a checkpoint of another directory goes on above its number.
+        checkpoint_id = max(storage.next_checkpoint_id(), 0 if restored is None else restored.id + 1)
         start = Manifest(
             job=self._name,
             checkpoint_id=checkpoint_id,

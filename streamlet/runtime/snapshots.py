@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
 from collections.abc import Iterable
 
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Decline, SubtaskReport
 from streamlet.elements import Position
-from streamlet.errors import CheckpointError, StreamletError
+from streamlet.errors import StreamletError
+from streamlet.runtime.child import ChildProcess
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.source import RunBlocking
@@ -21,6 +20,8 @@ log = logging.getLogger("streamlet.runtime")
 
 _SLICE_SECONDS = 0.002
 """Longest piece of packing or eviction between two batches."""
+_LOOK_BATCHES = 16
+"""Memory is estimated anew every so many batches; in between it is counted."""
 
 
 class SubtaskSnapshots:
@@ -50,6 +51,7 @@ class SubtaskSnapshots:
         self._fold: asyncio.Task[None] | None = None
         self._pressure = pressure
         self._batches = 0
+        self._has_asked = False
 
     def freeze(self, checkpoint_id: int) -> None:
         """Fixes what the checkpoint sees; takes microseconds."""
@@ -75,6 +77,7 @@ class SubtaskSnapshots:
             except OSError as error:
                 reason = f"state of {self._task}[{self._subtask}] cannot be written: {error}"
                 self._control.report(Decline(self._attempt, checkpoint_id, self._task, self._subtask, reason))
+                self._has_asked = False
                 return
         report = SubtaskReport(
             task=self._task,
@@ -89,18 +92,21 @@ class SubtaskSnapshots:
             self._fold = self.group.create_task(self._fold_due(), name=f"{self._task}-{self._subtask}-fold")
 
     async def _fold_due(self) -> None:
+        """Folds for as long as something is due: logs may have been closed while the fold before was at work."""
         for store in self.stores:
-            if store.fold_due() or store.needs_fold_to_evict():
-                try:
-                    await self._fold_one(store)
-                except OSError as error:
-                    log.warning("state of %s[%d] stays in its logs: %s", self._task, self._subtask, error)
-        self._relieve()
+            try:
+                while (store.fold_due() or store.needs_fold_to_evict()) and await self._fold_one(store):
+                    await self._make_room(store)
+            except OSError as error:
+                log.warning("state of %s[%d] stays in its logs: %s", self._task, self._subtask, error)
+        self._has_asked = False
+        await self._relieve()
 
-    async def _fold_one(self, store: KeyedStore) -> None:
+    async def _fold_one(self, store: KeyedStore) -> bool:
+        """False when there is nothing to fold."""
         job = store.begin_fold()
         if job is None:
-            return
+            return False
         try:
             if job.argv:
                 await self._fold_apart(job)
@@ -109,38 +115,45 @@ class SubtaskSnapshots:
             store.abandon_fold(job)
             raise
         store.adopt_fold(job)
+        return True
 
     async def _fold_apart(self, job: FoldJob) -> None:
         """Runs the fold's work in a process of its own: it costs this one nothing but its start."""
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        process = await asyncio.create_subprocess_exec(
-            *job.argv, env=environment, stderr=asyncio.subprocess.PIPE
-        )
+        child = ChildProcess(job.argv, f"folding the state of {self._task}[{self._subtask}]")
         try:
-            _, stderr = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode != 0:
-            message = stderr.decode(errors="replace").strip()[-2000:]
-            raise CheckpointError(f"folding the state of {self._task}[{self._subtask}] failed: {message}")
+            # Not `run_blocking`: folds may take long, and logs must not wait behind them for a thread.
+            await asyncio.to_thread(child.run)
+        except asyncio.CancelledError:
+            child.kill()
+            raise
 
-    def mind_memory(self) -> None:
-        """Called after each batch: evicts a little where needed, and says so when only a checkpoint can help."""
+    async def mind_memory(self) -> None:
+        """Called after each batch: memory is under its bound when it returns, or sources are held until it is."""
         self._batches += 1
-        if self._batches % 16:
-            return
+        is_looking = not self._batches % _LOOK_BATCHES
         for store in self.stores:
-            store.evict(_SLICE_SECONDS)
+            if is_looking:
+                store.memory_bytes()
+            await self._make_room(store)
             if store.needs_fold_to_evict():
                 self._pressure.press(self)
+            elif is_looking and not self._has_asked and store.wants_checkpoint():
+                # Early, so that the fold is done before memory is full.
+                self._has_asked = True
+                self._pressure.ask()
 
-    def _relieve(self) -> None:
-        for store in self.stores:
+    async def _make_room(self, store: KeyedStore) -> None:
+        while store.can_evict():
             store.evict(_SLICE_SECONDS)
+            await asyncio.sleep(0)
+
+    async def _relieve(self) -> None:
+        for store in self.stores:
+            await self._make_room(store)
         if not any(store.needs_fold_to_evict() for store in self.stores):
             self._pressure.relieve(self)
+        elif self._pressure.is_on:
+            self._pressure.ask()
 
 
 def first_error(error: BaseException) -> BaseException:

@@ -135,7 +135,7 @@ class GatedSubtask(Subtask):
             element = await self._gate.next()
             if isinstance(element, Batch):
                 await self.process(enter, element)
-                self.snapshots.mind_memory()
+                await self.snapshots.mind_memory()
                 await asyncio.sleep(0)
             elif isinstance(element, Barrier):
                 await self.checkpoint(element.checkpoint_id, {})
@@ -186,7 +186,7 @@ class SourceSubtask(Subtask):
                 await self.process(enter, batch)
                 if batch.next_position is not None:
                     self.positions[batch.split] = batch.next_position
-                self.snapshots.mind_memory()
+                await self.snapshots.mind_memory()
                 while self._pressure.is_on:
                     await self._barrier_if_asked()
                     await self._wake.wait()

@@ -36,6 +36,11 @@ class Delta:
         """True when every cell is in a frame."""
         return not self._cells
 
+    @property
+    def left(self) -> int:
+        """How many cells are in no frame yet."""
+        return len(self._cells)
+
     def pack(self, clock: Clock | None, budget_seconds: float) -> bool:
         """Packs until done or out of time; without a clock, all. True when all is packed."""
         cells = self._cells

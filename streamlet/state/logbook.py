@@ -52,6 +52,10 @@ class LogBook:
         """Takes a delta that is packed."""
         self._unwritten.append(delta)
 
+    def entries(self) -> int:
+        """Entries of all logs since the base, and of what is still to be written."""
+        return sum(log.ref.entries for log in self.closed) + sum(delta.entries for delta in self._unwritten)
+
     def unwritten_bytes(self) -> int:
         """Memory that frames take until they are durable."""
         return sum(len(frame) for delta in self._unwritten for frame in delta.frames)

@@ -19,6 +19,8 @@ SLICE = 200
 """Cells looked at between two looks at the clock."""
 RELIEF = 0.97
 """Eviction goes on down to this part of the bound, so that it does not start anew with the next key."""
+NEARLY_FULL = 0.8
+"""From this part of the bound on, changes are folded early: the rest fills while that is done."""
 TABLE_ENTRY_BYTES = 110
 """A dict's entry at its average fill, and the place in the ring."""
 ALLOCATION_BYTES = 8
@@ -58,6 +60,15 @@ class Residency:
     def is_over_bound(self) -> bool:
         """True when the last sampled average says that more is in memory than may be."""
         return self._estimate() > self.bound_bytes
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """True when little more may come into memory."""
+        return self._estimate() > self.bound_bytes * NEARLY_FULL
+
+    def room_cells(self) -> int:
+        """How many cells of average size fit."""
+        return max(0, int((self.bound_bytes - self.other_bytes) / (self._average + TABLE_ENTRY_BYTES)))
 
     @property
     def is_exhausted(self) -> bool:

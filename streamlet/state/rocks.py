@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rocksdict import (
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
     Checkpoint,
+    DBCompactionStyle,
+    DBCompressionType,
     IngestExternalFileOptions,
     Options,
     Rdict,
@@ -37,6 +40,12 @@ def options(cache_bytes: int, *, create: bool) -> Options:
     table.set_block_cache(Cache(cache_bytes))
     # Inside the cache, so that the bound holds for a state of any size.
     table.set_cache_index_and_filter_blocks(True)
+    # In partitions: a whole filter of millions of keys fits in no shard of a small cache, and then every single read
+    # would read it anew.
+    table.set_index_type(BlockBasedIndexType.two_level_index_search())
+    table.set_partition_filters(True)
+    table.set_metadata_block_size(4096)
+    table.set_pin_top_level_index_and_filter(True)
     table.set_bloom_filter(BLOOM_BITS, False)
     table.set_format_version(5)
     opts = Options(raw_mode=True)
@@ -44,9 +53,14 @@ def options(cache_bytes: int, *, create: bool) -> Options:
     opts.create_if_missing(create)
     opts.set_paranoid_checks(True)
     opts.set_block_based_table_factory(table)
+    opts.set_compression_type(DBCompressionType.lz4())
     opts.set_write_buffer_size(WRITE_BUFFER_BYTES)
     opts.set_keep_log_file_num(1)
     opts.set_max_background_jobs(2)
+    # Folds bring keys from all over the state, so each overlaps everything: merging runs of about the same size writes
+    # an entry some three times, merging each into one large level some ten times, and all of it goes into checkpoints.
+    opts.set_compaction_style(DBCompactionStyle.universal())
+    opts.set_level_zero_file_num_compaction_trigger(8)
     return opts
 
 

@@ -17,7 +17,7 @@ from streamlet.state.store import FoldJob
 
 CACHE_SHARE = 4
 """One part in four of the store's memory is RocksDB's block cache, within these bounds."""
-CACHE_MIN_BYTES = 1 << 20
+CACHE_MIN_BYTES = 256 << 10
 CACHE_MAX_BYTES = 256 << 20
 
 

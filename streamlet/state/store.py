@@ -110,6 +110,14 @@ class KeyedStore(Protocol):
         Gives how many it dropped."""
         ...
 
+    def can_evict(self) -> bool:
+        """True when memory is over its bound and `evict` may find something to drop."""
+        ...
+
+    def wants_checkpoint(self) -> bool:
+        """True when so much of the memory is changes that a checkpoint and a fold should free some of it soon."""
+        ...
+
     def needs_fold_to_evict(self) -> bool:
         """True when memory is over its bound and nothing is clean: checkpoint, fold, and hold the source back."""
         ...

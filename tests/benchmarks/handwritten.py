@@ -130,7 +130,9 @@ class Output:
     async def _ask(self, request: Any, *arguments: Any) -> Any:
         while True:
             answer = await self._client.send(self._coordinator, request(*arguments), group=1)
-            codes = {answer.error_code} if hasattr(answer, "error_code") else {p[1] for _, ps in answer.errors for p in ps}
+            codes = (
+                {answer.error_code} if hasattr(answer, "error_code") else {p[1] for _, ps in answer.errors for p in ps}
+            )
             if codes == {0}:
                 return answer
             if not codes - {0} <= _WAIT:
@@ -161,7 +163,8 @@ class Input:
     def _fetch(self) -> asyncio.Future[Any]:
         places = [(partition, position, 1 << 20) for partition, position in self._positions.items()]
         request = FetchRequest(100, 1, 4 << 20, 1, [(self._topic, places)])
-        return asyncio.ensure_future(self._client.send(self._leader, request))
+        future: asyncio.Future[Any] = asyncio.ensure_future(self._client.send(self._leader, request))
+        return future
 
     def _unpack(self, answer: Any) -> Iterator[Any]:
         for _, partitions in answer.topics:

@@ -15,22 +15,23 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.benchmarks.large_state_input import Input
 from tests.benchmarks.manifests import Brought, Manifests, entries_of
 from tests.benchmarks.meter import Meter
-from tests.recovery.running_jobs import PROJECT, RunningJob
+from tests.recovery.running_jobs import RunningJob
 
 JOB = Path(__file__).with_name("large_state_job.py")
 NAME = "large-state"
 RAW_ENTRY_BYTES = 30
 """A stored key of 22 bytes and a packed pair of numbers: what a change is before it is stored anywhere."""
+_LONGEST_SECONDS = 3600.0
 
 
 class Run:
-    """One job on one state directory, over several processes."""
+    """One job on one state directory, over several processes. A context: no process outlives it."""
 
     def __init__(self, given: Input, memory: str, folder: Path, interval_ms: int = 1000) -> None:
         self.given = given
@@ -41,15 +42,58 @@ class Run:
         self.peak_bytes = self.peak_child_bytes = self.folds = 0
         self.cpu_seconds = 0.0
         self._memory = memory
+        self._job: RunningJob | None = None
+        self._meter: Meter
         self._environment = {**given.environment(), "OUT": str(self.out), "INTERVAL_MS": str(interval_ms)}
 
-    def start(self) -> tuple[RunningJob, Meter]:
-        """Starts a process, or starts the job again."""
-        job = RunningJob(JOB, self.state_dir, "--state-memory", self._memory, environment=self._environment)
-        return job, Meter(job.pid)
+    def __enter__(self) -> Run:
+        return self
 
-    def ended(self, meter: Meter) -> None:
-        """Takes the figures of a process that has ended."""
+    def __exit__(self, *_: object) -> None:
+        if self._job is not None:
+            self._job.close()
+            self._ended()
+        self.manifests.close()
+
+    def start(self) -> RunningJob:
+        """Starts a process, or starts the job again."""
+        self._job = RunningJob(JOB, self.state_dir, "--state-memory", self._memory, environment=self._environment)
+        self._meter = Meter(self._job.pid)
+        return self._job
+
+    def kill_when(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
+        """Starts a process and ends it by `kill -9` when the condition holds."""
+        job = self.start()
+        wait_until(job, condition, what, seconds)
+        self.kill(job)
+
+    def kill(self, job: RunningJob) -> None:
+        """`kill -9`, and takes the figures of the process."""
+        job.kill()
+        self._ended()
+
+    def finish(self, seconds: float) -> RunningJob:
+        """Starts a process that reads to the end of the input."""
+        job = self.start()
+        self.wait_for_end(job, seconds)
+        return job
+
+    def wait_for_end(self, job: RunningJob, seconds: float) -> None:
+        """Waits until the process has ended by itself, and takes its figures."""
+        job.wait(seconds)
+        self._ended()
+        self.manifests.look()
+
+    def changed(self) -> int:
+        """Entries of all logs that checkpoints have named."""
+        return sum(one.changed for one in self.manifests.seen)
+
+    def state_bytes(self) -> int:
+        """All files that checkpoints may name."""
+        return sum(path.stat().st_size for path in (self.state_dir / NAME / "files").iterdir())
+
+    def _ended(self) -> None:
+        meter, self._job = self._meter, None
         meter.close()
         self.peak_bytes = max(self.peak_bytes, meter.peak_bytes)
         self.peak_child_bytes = max(self.peak_child_bytes, meter.peak_child_bytes)
@@ -78,26 +122,32 @@ class Run:
         return keys
 
 
+def wait_until(job: RunningJob, condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Like the job's own, with another bound."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert not job.has_ended, f"the job ended ({job.process.returncode}) before {what}:\n{job.said}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}:\n{job.said}"
+        time.sleep(0.01)
+
+
 def measure(given: Input, memory: str, folder: Path, kills: Sequence[float]) -> dict[str, object]:
     """Runs to the end of the input, with `kill -9` after these seconds of each process; gives the figures."""
-    run = Run(given, memory, folder)
     restarts: list[float] = []
-    began = time.monotonic()
-    for seconds in kills:
-        job, meter = run.start()
+    with Run(given, memory, folder) as run:
+        began = time.monotonic()
+        for seconds in kills:
+            job = run.start()
+            restarts.append(run.wait_for_new_checkpoint(job))
+            time.sleep(seconds)
+            run.kill(job)
+        job = run.start()
         restarts.append(run.wait_for_new_checkpoint(job))
-        time.sleep(seconds)
-        job.kill()
-        run.ended(meter)
-    job, meter = run.start()
-    restarts.append(run.wait_for_new_checkpoint(job))
-    code = job.wait(3600)
-    took = time.monotonic() - began
-    run.ended(meter)
-    run.manifests.close()
-    if code != 0:
-        raise SystemExit(f"the job ended with {code}:\n{job.said}")
-    keys = run.check()
+        run.wait_for_end(job, _LONGEST_SECONDS)
+        took = time.monotonic() - began
+        if job.process.returncode != 0:
+            raise SystemExit(f"the job ended with {job.process.returncode}:\n{job.said}")
+        keys = run.check()
     return {
         "keys": keys,
         "records": given.records,
@@ -110,7 +160,7 @@ def measure(given: Input, memory: str, folder: Path, kills: Sequence[float]) -> 
         "folds": run.folds,
         "start_to_first_checkpoint_s": [round(one, 2) for one in restarts],
         "checkpoints": len(run.manifests.seen),
-        "state_mb": round(sum(path.stat().st_size for path in (run.state_dir / NAME / "files").iterdir()) / 1e6, 1),
+        "state_mb": round(run.state_bytes() / 1e6, 1),
         **bytes_figures(run.manifests.seen, given),
     }
 
@@ -160,5 +210,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    assert PROJECT.is_dir()
     sys.exit(main(sys.argv[1:]))

@@ -50,18 +50,23 @@ class Manifests:
         self._ids: set[int] = set()
         self._names: set[str] = set()
         self._cuts: set[int] = set()
+        self._looking = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="manifests", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Looks a last time and ends."""
+        """Ends the looking; what was seen stays."""
         self._stop.set()
         self._thread.join()
-        self._look()
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Takes in what is there now. Also called when the job has ended, to see its last one."""
+        with self._looking:
             self._look()
 
     def _look(self) -> None:

@@ -18,6 +18,8 @@ class Meter:
     def __init__(self, pid: int) -> None:
         self.cpu_seconds = 0.0
         """Of the process and of those children that it has waited for, at the last look."""
+        self.noted_seconds = 0.0
+        """What `cpu_seconds` was when `note` was called last."""
         self.peak_bytes = 0
         """Resident memory of the process alone, as the kernel counted its peak."""
         self.peak_child_bytes = 0
@@ -29,6 +31,10 @@ class Meter:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
         self._thread.start()
+
+    def note(self) -> None:
+        """Keeps the CPU seconds of this moment."""
+        self.noted_seconds = self.cpu_seconds
 
     def close(self) -> None:
         """Ends the looking; figures stay."""
@@ -50,9 +56,12 @@ class Meter:
             return
         self.cpu_seconds = sum(map(int, fields[11:15])) / _TICKS
         self.peak_bytes = max(self.peak_bytes, _peak(self._folder))
+        command = (self._folder / "cmdline").read_bytes()
         for task in (self._folder / "task").iterdir():
             for child in (task / "children").read_text().split():
                 folder = Path(f"/proc/{child}")
+                if (folder / "cmdline").read_bytes() == command:
+                    continue  # Between fork and exec it seems to have what this process has.
                 size = _peak(folder)
                 if int(child) not in self._seen:
                     self._seen.add(int(child))

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
-from confluent_kafka.cimpl import IsolationLevel
+from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from tests.kafka.broker import Kafka
 from tests.kafka.reading import fill_topic
@@ -60,7 +60,8 @@ class Ends:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-        self._wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(PARTITIONS)}
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        self._wanted = {TopicPartition(topic, partition): latest for partition in range(PARTITIONS)}
 
     def stable(self) -> int:
         """The sum of the last stable offsets: what is before them is decided."""
@@ -127,6 +128,6 @@ def _committed(bootstrap: str, topic: str) -> Iterator[tuple[int, bytes]]:
         while any(one.offset < ends[one.partition] for one in consumer.position(places)):
             for message in consumer.consume(10_000, timeout=0.2):
                 assert message.error() is None, str(message.error())
-                yield message.partition(), message.value()
+                yield message.partition() or 0, message.value() or b""
     finally:
         consumer.close()

@@ -96,7 +96,10 @@ def test_output_is_exact_after_random_kills_of_job_and_broker(
 ) -> None:
     broker = kafka_broker_factory()
     began = time.monotonic()
-    with a_spending(broker, tmp_path, users=500) as spending, a_witness(broker, spending.out_topic) as witness:
+    with (
+        a_spending(broker, tmp_path, users=500, outages=True) as spending,
+        a_witness(broker, spending.out_topic) as witness,
+    ):
         campaign = Campaign(spending, witness)
         feeder = feed_over(spending, KILLS)
         for number in range(KILLS):

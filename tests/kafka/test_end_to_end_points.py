@@ -107,3 +107,10 @@ def test_a_start_checkpoint_of_another_parallelism_survives_a_kill(kafka: Kafka,
         kill_at(spending, "after_start_checkpoint", "--parallelism", "3")
         kill_at(spending, "during_restore", "--parallelism", "2")
         spending.finish("--parallelism", "3")
+
+
+def test_transactions_of_subtasks_that_are_gone_do_not_hold_readers_back(kafka: Kafka, tmp_path: Path) -> None:
+    with a_spending(kafka, tmp_path) as spending:
+        spending.feed(RECORDS_BEFORE)
+        kill_at(spending, "before_manifest@3", "--parallelism", "3")  # all three have written, no checkpoint says so
+        spending.finish("--parallelism", "1")

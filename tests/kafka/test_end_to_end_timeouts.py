@@ -47,9 +47,7 @@ def by_user(seen: list[Line]) -> dict[str, list[tuple[int, int]]]:
     return sorted_out
 
 
-def test_a_job_whose_only_prepared_output_timed_out_goes_back_and_writes_it_again(
-    kafka: Kafka, tmp_path: Path
-) -> None:
+def test_a_job_whose_only_prepared_output_timed_out_goes_back_and_writes_it_again(kafka: Kafka, tmp_path: Path) -> None:
     with a_spending(kafka, tmp_path, JOB) as spending:
         spending.feed(RECORDS)
         kill_at(spending, "after_manifest_durable@3")

@@ -16,6 +16,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
 """Nothing that these tests wait for takes so long, unless it never comes."""
 _PR_SET_PDEATHSIG = 1
+_RUNNING = (": restored checkpoint ", ": a new start;")
+"""What a job says when it has restored its state."""
 _LOOK_SECONDS = 0.01
 
 
@@ -68,7 +70,8 @@ class RunningJob:
         self.process.wait(SECONDS)
 
     def stop(self) -> int:
-        """Ctrl-C, and waits for the end."""
+        """Ctrl-C once it runs, and waits for the end."""
+        self.wait_until(lambda: any(words in self.said for words in _RUNNING), "it runs")
         self.send(signal.SIGINT)
         return self.wait()
 

@@ -5,28 +5,34 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.kafka.broker import Kafka
-from tests.kafka.reading import check_running_counts, fill_topic, read_committed
+from tests.kafka.reading import check_running_counts, read_committed
 from tests.recovery.running_jobs import PROJECT, SECONDS, JobHome, RunningJob, a_home
 
 JOB = PROJECT / "examples" / "spend_per_user.py"
 PARTITIONS = 4
 QUICK = ("--checkpoint-interval", "200ms")
 _PORTION = 100
+_PAUSE_SECONDS = 0.03
+"""Between two portions: a small job in the middle of work, not a flood."""
 
 
 class Spending:
     """A pair of topics, the payments that were fed so far, and the job's home."""
 
-    def __init__(self, kafka: Kafka, home: JobHome, in_topic: str, out_topic: str, users: int = 50) -> None:
+    def __init__(
+        self, kafka: Kafka, home: JobHome, in_topic: str, out_topic: str, *, users: int, outages: bool
+    ) -> None:
         self.kafka = kafka
         self.home = home
         self.in_topic = in_topic
@@ -34,22 +40,40 @@ class Spending:
         self.fed: list[tuple[str, int]] = []
         self._random = random.Random(17)
         self._users = users
+        # An idempotent producer takes half a second to begin; nothing but an outage needs it.
+        settings = {"enable.idempotence": True} if outages else {"retries": 0}
+        self._producer = Producer(
+            {
+                "bootstrap.servers": kafka.bootstrap,
+                "partitioner": "murmur2_random",
+                "linger.ms": 1,
+                "log_level": 0,
+                **settings,
+            }
+        )
+        self._failed: list[str] = []
 
     def feed(self, count: int) -> None:
         """Writes further payments; all of a user are in one partition, in the order of `fed`."""
-        pick = self._random
+        pick, producer = self._random, self._producer
         made = [(f"user-{pick.randrange(self._users)}", pick.randrange(1, 1000)) for _ in range(count)]
-        fill_topic(
-            self.kafka.bootstrap,
-            self.in_topic,
-            ((user.encode(), json.dumps({"user": user, "amount": amount}).encode()) for user, amount in made),
-        )
+        for user, amount in made:
+            value = json.dumps({"user": user, "amount": amount})
+            producer.produce(self.in_topic, key=user, value=value, on_delivery=self._delivered)
+        left = producer.flush(2 * SECONDS)
+        assert not left and not self._failed, f"{left} payments were not written: {self._failed[:1]}"
         self.fed += made
 
-    def feed_while(self, job: RunningJob, at_most: int = 5000) -> None:
+    def _delivered(self, error: Any, _: Any) -> None:
+        if error is not None:
+            self._failed.append(str(error))
+
+    def feed_while(self, job: RunningJob, at_most: int = 10_000) -> None:
         """Writes portions until the job has ended, so that it ends in the middle of work."""
         while not job.has_ended and len(self.fed) < at_most:
             self.feed(_PORTION)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                job.process.wait(_PAUSE_SECONDS)
 
     def finish(self, *options: str) -> None:
         """Runs the job to the end of what was fed, stops it, and checks what a reader sees."""
@@ -69,7 +93,9 @@ class Spending:
 
 
 @contextlib.contextmanager
-def a_spending(kafka: Kafka, folder: Path, job_file: Path = JOB, users: int = 50, **more: str) -> Iterator[Spending]:
+def a_spending(
+    kafka: Kafka, folder: Path, job_file: Path = JOB, *, users: int = 50, outages: bool = False, **more: str
+) -> Iterator[Spending]:
     """New topics and a new state directory; `more` goes into the job's environment."""
     name = uuid.uuid4().hex[:12]
     in_topic, out_topic = f"payments-{name}", f"spend-{name}"
@@ -77,7 +103,7 @@ def a_spending(kafka: Kafka, folder: Path, job_file: Path = JOB, users: int = 50
         kafka.create_topic(topic, PARTITIONS)
     environment = {"BOOTSTRAP": kafka.bootstrap, "IN_TOPIC": in_topic, "OUT_TOPIC": out_topic, **more}
     with a_home(job_file, folder / "state", environment) as home:
-        yield Spending(kafka, home, in_topic, out_topic, users)
+        yield Spending(kafka, home, in_topic, out_topic, users=users, outages=outages)
 
 
 class Witness:

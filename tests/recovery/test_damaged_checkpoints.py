@@ -3,6 +3,7 @@ back where that loses and doubles nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,8 +18,7 @@ from tests.recovery.running_jobs import PROJECT, JobHome, a_home
 pytestmark = pytest.mark.timeout(240)
 
 COUNTING = PROJECT / "tests" / "recovery" / "counting.py"
-KEYS, COUNT = 5000, 30_000
-SETTINGS = {"KEYS": str(KEYS), "COUNT": str(COUNT), "RATE": "30000"}
+COUNT = 30_000
 Damage = Callable[[Path], None]
 
 
@@ -46,8 +46,9 @@ DAMAGES: list[Damage] = [missing, empty, cut, one_bit_changed]
 class Saved:
     """A job that was killed, saved as it was, to be damaged in many ways."""
 
-    def __init__(self, home: JobHome, copy: Path) -> None:
+    def __init__(self, home: JobHome, copy: Path, keys: int) -> None:
         self.home = home
+        self._keys = keys
         self._copy = copy
         shutil.copytree(home.state_dir, copy)
 
@@ -74,30 +75,40 @@ class Saved:
     def finish(self) -> str:
         job = self.home.start()
         assert job.wait() == 0, job.said
-        check_counts(self.home.state_dir / "out", (number * 7919 % KEYS for number in range(COUNT)), key="key")
+        check_counts(self.home.state_dir / "out", (number * 7919 % self._keys for number in range(COUNT)), key="key")
         return job.said
 
 
-def a_saved(folder: Path, fault: str, **settings: str) -> Iterator[Saved]:
-    with a_home(COUNTING, folder / "home", {**SETTINGS, **settings}) as home:
-        home.start(fault=fault).wait_until_killed()
-        yield Saved(home, folder / "copy")
+def a_home_of(folder: Path, keys: int, **more: str) -> contextlib.AbstractContextManager[JobHome]:
+    settings = {"KEYS": str(keys), "COUNT": str(COUNT), "RATE": "30000", **more}
+    return a_home(COUNTING, folder / "home", settings)
 
 
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    """The newest checkpoint is marked: its output is committed, so nothing older may be gone back to."""
-    for saved in a_saved(tmp_path_factory.mktemp("marked"), "after_marker@6", VERIFY="full"):
-        assert (saved.checkpoints[-1] / "committed").exists()
-        yield saved
+    """The newest checkpoint is marked: its output is committed, so nothing older may be gone back to.  The job has
+    more keys than its memory holds, so it cannot come to its end without a base."""
+    folder = tmp_path_factory.mktemp("marked")
+    keys = 20_000
+    with a_home_of(folder, keys, VERIFY="full") as home:
+        for _ in range(20):
+            home.start(fault="after_marker@3").wait_until_killed()
+            saved = Saved(home, folder / "copy", keys)
+            if (saved.checkpoints[-1] / "committed").exists() and "CURRENT" in saved.files(-1).values():
+                yield saved
+                return
+            shutil.rmtree(folder / "copy")
+    raise AssertionError("no fold came to its end")
 
 
 @pytest.fixture(scope="module")
 def unmarked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    """The newest checkpoint is decided but not committed, and nothing else waits to be committed."""
-    for saved in a_saved(tmp_path_factory.mktemp("unmarked"), "after_manifest_durable@6"):
-        newest = saved.checkpoints[-1]
-        assert not (newest / "committed").exists()
+    """The newest checkpoint is decided but not committed."""
+    folder = tmp_path_factory.mktemp("unmarked")
+    with a_home_of(folder, 500) as home:
+        home.start(fault="after_manifest_durable@6").wait_until_killed()
+        saved = Saved(home, folder / "copy", 500)
+        assert not (saved.checkpoints[-1] / "committed").exists()
         assert saved.manifest(-1).committables
         yield saved
 
@@ -154,9 +165,7 @@ def test_a_marker_that_is_missing_or_cut_means_settling_again(marked: Saved) -> 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_damaged_log_of_an_uncommitted_checkpoint_lets_the_job_go_back(unmarked: Saved, damage: Damage) -> None:
     unmarked.restore()
-    (target,) = [
-        path for path, role in unmarked.files(-1).items() if role == "log" and path not in unmarked.files(-2)
-    ]
+    (target,) = [path for path, role in unmarked.files(-1).items() if role == "log" and path not in unmarked.files(-2)]
     damage(target)
     said = unmarked.finish()
     assert "warning: going back from checkpoint" in said

@@ -125,6 +125,11 @@ class Played:
         while not holds():  # noqa: ASYNC110 - turns, not a wait: there is no event for what the tests look at
             await asyncio.sleep(0)
 
+    async def turns(self) -> None:
+        """Gives the coordinator enough turns to do whatever it would do without being told anything."""
+        for _ in range(50):
+            await asyncio.sleep(0)
+
     async def stopped(self) -> int:
         """Stops, acknowledges what is still triggered, and gives the number of the last checkpoint."""
         self.coordinator.stop()

@@ -15,8 +15,7 @@ from tests.unit.coordinator_kit import LONG, SUBTASKS, Played, play
 
 def test_no_checkpoint_begins_before_the_first_records_went_through(tmp_path: Path) -> None:
     async def scenario(played: Played) -> None:
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await played.turns()
         assert played.control.inbox(("in", 0)).empty()
         played.control.report(Started())
         assert await played.triggered() == Trigger(0)
@@ -100,6 +99,9 @@ def test_what_is_said_late_about_an_abandoned_checkpoint_changes_nothing(tmp_pat
         assert await played.triggered() == Trigger(1)
         played.decline(0)
         played.acknowledge(0)
+        await played.until(played.control.reports.empty)
+        await played.turns()
+        assert played.coordinator.figures.failed == 1
         played.acknowledge(1)
         await played.marked(1)
         assert played.coordinator.figures.failed == 1
@@ -232,8 +234,7 @@ def test_triggering_waits_while_two_decided_checkpoints_are_not_committed(tmp_pa
             played.acknowledge(number, units=[number])
         await played.until(lambda: played.coordinator.figures.completed == 2)
         third = asyncio.ensure_future(played.triggered())
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await played.turns()
         assert not third.done()
         assert not any(info.is_marked for info in played.storage.checkpoints())
         played.outside.go.set()

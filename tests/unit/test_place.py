@@ -9,6 +9,7 @@ import pytest
 
 from streamlet import Batch, Job
 from streamlet.operators.place import Place, call_each, calling_line, function_error, is_user_file
+from tests.unit.operator_kit import Origin
 
 
 def _here() -> int:
@@ -65,5 +66,24 @@ def test_the_same_function_failing_at_the_same_record_is_the_same_place() -> Non
     place = Place(__file__, 1, "map", "double")
     first = function_error(ValueError("1"), place, Batch(["x"], keys=["k"]))
     again = function_error(ValueError("2"), place, Batch(["x"], keys=["k"]))
-    other = function_error(ValueError("1"), place, Batch(["x"], keys=["other"]))
-    assert first.place == again.place != other.place
+    other_key = function_error(ValueError("1"), place, Batch(["x"], keys=["other"]))
+    other_record = function_error(ValueError("1"), place, Batch(["y"], keys=["k"]))
+    assert first.place == again.place
+    assert first.place not in (other_key.place, other_record.place)
+
+
+def test_a_record_of_known_origin_is_the_same_whatever_it_looks_like() -> None:
+    class Unshowable:
+        def __repr__(self) -> str:
+            raise ValueError("no repr")
+
+    place = Place(__file__, 1, "map", "double")
+    known = [function_error(ValueError(), place, Batch([Unshowable()], origin=Origin())) for _ in range(2)]
+    unknown = function_error(ValueError(), place, Batch([Unshowable()]))
+    assert known[0].place == known[1].place != unknown.place
+
+
+def test_what_a_record_holds_is_not_in_its_place() -> None:
+    error = function_error(ValueError(), Place(__file__, 1, "map", "double"), Batch(["secret"]))
+    assert "secret" not in error.place
+    assert "secret" not in str(error)

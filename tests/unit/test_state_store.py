@@ -14,7 +14,7 @@ from streamlet.state.descriptors import ListState, MapState, ValueState
 from streamlet.state.folding import main
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
-from streamlet.state.slots import ABSENT, NOT_LOADED
+from streamlet.state.slots import ABSENT
 from tests.unit.state_kit import STORES, SteppingClock, checkpoint, declare, fold, handle, make_store
 
 STATES = declare(
@@ -276,7 +276,7 @@ def test_eviction_drops_clean_cells_only_and_they_come_back(tmp_path: Path) -> N
     store.close()
 
 
-def test_several_cells_are_loaded_at_once(tmp_path: Path) -> None:
+def test_the_values_of_new_keys_are_loaded_together_when_they_are_looked_up(tmp_path: Path) -> None:
     store = open_store(RocksDbKeyedStore, tmp_path)
     for number in range(10):
         handle(store, "n", f"k{number}").update(number)
@@ -285,10 +285,7 @@ def test_several_cells_are_loaded_at_once(tmp_path: Path) -> None:
     snapshot = store.snapshot(1)
     store.close()
     again = open_store(RocksDbKeyedStore, tmp_path, snapshot)
-    cells = again.value_cells(STATES[0].spec)
     slots = again.lookup([f"k{number}" for number in range(12)])
-    assert {slot.value for slot in slots} == {NOT_LOADED}
-    cells.load_all(slots)
     assert [slot.value for slot in slots] == [*range(10), ABSENT, ABSENT]
     again.close()
 

@@ -1,0 +1,13 @@
+"""Errors of the simulated broker."""
+
+from __future__ import annotations
+
+from streamlet.errors import StreamletError
+
+
+class NotKafkaError(StreamletError):
+    """Bytes that no broker answers: it closes the connection."""
+
+
+class BrokerNotRunningError(StreamletError):
+    """The embedded broker was asked for something before it started or after it stopped."""

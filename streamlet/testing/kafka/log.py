@@ -1,0 +1,187 @@
+"""The log of one partition."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+from streamlet.testing.kafka import codes
+from streamlet.testing.kafka.batches import NO_PRODUCER, RecordBatch, marker, records_of
+from streamlet.testing.kafka.producers import ProducerState
+
+LATEST, EARLIEST, NEWEST_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
+
+
+class Appended(NamedTuple):
+    error: int
+    base_offset: int = -1
+
+
+class Slice(NamedTuple):
+    """What a Fetch gives of a partition. On an error every offset is -1."""
+
+    error: int
+    high_watermark: int = -1
+    last_stable_offset: int = -1
+    start_offset: int = -1
+    aborted: tuple[tuple[int, int], ...] = ()
+    records: bytes = b""
+
+
+class AbortedTransaction(NamedTuple):
+    producer_id: int
+    first_offset: int
+    last_offset: int
+
+
+class FoundOffset(NamedTuple):
+    timestamp: int
+    offset: int
+
+
+class PartitionLog:
+    """Batches in the order of their offsets, between `start_offset` and `end_offset` (the high watermark).
+
+    Markers take offsets too. Batches never change, so what was read stays true until it is deleted.
+    """
+
+    def __init__(self) -> None:
+        self.start_offset = 0
+        self.end_offset = 0
+        self.producers: dict[int, ProducerState] = {}
+        self._batches: list[RecordBatch] = []
+        self._bases: list[int] = []
+        self._aborted: list[AbortedTransaction] = []
+
+    @property
+    def last_stable_offset(self) -> int:
+        """Everything before it is decided."""
+        firsts = [state.first_offset for state in self.producers.values() if state.first_offset is not None]
+        return min(firsts, default=self.end_offset)
+
+    def has_open_transaction(self, producer_id: int, epoch: int) -> bool:
+        """True when this producer has written here since its last marker."""
+        state = self.producers.get(producer_id)
+        return state is not None and state.epoch == epoch and state.first_offset is not None
+
+    def append(self, batch: RecordBatch) -> Appended:
+        """Appends a client's batch, or says which earlier one it repeats."""
+        if batch.producer_id == NO_PRODUCER:
+            return Appended(codes.NONE, self._write(batch).base_offset)
+        state = self.producers.get(batch.producer_id)
+        if state is not None and (earlier := state.duplicate_of(batch)) is not None:
+            return Appended(codes.NONE, earlier.base_offset)
+        if state is not None and (error := state.refusal(batch)):
+            return Appended(error)
+        written = self._write(batch)
+        self.producers.setdefault(batch.producer_id, ProducerState()).appended(written)
+        return Appended(codes.NONE, written.base_offset)
+
+    def end_transaction(self, producer_id: int, epoch: int, *, commit: bool, now_ms: int) -> None:
+        """Writes the marker that decides what this producer has written."""
+        written = self._write(marker(producer_id, epoch, commit=commit, now_ms=now_ms))
+        state = self.producers.setdefault(producer_id, ProducerState())
+        state.take_epoch(epoch)
+        first, state.first_offset = state.first_offset, None
+        if first is not None and not commit:
+            self._aborted.append(AbortedTransaction(producer_id, first, written.last_offset))
+
+    def _write(self, batch: RecordBatch) -> RecordBatch:
+        written = batch.at(self.end_offset)
+        self._batches.append(written)
+        self._bases.append(written.base_offset)
+        self.end_offset = written.last_offset + 1
+        return written
+
+    def read(self, offset: int, max_bytes: int, *, committed: bool, is_first: bool) -> Slice:
+        """Reads whole batches; the first one is given however large it is when `is_first`."""
+        if not self.start_offset <= offset <= self.end_offset:
+            return Slice(codes.OFFSET_OUT_OF_RANGE)
+        stable = self.last_stable_offset
+        limit = stable if committed else self.end_offset
+        parts: list[bytes] = []
+        size, upto = 0, offset
+        for batch in self._batches[self._index(offset) :]:
+            if batch.base_offset >= limit or (size + len(batch.data) > max_bytes and (parts or not is_first)):
+                break
+            parts.append(batch.data)
+            size += len(batch.data)
+            upto = batch.last_offset + 1
+        aborted = self._aborted_between(offset, upto) if committed else ()
+        return Slice(codes.NONE, self.end_offset, stable, self.start_offset, aborted, b"".join(parts))
+
+    def readable_bytes(self, offset: int, *, committed: bool, enough: int) -> int:
+        """How much could be read at least, counted up to `enough`."""
+        limit = self.last_stable_offset if committed else self.end_offset
+        size = 0
+        if offset < limit:
+            for batch in self._batches[self._index(offset) :]:
+                if size >= enough or batch.base_offset >= limit:
+                    break
+                size += len(batch.data)
+        return size
+
+    def _index(self, offset: int) -> int:
+        """The first batch that ends behind the offset."""
+        index = max(0, bisect_right(self._bases, offset) - 1)
+        if index < len(self._batches) and self._batches[index].last_offset < offset:
+            index += 1
+        return index
+
+    def _aborted_between(self, offset: int, upto: int) -> tuple[tuple[int, int], ...]:
+        return tuple(
+            (one.producer_id, one.first_offset)
+            for one in self._aborted
+            if one.last_offset >= offset and one.first_offset < upto
+        )
+
+    def find(self, timestamp: int, *, committed: bool) -> FoundOffset:
+        """Finds the first record that is not older, or one of the named places; offset -1 when there is none."""
+        limit = self.last_stable_offset if committed else self.end_offset
+        if timestamp == LATEST:
+            return FoundOffset(-1, limit)
+        if timestamp in (EARLIEST, EARLIEST_LOCAL):
+            return FoundOffset(-1, self.start_offset)
+        if timestamp == NEWEST_TIMESTAMP:
+            found = max((FoundOffset(one.timestamp, -one.offset) for one in self._records(-1, limit)), default=None)
+            return FoundOffset(-1, -1) if found is None else FoundOffset(found.timestamp, -found.offset)
+        if timestamp < 0:
+            return FoundOffset(-1, -1)
+        for one in self._records(timestamp, limit):
+            return one
+        return FoundOffset(-1, -1)
+
+    def _records(self, timestamp: int, limit: int) -> list[FoundOffset]:
+        """The records of the first batch that is young enough; of all when the timestamp is -1."""
+        found: list[FoundOffset] = []
+        for batch in self._batches:
+            if batch.is_control or batch.max_timestamp < timestamp or batch.last_offset < self.start_offset:
+                continue
+            found += [
+                FoundOffset(record.timestamp, record.offset)
+                for record in records_of(batch)
+                if record.timestamp >= timestamp and self.start_offset <= record.offset < limit
+            ]
+            if found and timestamp >= 0:
+                break
+        return found
+
+    def delete_before(self, offset: int) -> bool:
+        """Deletes the records before an offset (-1: all of them). False when it is not in the log."""
+        offset = self.end_offset if offset == -1 else offset
+        if not 0 <= offset <= self.end_offset:
+            return False
+        self.start_offset = max(self.start_offset, offset)
+        keep = self._index(self.start_offset)
+        del self._batches[:keep], self._bases[:keep]
+        self._aborted = [one for one in self._aborted if one.last_offset >= self.start_offset]
+        return True
+
+    def expire(self, before_ms: int) -> None:
+        """Deletes leading batches whose newest record is older, never what is undecided."""
+        offset = self.start_offset
+        for batch in self._batches:
+            if batch.max_timestamp >= before_ms or batch.last_offset >= self.last_stable_offset:
+                break
+            offset = batch.last_offset + 1
+        self.delete_before(offset)

@@ -1,0 +1,199 @@
+"""The functions of the simulated jobs, each beside a plain version of itself that the oracle replays.
+
+What a keyed function emits names its input by id, the number of inputs so far and a checksum over all of them in their
+order.  So whatever the interleaving of splits was, an output shows whether a record was lost, doubled or overtaken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from streamlet import AggregateFunction, KeyedProcessFunction, ListState, MapState, ProcessContext, ValueState
+
+Record = tuple[int, int]
+"""Key and id; the id is unique in a stream."""
+Output = tuple[int, ...]
+"""Key, id, then what the function says."""
+
+CLEAR_EVERY = 4
+FULL_BUCKET = 3
+
+
+def mix(checksum: int, number: int) -> int:
+    """A checksum that depends on the order."""
+    return (checksum * 31 + number) % 1_000_003
+
+
+# --- without state ------------------------------------------------------------------------------------------------
+
+
+def shifted(record: Record) -> Record:
+    return record[0], record[1] + 1_000_000
+
+
+def is_wanted(record: Record) -> bool:
+    return record[1] % 5 != 0
+
+
+def doubled(record: Record) -> Iterator[Record]:
+    yield record[0], record[1] * 2
+    if record[1] % 2:
+        yield record[0], record[1] * 2 + 1
+
+
+PLAIN: dict[str, Callable[[Record], Iterable[Record]]] = {
+    "map": lambda record: [shifted(record)],
+    "filter": lambda record: [record] if is_wanted(record) else [],
+    "flat_map": doubled,
+}
+
+
+def key_of(record: Record) -> int:
+    return record[0]
+
+
+# --- with state ---------------------------------------------------------------------------------------------------
+
+
+class Chain(AggregateFunction[Record, tuple[int, int, int], tuple[int, int, int]]):
+    """Number of inputs, checksum, and the last id."""
+
+    accumulator_type = tuple[int, int, int]
+
+    def create_accumulator(self) -> tuple[int, int, int]:
+        return (0, 0, 0)
+
+    def add(self, accumulator: tuple[int, int, int], value: Record) -> tuple[int, int, int]:
+        return (accumulator[0] + 1, mix(accumulator[1], value[1]), value[1])
+
+    def result(self, accumulator: tuple[int, int, int]) -> tuple[int, int, int]:
+        return accumulator
+
+
+def chained(key: int, accumulator: tuple[int, int, int]) -> Output:
+    return key, accumulator[2], accumulator[0], accumulator[1]
+
+
+class Remembering(KeyedProcessFunction[int, Record, Output]):
+    """The same with a ValueState, which `clears` now and then."""
+
+    seen = ValueState(tuple[int, int])
+
+    def __init__(self, clears: bool) -> None:
+        self.clears = clears
+
+    def process_element(self, value: Record, ctx: ProcessContext[int]) -> Iterable[Output]:
+        count, checksum = self.seen.value() or (0, 0)
+        count, checksum = count + 1, mix(checksum, value[1])
+        if self.clears and count == CLEAR_EVERY:
+            self.seen.clear()
+        else:
+            self.seen.update((count, checksum))
+        return [(ctx.key, value[1], count, checksum)]
+
+
+class Listing(KeyedProcessFunction[int, Record, Output]):
+    """Keeps every id in a list."""
+
+    ids = ListState(int)
+
+    def process_element(self, value: Record, ctx: ProcessContext[int]) -> Iterable[Output]:
+        self.ids.add(value[1])
+        ids = self.ids.get()
+        return [(ctx.key, value[1], len(ids), checksum_of(ids))]
+
+
+class Sorting(KeyedProcessFunction[int, Record, Output]):
+    """Counts ids in buckets of a map, and removes a bucket that is full."""
+
+    buckets = MapState(int, int)
+
+    def process_element(self, value: Record, ctx: ProcessContext[int]) -> Iterable[Output]:
+        bucket = value[1] % 3
+        count = (self.buckets.get(bucket) or 0) + 1
+        if count == FULL_BUCKET:
+            self.buckets.remove(bucket)
+        else:
+            self.buckets.put(bucket, count)
+        return [(ctx.key, value[1], count, checksum_of_map(dict(self.buckets.items())))]
+
+
+class Regrouping(KeyedProcessFunction[int, Output, Output]):
+    """A second stage: everything that the first one emitted, in two groups."""
+
+    seen = ValueState(tuple[int, int])
+
+    def process_element(self, value: Output, ctx: ProcessContext[int]) -> Iterable[Output]:
+        count, checksum = self.seen.value() or (0, 0)
+        count, checksum = count + 1, mix(checksum, value[1] + value[3])
+        self.seen.update((count, checksum))
+        return [(ctx.key, value[1], count, checksum, value[0], value[2], value[3])]
+
+
+def group_of(output: Output) -> int:
+    return output[2] % 2
+
+
+def checksum_of(ids: Iterable[int]) -> int:
+    checksum = 0
+    for one in ids:
+        checksum = mix(checksum, one)
+    return checksum
+
+
+def checksum_of_map(buckets: dict[int, int]) -> int:
+    return checksum_of(bucket * 10 + buckets[bucket] for bucket in sorted(buckets))
+
+
+# --- the plain versions -------------------------------------------------------------------------------------------
+
+
+def replay_chain(ids: list[int]) -> list[tuple[int, int]]:
+    found, count, checksum = [], 0, 0
+    for one in ids:
+        count, checksum = count + 1, mix(checksum, one)
+        found.append((count, checksum))
+    return found
+
+
+def replay_clearing(ids: list[int]) -> list[tuple[int, int]]:
+    found = []
+    for start in range(0, len(ids), CLEAR_EVERY):
+        found += replay_chain(ids[start : start + CLEAR_EVERY])
+    return found
+
+
+def replay_sorting(ids: list[int]) -> list[tuple[int, int]]:
+    buckets: dict[int, int] = {}
+    found = []
+    for one in ids:
+        count = buckets.pop(one % 3, 0) + 1
+        if count != FULL_BUCKET:
+            buckets[one % 3] = count
+        found.append((count, checksum_of_map(buckets)))
+    return found
+
+
+REPLAY: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
+    "aggregate": replay_chain,
+    "value": replay_chain,
+    "list": replay_chain,
+    "clearing": replay_clearing,
+    "map": replay_sorting,
+}
+"""Kind of keyed function -> what it emits, besides key and id, for the ids of one key in their order."""
+
+
+def keyed(kind: str, stream: Any, uid: str, parallelism: int | None) -> Any:
+    """Applies a keyed function of that kind to a keyed stream."""
+    if kind == "aggregate":
+        return stream.aggregate(Chain(), result=chained, uid=uid, parallelism=parallelism)
+    function: Any = {
+        "value": lambda: Remembering(clears=False),
+        "clearing": lambda: Remembering(clears=True),
+        "list": Listing,
+        "map": Sorting,
+        "regroup": Regrouping,
+    }[kind]()
+    return stream.process(function, uid=uid, parallelism=parallelism)

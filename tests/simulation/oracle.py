@@ -1,0 +1,95 @@
+"""What the output of a job must be, found by plain Python from its input alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tests.simulation.functions import PLAIN, REPLAY, Output, Record, mix
+from tests.simulation.scenario import Scenario
+
+
+class WrongOutput(AssertionError):
+    """The committed output is not that of any run without failures."""
+
+
+def inputs_of(one: Scenario) -> dict[str, list[Record]]:
+    """What reaches the keyed function, per split and in order."""
+    found = {}
+    for source in one.sources:
+        for split, records in source.splits.items():
+            now = list(records)
+            for kind in one.before:
+                now = [output for record in now for output in PLAIN[kind](record)]
+            found[split] = now
+    return found
+
+
+def check_output(one: Scenario, visible: dict[str, list[Any]]) -> None:
+    """Raises `WrongOutput` unless what was committed is what some run without failures commits."""
+    inputs = inputs_of(one)
+    for sink in one.sinks:
+        values = visible.get(sink.uid, [])
+        if sink.at == "before" or one.keyed is None:
+            _check_records(sink.uid, values, inputs, one.keeps_order)
+        elif one.regroups:
+            _check_regrouped(sink.uid, values, inputs, one)
+        else:
+            _check_keyed(sink.uid, values, inputs, one)
+
+
+def _check_records(uid: str, values: list[Any], inputs: dict[str, list[Record]], is_ordered: bool) -> None:
+    expected = Counter(record for records in inputs.values() for record in records)
+    _require_same(uid, Counter(map(tuple, values)), expected)
+    if is_ordered:
+        for split, records in inputs.items():
+            mine = set(records)
+            if [value for value in values if value in mine] != records:
+                raise WrongOutput(f"{uid}: the records of {split} are out of order")
+
+
+def _check_keyed(uid: str, values: list[Any], inputs: dict[str, list[Record]], one: Scenario) -> None:
+    assert one.keyed is not None
+    expected = Counter(record for records in inputs.values() for record in records)
+    _require_same(uid, Counter((value[0], value[1]) for value in values), expected)
+    by_key: dict[int, list[Output]] = {}
+    for value in values:
+        by_key.setdefault(value[0], []).append(value)
+    for key, mine in by_key.items():
+        ids = [value[1] for value in mine]
+        if [(value[2], value[3]) for value in mine] != REPLAY[one.keyed](ids):
+            raise WrongOutput(f"{uid}: key {key} came as {mine}, which no order of its input gives")
+        if one.keeps_order:
+            _require_order(uid, key, ids, inputs)
+
+
+def _check_regrouped(uid: str, values: list[Any], inputs: dict[str, list[Record]], one: Scenario) -> None:
+    assert one.keyed is not None
+    expected = Counter(record for records in inputs.values() for record in records)
+    _require_same(uid, Counter((value[4], value[1]) for value in values), expected)
+    groups: dict[int, tuple[int, int]] = {}
+    by_key: dict[int, list[Output]] = {}
+    for group, id, count, checksum, key, first_count, first_checksum in values:
+        before = groups.get(group, (0, 0))
+        now = groups[group] = before[0] + 1, mix(before[1], id + first_checksum)
+        if (count, checksum) != now:
+            raise WrongOutput(f"{uid}: group {group} says {(count, checksum)} where it should say {now}")
+        by_key.setdefault(key, []).append((key, id, first_count, first_checksum))
+    for key, mine in by_key.items():
+        mine.sort(key=lambda output: output[2])
+        if [(value[2], value[3]) for value in mine] != REPLAY[one.keyed]([value[1] for value in mine]):
+            raise WrongOutput(f"{uid}: key {key} came to the second stage as {mine}")
+
+
+def _require_order(uid: str, key: int, ids: list[int], inputs: dict[str, list[Record]]) -> None:
+    for split, records in inputs.items():
+        wanted = [id for one, id in records if one == key]
+        mine = set(wanted)
+        if [id for id in ids if id in mine] != wanted:
+            raise WrongOutput(f"{uid}: key {key} has the records of {split} out of order")
+
+
+def _require_same(uid: str, found: Counter[Any], expected: Counter[Any]) -> None:
+    if found != expected:
+        lost, more = expected - found, found - expected
+        raise WrongOutput(f"{uid}: lost {sorted(lost.elements())[:8]}, too many {sorted(more.elements())[:8]}")

@@ -1,0 +1,224 @@
+"""What a seed stands for: a small job, its input, how it is run, and what goes wrong."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from streamlet import Job, Restart, Sink, Source
+from streamlet.testing.loop import POLICIES, Policy
+from tests.simulation import functions
+from tests.simulation.functions import Record
+
+KEYED = ("aggregate", "value", "list", "clearing", "map", "aggregate", "value")
+
+
+@dataclass
+class Faults:
+    """Probabilities per call, and what happens to whole processes."""
+
+    fetch_fails: float = 0.0
+    answer_lost: float = 0.0
+    request_lost: float = 0.0
+    disk_fails: float = 0.0
+    repeats_answers: float = 0.0
+    slow: float = 0.0
+    """How often an answer of the outside takes far longer than usual."""
+    crashes: tuple[tuple[str, int], ...] = ()
+    """For each process until there are no more: what is counted (step, disk, outside, restore), and at which it dies."""
+    stops: tuple[float, ...] = ()
+    """For each of the first processes: after how many seconds it is asked to stop; 0 for never."""
+    power: float = 0.7
+    """How often a crash takes the machine with it."""
+    downtime_seconds: float = 0.0
+
+
+NO_FAULTS = Faults()
+
+
+@dataclass
+class SourceSpec:
+    """One source: its splits and their records."""
+
+    uid: str
+    splits: dict[str, list[Record]]
+    slowness: float = 0.0
+
+
+@dataclass
+class SinkSpec:
+    """One sink: behind the keyed function or before it, and how the outside treats it."""
+
+    uid: str
+    at: str
+    kind: str
+    deadline_seconds: float | None = None
+
+
+@dataclass
+class Shape:
+    """Parallelism of one process's plan."""
+
+    default: int
+    sources: dict[str, int]
+    before: int | None
+    keyed: int | None
+    regroup: int | None
+
+
+@dataclass
+class Scenario:
+    """Everything that a seed decides but the schedule."""
+
+    seed: int
+    policy: Policy
+    sources: list[SourceSpec]
+    before: list[str]
+    keyed: str | None
+    regroups: bool
+    sinks: list[SinkSpec]
+    settings: dict[str, Any]
+    shapes: list[Shape]
+    faults: Faults
+    folds_after: int
+    blocking_seconds: float
+    answer_seconds: float
+    ids: dict[int, str] = field(default_factory=dict)
+
+    def shape(self, process: int) -> Shape:
+        return self.shapes[min(process, len(self.shapes) - 1)]
+
+    @property
+    def keeps_order(self) -> bool:
+        """True when records of a split cannot overtake each other before the keyed function."""
+        return all(
+            set(shape.sources.values()) == {shape.default} and (not self.before or shape.before in (None, shape.default))
+            for shape in self.shapes
+        )
+
+
+def scenario(seed: int) -> Scenario:
+    """Makes a scenario; the same seed gives the same one."""
+    rng = random.Random(seed)
+    sources = _sources(rng)
+    keyed = rng.choice(KEYED) if rng.random() < 0.9 else None
+    regroups = keyed in ("aggregate", "value", "list") and rng.random() < 0.25
+    interval = rng.choice((0.05, 0.1, 0.3))
+    return Scenario(
+        seed=seed,
+        policy=rng.choice((*POLICIES, "fifo")),
+        sources=sources,
+        before=[rng.choice(("map", "filter", "flat_map")) for _ in range(rng.choice((0, 0, 1, 2)))],
+        keyed=keyed,
+        regroups=regroups,
+        sinks=_sinks(rng, keyed),
+        settings={
+            "checkpoint_interval": timedelta(seconds=interval),
+            "checkpoint_timeout": timedelta(seconds=rng.choice((0.03, 0.1, 1.0, 10.0))),
+            "failed_checkpoints": rng.choice((3, 10)),
+            "batch_records": rng.choice((1, 2, 5, 50)),
+            "channel_records": rng.choice((1, 3, 20, 1000)),
+            "retain": rng.choice((0, 1, 1, 2)),
+            "key_groups": rng.choice((4, 7, 16)),
+            "state_backend": "rocksdb" if rng.random() < 0.06 else "memory",
+            "restart": Restart.exponential(
+                timedelta(milliseconds=50), timedelta(seconds=2), attempts=rng.choice((1, 4, 20))
+            ),
+        },
+        shapes=_shapes(rng, sources, rescales=rng.random() < 0.4),
+        faults=_faults(rng),
+        folds_after=rng.choice((2, 3, 60)),
+        blocking_seconds=rng.choice((0.001, 0.01, 0.05)),
+        answer_seconds=rng.choice((0.001, 0.01, 0.05)),
+    )
+
+
+def _sources(rng: random.Random) -> list[SourceSpec]:
+    found, number = [], 1
+    keys = rng.choice((1, 3, 8))
+    for source in range(rng.choice((1, 1, 2))):
+        splits: dict[str, list[Record]] = {}
+        for split in range(rng.choice((1, 2, 3))):
+            count = rng.choice((0, 5, 15, 30)) if split else rng.choice((10, 30))
+            splits[f"s{source}-{split}"] = [(rng.randrange(keys), number + index) for index in range(count)]
+            number += count
+        found.append(SourceSpec(f"source{source}", splits, rng.choice((0.0, 0.02, 0.1))))
+    return found
+
+
+def _sinks(rng: random.Random, keyed: str | None) -> list[SinkSpec]:
+    def one(uid: str, at: str) -> SinkSpec:
+        return SinkSpec(uid, at, rng.choice(("pooled", "pooled", "named")))
+
+    sinks = [one("out", "end")]
+    if keyed is not None and rng.random() < 0.25:
+        sinks.append(one("raw", "before"))
+    return sinks
+
+
+def _shapes(rng: random.Random, sources: list[SourceSpec], *, rescales: bool) -> list[Shape]:
+    def one() -> Shape:
+        default = rng.choice((1, 2, 3))
+        return Shape(
+            default,
+            {source.uid: rng.choice((1, default, 2)) for source in sources},
+            rng.choice((None, None, 1, 2)),
+            rng.choice((None, None, 1, 3)),
+            rng.choice((None, 2)),
+        )
+
+    if not rescales:
+        return [one()]
+    return [one() for _ in range(4)]
+
+
+def _faults(rng: random.Random) -> Faults:
+    """Each seed switches a few on: all at once would hide what each can show."""
+    faults = Faults()
+    for name, most in (("fetch_fails", 0.05), ("answer_lost", 0.05), ("request_lost", 0.05), ("disk_fails", 0.03),
+                       ("repeats_answers", 0.5), ("slow", 0.2)):  # fmt: skip
+        if rng.random() < 0.25:
+            setattr(faults, name, rng.random() * most)
+    crashes = []
+    for _ in range(rng.choice((0, 1, 1, 2, 3, 4))):
+        kind = rng.choice(("step", "disk", "disk", "outside", "marker"))
+        longest = {"step": 1500, "disk": 150, "outside": 60, "marker": 6}[kind]
+        crashes.append((kind, 1 + int(longest * rng.random() ** 1.5)))
+    faults.crashes = tuple(crashes)
+    if rng.random() < 0.2:
+        faults.stops = tuple(rng.choice((0.0, rng.random() * 2)) for _ in range(2))
+    faults.power = rng.choice((0.0, 0.7, 1.0))
+    faults.downtime_seconds = rng.choice((0.0, 0.0, 1.0))
+    return faults
+
+
+def build(one: Scenario, process: int, make_source: Any, make_sink: Any) -> Job:
+    """Builds the job as a user's file would."""
+    shape = one.shape(process)
+    job = Job("simulated", parallelism=shape.default, **one.settings)
+    streams = []
+    for spec in one.sources:
+        source: Source[Record] = make_source(spec)
+        streams.append(job.source(source, uid=spec.uid, parallelism=shape.sources[spec.uid]))
+    stream = streams[0] if len(streams) == 1 else streams[0].union(*streams[1:], uid="union")
+    for number, kind in enumerate(one.before):
+        place: dict[str, Any] = {"uid": f"{kind}{number}", "parallelism": shape.before}
+        if kind == "map":
+            stream = stream.map(functions.shifted, **place)
+        elif kind == "filter":
+            stream = stream.filter(functions.is_wanted, **place)
+        else:
+            stream = stream.flat_map(functions.doubled, **place)
+    end: Any = stream
+    if one.keyed is not None:
+        end = functions.keyed(one.keyed, stream.key_by(functions.key_of, uid="by-key"), "keyed", shape.keyed)
+    if one.regroups:
+        end = functions.keyed("regroup", end.key_by(functions.group_of, uid="by-group"), "regroup", shape.regroup)
+    last = shape.regroup if one.regroups else shape.keyed if one.keyed is not None else None
+    for spec in one.sinks:
+        sink: Sink[Any] = make_sink(spec)
+        to = end if spec.at == "end" else stream
+        to.sink(sink, uid=spec.uid, parallelism=last if spec.at == "end" else None)
+    return job

@@ -1,0 +1,51 @@
+"""Every example is short and runs. `spend_per_user` runs against Kafka in its tests; here it is only planned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli_kit import ROOT, cli, python
+from tests.unit.job_kit import lines
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def test_there_are_examples() -> None:
+    assert {"quickstart.py", "spend_per_user.py"} <= {path.name for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_has_at_most_60_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_builds_a_plan_without_warnings_or_running(path: Path, tmp_path: Path) -> None:
+    done = cli(tmp_path, "plan", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("task ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _quick(path: Path) -> str:
+    """The text of the quickstart with fewer clicks, as fast as they come."""
+    text = path.read_text()
+    quick = text.replace("count=300_000, rate_per_second=50_000", "count=30_000")
+    assert quick != text
+    return quick
+
+
+@pytest.mark.parametrize("arguments", [["-m", "streamlet", "run", "quickstart.py"], ["quickstart.py"]], ids=" ".join)
+def test_the_quickstart_counts_every_click_exactly_once(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "quickstart.py").write_text(_quick(ROOT / "examples" / "quickstart.py"))
+    done = python(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    expected, counts = [], Counter[str]()
+    for number in range(30_000):
+        page = f"/page/{number * number % 7}"
+        counts[page] += 1
+        expected.append({"page": page, "count": counts[page]})
+    assert lines(tmp_path / "out") == expected

@@ -1,0 +1,145 @@
+"""What a type checker knows of a job, step by step. It is checked, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, assert_type
+
+import msgspec
+
+from streamlet import (
+    AggregateFunction,
+    Count,
+    Job,
+    Json,
+    KeyedProcessFunction,
+    KeyedStream,
+    ListState,
+    MapState,
+    Max,
+    Mean,
+    Min,
+    ProcessContext,
+    Stream,
+    Sum,
+    ValueState,
+)
+from streamlet_connectors.files import FileSink, JsonLines
+from streamlet_connectors.generator import Generator
+from streamlet_connectors.kafka import KafkaSink, KafkaSource
+from streamlet_connectors.print import Print
+
+
+class Payment(msgspec.Struct, frozen=True):
+    user: str
+    amount: int
+
+
+class Spend(msgspec.Struct, frozen=True):
+    user: str
+    count: int
+
+
+def payment(number: int) -> Payment:
+    return Payment("ann", number)
+
+
+job = Job("types")
+payments = job.source(Generator(payment, count=10))
+
+
+def sources() -> None:
+    assert_type(payments, Stream[Payment])
+    assert_type(job.source(JsonLines("in.jsonl", Payment)), Stream[Payment])
+    assert_type(job.source(JsonLines("in.jsonl")), Stream[Any])
+    assert_type(job.source(KafkaSource("broker", "topic", value=Json(Payment))), Stream[Payment])
+
+
+def stateless() -> None:
+    assert_type(payments.map(lambda one: one.amount), Stream[int])
+    assert_type(payments.map(lambda one: (one.user, one.amount)), Stream[tuple[str, int]])
+    assert_type(payments.filter(lambda one: one.amount > 3), Stream[Payment])
+    assert_type(payments.flat_map(lambda one: [one.user] * one.amount), Stream[str])
+    assert_type(payments.union(payments, payments), Stream[Payment])
+
+
+def keys() -> None:
+    assert_type(payments.key_by(lambda one: one.user), KeyedStream[str, Payment])
+    assert_type(payments.key_by(lambda one: (one.user, one.amount)), KeyedStream[tuple[str, int], Payment])
+    assert_type(payments.key_by(lambda one: one.user).map(lambda one: one.amount), Stream[int])
+    assert_type(payments.key_by(lambda one: one.user).filter(bool), Stream[Payment])
+
+
+class Total(AggregateFunction[Payment, int, float]):
+    accumulator_type = int
+
+    def create_accumulator(self) -> int:
+        return 0
+
+    def add(self, accumulator: int, value: Payment) -> int:
+        return accumulator + value.amount
+
+    def result(self, accumulator: int) -> float:
+        return accumulator / 100
+
+
+def aggregates() -> None:
+    keyed = payments.key_by(lambda one: one.user)
+    assert_type(keyed.aggregate(Count()), Stream[int])
+    assert_type(keyed.aggregate(Total()), Stream[float])
+    assert_type(keyed.aggregate(Mean(lambda one: one.amount)), Stream[float])
+    assert_type(keyed.aggregate(Count(), Total()), Stream[tuple[int, float]])
+    assert_type(keyed.aggregate(Count(), result=Spend), Stream[Spend])
+    assert_type(
+        keyed.aggregate(Count(), Total(), result=lambda user, count, total: (user, total)), Stream[tuple[str, float]]
+    )
+    assert_type(
+        keyed.aggregate(
+            Count(), Min(lambda one: one.amount), Max(lambda one: one.amount), result=lambda *row: len(row)
+        ),
+        Stream[int],
+    )
+    assert_type(keyed.reduce(lambda one, other: other, type=Payment), Stream[Payment])
+    assert_type(keyed.aggregate(Sum(lambda one: one.amount)), Stream[Any])
+
+
+class Alarms(KeyedProcessFunction[str, Payment, Spend]):
+    last = ValueState(int)
+    amounts = ListState(int)
+    by_day = MapState(str, float)
+
+    def process_element(self, value: Payment, ctx: ProcessContext[str]) -> Iterator[Spend]:
+        assert_type(ctx.key, str)
+        assert_type(ctx.timestamp, int | None)
+        assert_type(self.last.value(), int | None)
+        assert_type(self.amounts.get(), list[int])
+        assert_type(self.by_day.get("monday"), float | None)
+        assert_type(list(self.by_day.items()), list[tuple[str, float]])
+        self.last.update(value.amount)
+        self.amounts.add(value.amount)
+        self.by_day.put("monday", 1.5)
+        yield Spend(ctx.key, len(self.amounts))
+
+
+def processing() -> None:
+    keyed = payments.key_by(lambda one: one.user)
+    assert_type(keyed.process(Alarms()), Stream[Spend])
+    assert_type(keyed.process(Alarms()).key_by(lambda one: one.count), KeyedStream[int, Spend])
+
+
+def sinks() -> None:
+    assert_type(payments.sink(Print()), None)
+    assert_type(payments.sink(FileSink("out")), None)
+    assert_type(payments.sink(KafkaSink("broker", "topic", value=Json())), None)
+
+
+def what_does_not_fit_is_found() -> None:
+    """With `warn_unused_ignores` each of these lines is an error that mypy must find."""
+    keyed = payments.key_by(lambda one: one.user)
+    payments.map(lambda one: one.amout)  # type: ignore
+    payments.flat_map(lambda one: one.amount)  # type: ignore
+    payments.union(payments.map(lambda one: one.user))  # type: ignore
+    payments.aggregate(Count())  # type: ignore
+    keyed.aggregate(Count(), result=lambda user: user)  # type: ignore
+    payments.key_by(lambda one: one.amount).process(Alarms())  # type: ignore
+    payments.key_by(lambda one: [one.user])  # type: ignore

@@ -1,0 +1,61 @@
+"""A command beside this process: it ends, fails with its words, or is killed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from streamlet.errors import CheckpointError
+from streamlet.runtime.child import ChildProcess
+
+
+def _python(code: str) -> ChildProcess:
+    return ChildProcess((sys.executable, "-c", code), "the work")
+
+
+def test_a_command_that_succeeds_returns(tmp_path: Path) -> None:
+    _python(f"open({str(tmp_path / 'made')!r}, 'w').close()").run()
+    assert (tmp_path / "made").exists()
+
+
+def test_a_command_that_fails_is_an_error_with_what_it_said() -> None:
+    with pytest.raises(CheckpointError, match="the work failed: no room left"):
+        _python("import sys; sys.exit('no room left')").run()
+
+
+def test_a_command_is_in_a_process_group_of_its_own_so_that_ctrl_c_does_not_reach_it() -> None:
+    _python("import os; assert os.getpgid(0) == os.getpid()").run()
+
+
+def test_a_command_that_is_killed_before_it_began_never_begins(tmp_path: Path) -> None:
+    child = _python(f"open({str(tmp_path / 'made')!r}, 'w').close()")
+    child.kill()
+    child.run()
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_command_can_be_killed_from_another_thread(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    child = _python(f"import signal; open({str(begun)!r}, 'w').close(); signal.pause()")
+    failed: list[CheckpointError] = []
+
+    def run() -> None:
+        try:
+            child.run()
+        except CheckpointError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not begun.exists():
+        assert time.monotonic() < deadline
+        thread.join(0.01)
+    child.kill()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(failed) == 1
