@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Decline, SubtaskReport
 from streamlet.elements import Position
-from streamlet.errors import StreamletError
+from streamlet.errors import CheckpointFailedError, StreamletError
 from streamlet.runtime.child import ChildProcess
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
@@ -74,7 +74,7 @@ class SubtaskSnapshots:
                         await asyncio.sleep(0)
                     await self._run_blocking(store.write_log)
                 stores = [store.snapshot(checkpoint_id) for store in self.stores]
-            except OSError as error:
+            except (OSError, CheckpointFailedError) as error:
                 reason = f"state of {self._task}[{self._subtask}] cannot be written: {error}"
                 self._control.report(Decline(self._attempt, checkpoint_id, self._task, self._subtask, reason))
                 self._has_asked = False
@@ -97,7 +97,7 @@ class SubtaskSnapshots:
             try:
                 while (store.fold_due() or store.needs_fold_to_evict()) and await self._fold_one(store):
                     await self._make_room(store)
-            except OSError as error:
+            except (OSError, CheckpointFailedError) as error:
                 log.warning("state of %s[%d] stays in its logs: %s", self._task, self._subtask, error)
         self._has_asked = False
         await self._relieve()

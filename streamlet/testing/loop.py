@@ -201,6 +201,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         number = self._numbers
         pool.add(number)
         seconds = self._random.random() ** 3 * self.longest_blocking_seconds
+        if self._random.random() < 0.05:
+            seconds *= 8
         # A call that waits in the queue can be cancelled; one that a thread has taken cannot.
         taken_at = self.clock.seconds + (seconds / 2 if self._random.random() < 0.2 else 0)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from array import array
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -19,6 +20,8 @@ from tests.kafka.reading import fill_topic
 USERS = 100_000
 PARTITIONS = 4
 _SEED = 7
+_PATIENCE_SECONDS = 30.0
+_SOON = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 _START_MS = 1_700_000_000_000
 
 
@@ -72,8 +75,16 @@ class Ends:
         return self._sum(IsolationLevel.READ_UNCOMMITTED)
 
     def _sum(self, isolation: IsolationLevel) -> int:
-        found = self._admin.list_offsets(self._wanted, isolation_level=isolation, request_timeout=30)
-        return sum(one.result(30).offset for one in found.values())
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            found = self._admin.list_offsets(self._wanted, isolation_level=isolation, request_timeout=30)
+            try:
+                return sum(one.result(30).offset for one in found.values())
+            except KafkaException as error:
+                # A topic that was just made: its leaders are not known everywhere yet.
+                if time.monotonic() > deadline or error.args[0].code() not in _SOON:
+                    raise
+                time.sleep(0.05)
 
 
 class _Account:

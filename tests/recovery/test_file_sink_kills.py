@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(240)
 
 QUICKSTART = PROJECT / "examples" / "quickstart.py"
 COUNTING = PROJECT / "tests" / "recovery" / "counting.py"
-KEYS, COUNT = 5000, 30_000
+KEYS, COUNT = 1000, 30_000
 SETTINGS = {"KEYS": str(KEYS), "COUNT": str(COUNT), "RATE": "30000"}
 KILLS = 20 if is_full_run() else 5
 

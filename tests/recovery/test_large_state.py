@@ -10,10 +10,10 @@ import pytest
 from tests.benchmarks.large_state import RAW_ENTRY_BYTES, Run
 from tests.benchmarks.large_state_input import Input
 
-GIVEN = Input(keys=400_000, passes=2, few=1_000, tail=800_000)
+GIVEN = Input(keys=300_000, passes=2, few=1_000, tail=600_000)
 BOUND = "8MB"
-MOST_RESIDENT_BYTES = 140 << 20
-"""With all keys in memory it is some 230 MB: 180 MB of slots, and the interpreter."""
+MOST_RESIDENT_BYTES = 120 << 20
+"""With all keys in memory it is some 180 MB: 138 MB of slots, and the interpreter."""
 SECONDS = 240.0
 OVERHEAD_BYTES = 4096
 
