@@ -28,7 +28,8 @@ class ChildProcess:
         self._is_killed = False
 
     def run(self) -> None:
-        """BLOCKING. Returns when the command has ended with 0; raises `CheckpointError` with what it said when not."""
+        """BLOCKING. Returns when the command has ended with 0; else raises what it said: as `OSError` when it could not
+        write (`os.EX_IOERR`), which may pass, as `CheckpointError` otherwise."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with self._lock:
             if self._is_killed:
@@ -44,7 +45,8 @@ class ChildProcess:
         with self._process as process:
             _, said = process.communicate()
         if process.returncode != 0:
-            raise CheckpointError(f"{self._what} failed: {said.decode(errors='replace').strip()[-_SAID_BYTES:]}")
+            message = f"{self._what} failed: {said.decode(errors='replace').strip()[-_SAID_BYTES:]}"
+            raise (OSError if process.returncode == os.EX_IOERR else CheckpointError)(message)
 
     def kill(self) -> None:
         """Ends the command; one that has not begun never will."""

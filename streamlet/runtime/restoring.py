@@ -53,13 +53,15 @@ class Restorer:
         self._clock: Clock = around.clock
         self._say = say
         self._needs_start = False
+        self._highest: Mapping[str, int] = {}
 
     async def recover(self, instance: JobInstance) -> CheckpointInfo | None:
-        """Chooses, settles and marks; gives the checkpoint to go on from. Everything older is shut out after it."""
+        """Chooses, settles and marks; gives the checkpoint to go on from. Everything older is shut out after it, or
+        after `begin` when a start checkpoint is needed."""
         storage, run_blocking = self._storage, self._around.run_blocking
         plan: RecoveryPlan = await run_blocking(self._choose)
         await run_blocking(instance.record_parallelism, self._sink_parallelisms())
-        highest = instance.highest_parallelism()
+        highest = self._highest = instance.highest_parallelism()
         fault_point("before_settling")
         if plan.unsettled:
             await self._fence(plan, highest)
@@ -75,9 +77,10 @@ class Restorer:
         fault_point("after_settling")
         if settlement.needs_marker and settlement.restore_id is not None:
             await run_blocking(storage.write_marker, settlement.restore_id)
-        await self._fence(None, highest)
-        await run_blocking(storage.clean_orphans)
         self._needs_start = settlement.needs_start
+        if not self._needs_start:
+            await self._fence(None, highest)
+        await run_blocking(storage.clean_orphans)
         if settlement.restore_id is not None:
             return storage.load(settlement.restore_id)
         return plan.restore
@@ -135,6 +138,10 @@ class Restorer:
         parent = restored.id if restored is not None and restored.path.parent == self._storage.folder else None
         if is_new or self._needs_start:
             parent = await self._write_start(restored, positions, states, parent)
+        if self._needs_start:
+            # Only now: a checkpoint that was given up may be the newest until the start checkpoint is durable, and a
+            # start that comes in between must still be able to ask what became of the units that it lists.
+            await self._fence(None, self._highest)
         return positions, parent
 
     async def _positions(self, manifest: Manifest | None) -> tuple[dict[str, dict[str, Position]], bool]:

@@ -9,6 +9,7 @@ with the key group, so the parts come out in order.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -55,13 +56,16 @@ def _sorted_parts(logs: Sequence[Path], bounds: Sequence[int]) -> Iterator[tuple
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a fold; 1 when a log is damaged or the file cannot be written."""
+    """Runs a fold; 1 when a log is damaged, os.EX_IOERR when the file cannot be written: nothing is lost then."""
     out, first_group, end_group, *logs = arguments
     try:
         fold_logs([Path(log) for log in logs], Path(out), int(first_group), int(end_group))
-    except (StreamletError, OSError) as error:
+    except StreamletError as error:
         print(error, file=sys.stderr)
         return 1
+    except Exception as error:  # RocksDB raises a bare one when its disk is full
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return os.EX_IOERR
     return 0
 
 

@@ -27,6 +27,11 @@ def test_a_command_that_fails_is_an_error_with_what_it_said() -> None:
         _python("import sys; sys.exit('no room left')").run()
 
 
+def test_a_command_that_could_not_write_fails_as_the_disk_would_here() -> None:
+    with pytest.raises(OSError, match="the work failed"):
+        _python("import os, sys; sys.exit(os.EX_IOERR)").run()
+
+
 def test_a_command_is_in_a_process_group_of_its_own_so_that_ctrl_c_does_not_reach_it() -> None:
     _python("import os; assert os.getpgid(0) == os.getpid()").run()
 
