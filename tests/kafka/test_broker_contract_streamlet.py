@@ -105,7 +105,7 @@ def test_the_probe_does_not_guess_when_the_records_or_their_topic_are_gone(probi
         one, two = await given.made(), await given.made()
         await given.end(one, commit=True)
         await given.end(two, commit=False)
-        await asyncio.to_thread(broker.delete_records, topic, {0: one.partitions[0][3] + 3})
+        await asyncio.to_thread(broker.delete_records, topic, {0: two.partitions[0][3]})
         assert await given.outcome(one) is Outcome.UNKNOWN
         assert await given.outcome(two) is Outcome.ABORTED
         await asyncio.to_thread(broker.delete_topic, topic)

@@ -76,7 +76,7 @@ class Wire:
     async def init(self, id: str, timeout_ms: int = 60_000, *, version: int = 0, **given: Any) -> tuple[int, int]:
         """Takes an id into use, and asks again while the coordinator is busy."""
         answer = await self.init_once(id, timeout_ms, version=version, **given)
-        while answer[0] in BUSY:  # noqa: ASYNC110 - a broker tells nobody
+        while answer[0] in BUSY:
             await asyncio.sleep(0.005)
             answer = await self.init_once(id, timeout_ms, version=version, **given)
         assert answer[0] == 0, answer

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamlet import ConfigError
-from streamlet.testing.kafka import BrokerSettings, EmbeddedKafka
-from streamlet.testing.kafka.errors import BrokerNotRunningError
+from streamlet import ConfigError, SystemClock
+from streamlet.testing.kafka import BrokerSettings, EmbeddedKafka, KafkaService, SimulatedBroker
+from streamlet.testing.kafka.errors import BrokerNotRunningError, ConnectionCutError
 from tests.kafka.sink_driving import visible_now
 from tests.kafka.wire_driving import Wire, a_wire
 
@@ -225,3 +225,16 @@ def test_the_command_refuses_a_wrong_topic(topic: str) -> None:
     assert done.returncode != 0
     assert "topic" in done.stderr
     assert "  -> " in done.stderr
+
+
+def test_the_broker_can_be_asked_without_a_socket() -> None:
+    async def scenario() -> None:
+        service = KafkaService(SimulatedBroker(), SystemClock())
+        versions = await service.answer(b"\x00\x12\x00\x00\x00\x00\x00\x07\xff\xff")
+        assert versions is not None
+        assert versions[4:10] == b"\x00\x00\x00\x07\x00\x00"
+        service.faults.close("ApiVersions", is_applied=True)
+        with pytest.raises(ConnectionCutError):
+            await service.answer(b"\x00\x12\x00\x00\x00\x00\x00\x08\xff\xff")
+
+    asyncio.run(scenario())

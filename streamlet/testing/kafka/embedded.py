@@ -17,6 +17,7 @@ from streamlet.testing.kafka.errors import BrokerNotRunningError
 from streamlet.testing.kafka.faults import Faults
 from streamlet.testing.kafka.model import SimulatedBroker
 from streamlet.testing.kafka.server import KafkaServer
+from streamlet.testing.kafka.service import KafkaService
 from streamlet.testing.kafka.settings import BrokerSettings
 
 T = TypeVar("T")
@@ -75,9 +76,9 @@ class EmbeddedKafka:
             raise
 
     async def _listen(self) -> None:
-        self._server = KafkaServer(self.broker, self._clock, port=self._port)
+        self._server = KafkaServer(KafkaService(self.broker, self._clock, port=self._port))
         await self._server.listen()
-        self._port = self._server.port
+        self._port = self._server.service.port
 
     def stop(self) -> None:
         """Closes every connection and ends the thread; may be called twice. The data is kept for another `start`."""
@@ -129,7 +130,7 @@ class EmbeddedKafka:
     @property
     def bootstrap(self) -> str:
         """The address for clients."""
-        return f"127.0.0.1:{self._need().port}"
+        return f"127.0.0.1:{self._need().service.port}"
 
     @property
     def settings(self) -> BrokerSettings:
@@ -139,11 +140,11 @@ class EmbeddedKafka:
     @property
     def faults(self) -> Faults:
         """Trouble that is to happen to requests."""
-        return self._need().faults
+        return self._need().service.faults
 
     def requests(self, api: str) -> int:
         """How often an API was asked for, such as "EndTxn"."""
-        return self._need().protocol.counts[api]
+        return self._need().service.protocol.counts[api]
 
     def create_topic(self, name: str, partitions: int = 1, **configs: str | int) -> None:
         """Creates a topic. Dots in a config's name are written as underscores."""
@@ -179,9 +180,9 @@ class EmbeddedKafka:
 
         async def run() -> T:
             try:
-                return what(server.broker)
+                return what(self.broker)
             finally:
-                server.notify()
+                server.service.notify()
 
         return self._run(run())
 
