@@ -121,13 +121,12 @@ class Restorer:
 
     async def _fence(self, plan: RecoveryPlan | None, highest: Mapping[str, int]) -> None:
         """Ends what earlier attempts left open, but for what is not settled yet."""
-        spare = plan.unsettled if plan is not None else ()
-        await asyncio.gather(
-            *(
-                committer.fence(highest[uid], [one.committable for one in spare if one.sink_uid == uid])
-                for uid, committer in self._committers.items()
-            )
-        )
+        unsettled = plan.unsettled if plan is not None else ()
+        # A group: a fence that went on after this attempt had failed would shut out the next one.
+        async with asyncio.TaskGroup() as group:
+            for uid, committer in self._committers.items():
+                spare = [one.committable for one in unsettled if one.sink_uid == uid]
+                group.create_task(committer.fence(highest[uid], spare), name=f"fence-{uid}")
 
     async def begin(
         self, restored: CheckpointInfo | None, states: list[StateSpec]

@@ -60,7 +60,9 @@ class Subtask:
             stack.callback(self._chain.close)
             for sink in self.sinks:
                 stack.push_async_callback(sink.writer.close)
-            await asyncio.gather(*(sink.writer.open() for sink in self.sinks))
+            async with asyncio.TaskGroup() as opening:
+                for sink in self.sinks:
+                    opening.create_task(sink.writer.open(), name=f"{sink.uid}-{self.subtask}-open")
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self.snapshots.group = group
             group.create_task(self._obey(), name=f"{self.plan.name}-{self.subtask}-control")
@@ -92,7 +94,9 @@ class Subtask:
                 await self.source_marked(message.checkpoint_id)
 
     async def process(self, enter: Any, batch: Batch[Any]) -> None:
-        """Runs one batch through the chain and delivers what came out of it."""
+        """Runs one batch through the chain and delivers what came out of it. An empty one only moves a position."""
+        if not batch.values:
+            return
         if not self.records:
             self._control.report(Started())
         self.records += len(batch)
