@@ -23,8 +23,11 @@ def sync_folder(path: Path) -> None:
 
 
 def ensure_folder(path: Path) -> None:
-    """Makes a folder, and those above it, for this user only; the name of each new one is durable."""
+    """Makes a folder, and those above it, for this user only; its name is durable, also where it was there before."""
     if path.is_dir():
+        # Whoever made it may have been killed before its name was durable; that can only be the deepest one.
+        with contextlib.suppress(PermissionError):
+            sync_folder(path.parent)
         return
     ensure_folder(path.parent)
     with contextlib.suppress(FileExistsError):

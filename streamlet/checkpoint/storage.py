@@ -54,6 +54,10 @@ class CheckpointStorage:
             for name in names:
                 if name.startswith("attempt-") and layout.attempt_number(name) is not None:
                     (self.folder / name).rename(self.folder / name.replace("attempt", "superseded"))
+            for name in names:
+                # A marker that is there may not be durable yet: its writer was killed before the last fsync.
+                if layout.checkpoint_number(name) is not None:
+                    disk.sync_folder(self.folder / name)
             disk.sync_folder(self.folder)
             number = self._next_attempt(names)
             self._make_attempt(number)

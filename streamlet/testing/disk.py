@@ -8,7 +8,8 @@ While a `SimulatedDisk` is *mounted*, the calls of `os` that change names or mak
 
 and `crash` rebuilds the folder out of that: each change that was not made durable is kept or lost by seed, each content
 that was not is kept, torn, empty or zeros.  A rename is one change (as on a journaling file system); a folder's fsync
-says nothing of the folder's own name.  After an fsync that failed nothing of that file becomes durable any more.
+says nothing of the folder's own name.  After an fsync that failed nothing of that file becomes durable, until it is
+written anew from its beginning.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import io
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+from streamlet.testing.durability import File, Folder, Journal, survived
 
 _REAL = {
     name: getattr(os, name)
@@ -30,32 +33,6 @@ _REAL = {
                  "rmdir", "ftruncate", "lstat", "scandir")
 }  # fmt: skip
 _real_open = io.open
-
-
-class File:
-    """What is known of one file's content."""
-
-    __slots__ = ("durable", "is_lost")
-
-    def __init__(self) -> None:
-        self.durable: bytes | None = None
-        """Its content at its last fsync."""
-        self.is_lost = False
-        """An fsync has failed: later ones achieve nothing."""
-
-
-class Folder:
-    """The names in one folder: as they are, and as they would be after a power cut."""
-
-    __slots__ = ("durable", "live")
-
-    def __init__(self) -> None:
-        self.live: dict[str, File | Folder] = {}
-        self.durable: dict[str, File | Folder] = {}
-
-
-Change = tuple[Folder, str, "File | Folder | None"]
-"""In this folder, this name now stands for that; None when it is gone."""
 
 
 class Watcher(Protocol):
@@ -73,9 +50,9 @@ class SimulatedDisk:
         self.root = root
         self.operations = 0
         self._watcher = watcher
-        self._prefix = f"{root}{os.sep}"
+        self._prefix = f"{root}/"
         self._top = Folder()
-        self._pending: list[tuple[Change, ...]] = []
+        self._journal = Journal(self._top)
         self._paths: dict[int, str] = {}
         self._descriptors: set[int] = set()
         root.mkdir(parents=True, exist_ok=True)
@@ -109,7 +86,7 @@ class SimulatedDisk:
         self._adopt_all(self._top, str(self.root))
         if not keep_all:
             contents = dict(self._contents(self._top, str(self.root)))
-            self._lose_names(randomness)
+            self._journal.lose(randomness)
             _wipe(str(self.root))
             self._rebuild(self._top, str(self.root), contents, {}, randomness)
         self.forget_descriptors()
@@ -121,35 +98,6 @@ class SimulatedDisk:
                 _REAL["close"](descriptor)
         self._descriptors.clear()
         self._paths.clear()
-
-    def _lose_names(self, randomness: random.Random) -> None:
-        how = randomness.choice(("none", "all", "prefix", "some", "some"))
-        pending = self._pending
-        until = randomness.randint(0, len(pending))
-        chosen = {
-            "none": [],
-            "all": pending,
-            "prefix": pending[:until],
-            "some": [one for one in pending if randomness.random() < 0.5],
-        }[how]
-        self._settle(chosen)
-        self._pending = []
-
-    def _settle(self, chosen: Iterable[tuple[Change, ...]]) -> None:
-        """Makes changes durable, and with each of them those before it that it stands on: of the same names."""
-        wanted = {id(changes) for changes in chosen}
-        names: set[tuple[int, str]] = set()
-        durable, rest = [], []
-        for changes in reversed(self._pending):
-            mine = {(id(folder), name) for folder, name, _ in changes}
-            if id(changes) in wanted or mine & names:
-                names |= mine
-                durable.append(changes)
-            else:
-                rest.append(changes)
-        for changes in reversed(durable):
-            _apply(changes)
-        self._pending = rest[::-1]
 
     def _contents(self, folder: Folder, path: str) -> Iterator[tuple[File, bytes]]:
         for name, node in folder.live.items():
@@ -177,7 +125,7 @@ class SimulatedDisk:
             elif node in written:
                 _REAL["link"](written[node], place)
             else:
-                data = _survived(node, contents.get(node), randomness)
+                data = survived(node, contents.get(node), randomness)
                 with _real_open(place, "wb") as file:
                     file.write(data)
                 written[node] = place
@@ -191,11 +139,11 @@ class SimulatedDisk:
         with contextlib.suppress(FileNotFoundError), _REAL["scandir"](path) as entries:
             found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
         for name in [name for name in folder.live if name not in found]:
-            self._change((folder, name, None))
+            self._journal.change((folder, name, None))
         for name, is_folder in found.items():
             known = folder.live.get(name)
             if known is None or isinstance(known, Folder) is not is_folder:
-                self._change((folder, name, Folder() if is_folder else File()))
+                self._journal.change((folder, name, Folder() if is_folder else File()))
 
     def _adopt_all(self, folder: Folder, path: str) -> None:
         self._adopt(folder, path)
@@ -203,17 +151,9 @@ class SimulatedDisk:
             if isinstance(node, Folder):
                 self._adopt_all(node, f"{path}/{name}")
 
-    def _change(self, *changes: Change) -> None:
-        for folder, name, node in changes:
-            if node is None:
-                folder.live.pop(name, None)
-            else:
-                folder.live[name] = node
-        self._pending.append(changes)
-
     def _place(self, path: str) -> tuple[Folder, str]:
         """The folder and the name of a path below the root."""
-        parts = path[len(self._prefix) :].split(os.sep)
+        parts = path[len(self._prefix) :].split("/")
         folder, at = self._top, str(self.root)
         for part in parts[:-1]:
             node = folder.live.get(part)
@@ -256,6 +196,8 @@ class SimulatedDisk:
         if mine is not None and flags & (os.O_CREAT | os.O_TRUNC):
             self._before("open", mine)
         descriptor: int = _REAL["open"](path, flags, mode, dir_fd=dir_fd)
+        if mine is not None and flags & os.O_TRUNC:
+            self._began_anew(mine)
         if mine is not None or str(path) == str(self.root):
             self._paths[descriptor] = mine or str(self.root)
             self._descriptors.add(descriptor)
@@ -270,8 +212,16 @@ class SimulatedDisk:
         if any(letter in mode for letter in "wax+"):
             self._before("open", mine)
         opened = _real_open(file, mode, *args, **kwargs)
+        if "w" in mode:
+            self._began_anew(mine)
         self._paths[opened.fileno()] = mine
         return opened
+
+    def _began_anew(self, path: str) -> None:
+        """What is written now is not what a failed fsync has lost."""
+        node = self._node(path)[2]
+        if isinstance(node, File):
+            node.is_lost = False
 
     def _close(self, descriptor: int) -> None:
         self._paths.pop(descriptor, None)
@@ -306,12 +256,9 @@ class SimulatedDisk:
             raise
         if isinstance(node, Folder):
             self._adopt(node, mine)
-            self._make_durable(node)
+            self._journal.sync(node)
         elif isinstance(node, File) and not node.is_lost:
             node.durable = _read_all(mine)
-
-    def _make_durable(self, folder: Folder) -> None:
-        self._settle([one for one in self._pending if any(where is folder for where, _, _ in one)])
 
     def _rename(self, source: Any, target: Any, **kwargs: Any) -> None:
         old, new = self._mine(source), self._mine(target)
@@ -322,7 +269,7 @@ class SimulatedDisk:
         from_folder, from_name, node = self._node(old)
         to_folder, to_name = self._place(new)
         _REAL["rename"](source, target)
-        self._change((from_folder, from_name, None), (to_folder, to_name, node))
+        self._journal.change((from_folder, from_name, None), (to_folder, to_name, node))
 
     def _replace(self, source: Any, target: Any, **kwargs: Any) -> None:
         self._rename(source, target, **kwargs)
@@ -336,7 +283,7 @@ class SimulatedDisk:
         node = self._node(old)[2]
         to_folder, to_name = self._place(new)
         _REAL["link"](source, target)
-        self._change((to_folder, to_name, node))
+        self._journal.change((to_folder, to_name, node))
 
     def _unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
         mine = self._mine(path, dir_fd)
@@ -345,7 +292,7 @@ class SimulatedDisk:
         _REAL["unlink"](path, dir_fd=dir_fd)
         if mine is not None:
             folder, name = self._place(mine)
-            self._change((folder, name, None))
+            self._journal.change((folder, name, None))
 
     def _remove(self, path: Any, *, dir_fd: int | None = None) -> None:
         self._unlink(path, dir_fd=dir_fd)
@@ -357,7 +304,7 @@ class SimulatedDisk:
         _REAL["mkdir"](path, mode, dir_fd=dir_fd)
         if mine is not None:
             folder, name = self._place(mine)
-            self._change((folder, name, Folder()))
+            self._journal.change((folder, name, Folder()))
 
     def _rmdir(self, path: Any, *, dir_fd: int | None = None) -> None:
         mine = self._mine(path, dir_fd)
@@ -366,7 +313,7 @@ class SimulatedDisk:
         _REAL["rmdir"](path, dir_fd=dir_fd)
         if mine is not None:
             folder, name = self._place(mine)
-            self._change((folder, name, None))
+            self._journal.change((folder, name, None))
 
     def _rmtree(self, path: Any, ignore_errors: bool = False, **kwargs: Any) -> None:
         """Removes name by name, so that a crash may come in between; the usual one works by descriptors."""
@@ -404,28 +351,6 @@ def _wipe(path: str) -> None:
             _REAL["rmdir"](place)
         else:
             _REAL["unlink"](place)
-
-
-def _apply(changes: tuple[Change, ...]) -> None:
-    for folder, name, node in changes:
-        if node is None:
-            folder.durable.pop(name, None)
-        else:
-            folder.durable[name] = node
-
-
-def _survived(file: File, current: bytes | None, randomness: random.Random) -> bytes:
-    """What a file holds after a power cut."""
-    if current is None:
-        # Its last name was removed, but the removal was not durable.
-        return file.durable or b""
-    if file.durable == current:
-        return current
-    choices = [current, current[: randomness.randint(0, len(current))], bytes(len(current))]
-    choices.append(b"" if file.durable is None else file.durable)
-    if file.durable is not None or file.is_lost:
-        return randomness.choice(choices) if not file.is_lost else choices[-1]
-    return randomness.choice(choices)
 
 
 def _read_all(path: str) -> bytes:

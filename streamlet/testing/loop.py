@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextvars import Context
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, Unpack
 
 from streamlet.testing.errors import ProcessDied
 
@@ -31,6 +31,9 @@ Policy = Literal["fifo", "random", "jitter", "priorities"]
 "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", 2010)."""
 
 POLICIES: tuple[Policy, ...] = ("fifo", "random", "jitter", "priorities")
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 STEP_SECONDS = 0.00005
 
@@ -49,6 +52,12 @@ class VirtualClock:
     def monotonic(self) -> float:
         """Seconds since the simulation began."""
         return self.seconds
+
+
+if TYPE_CHECKING:
+    _Loop = asyncio.BaseEventLoop  # says which methods need not be there
+else:
+    _Loop = asyncio.AbstractEventLoop
 
 
 class NumberedFuture(asyncio.Future[Any]):
@@ -73,7 +82,7 @@ class NumberedTask(asyncio.Task[Any]):
         return self._number
 
 
-class SimulatedLoop(asyncio.AbstractEventLoop):
+class SimulatedLoop(_Loop):
     """Runs callbacks one at a time, in an order that the policy and the seed choose.
 
     Blocking calls (`run_in_executor`, `to_thread`) run inline, each as one step of its own at a seeded later moment.
@@ -84,6 +93,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self.clock = clock
         self.steps = 0
         self.longest_blocking_seconds = 0.02
+        self.slow_calls: dict[str, float] = {}
+        """Name of a blocking function -> how many times longer it takes."""
         self.unhandled: list[dict[str, Any]] = []
         """What reached the exception handler: nothing should."""
         self.tasks: list[asyncio.Task[Any]] = []
@@ -92,7 +103,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._ready: list[asyncio.Handle] = []
         self._timers: list[tuple[float, int, asyncio.Handle]] = []
         self._numbers = 0
-        self._blocking: dict[int, set[int]] = {}
+        self._blocking: dict[Executor | None, set[int]] = {}
         self._priorities: dict[int, float] = {}
         self._is_closed = False
 
@@ -189,11 +200,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return place
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         """Runs a blocking call inline, later."""
-        future = self.create_future()
-        pool = self._blocking.setdefault(id(executor), set())
+        future: asyncio.Future[T] = self.create_future()
+        pool = self._blocking.setdefault(executor, set())
         if _is_shutdown(func):
             self._shut_down(future, func)
             return future
@@ -203,6 +214,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         seconds = self._random.random() ** 3 * self.longest_blocking_seconds
         if self._random.random() < 0.05:
             seconds *= 8
+        if self.slow_calls:
+            seconds *= self.slow_calls.get(_name_of(func), 1)
         # A call that waits in the queue can be cancelled; one that a thread has taken cannot.
         taken_at = self.clock.seconds + (seconds / 2 if self._random.random() < 0.2 else 0)
 
@@ -223,10 +236,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self.call_later(seconds, work)
         return future
 
-    def _shut_down(self, future: asyncio.Future[Any], func: Callable[..., Any]) -> None:
+    def _shut_down(self, future: asyncio.Future[Any], func: Any) -> None:
         """Shutting an executor down waits for its threads."""
-        executor = func.args[0].__self__  # type: ignore[attr-defined]
-        if self._blocking.get(id(executor)):
+        executor = func.args[0].__self__
+        if self._blocking.get(executor):
             self.call_later(0.001, self._shut_down, future, func)
             return
         func()
@@ -239,7 +252,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return self.clock.seconds
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         if not self._is_closed:
@@ -247,17 +260,17 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return handle
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.clock.seconds + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if not self._is_closed:
@@ -269,7 +282,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._numbers += 1
         return NumberedFuture(self, self._numbers)
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
         self._numbers += 1
         task = NumberedTask(self, self._numbers, coro, name=name, context=context)
         self.tasks.append(task)
@@ -303,7 +316,13 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """There is nothing to do."""
 
 
-def _is_shutdown(func: Callable[..., Any]) -> bool:
+def _name_of(func: Any) -> str:
+    while isinstance(func, partial):
+        func = func.args[0] if func.func is Context.run else func.func
+    return getattr(func, "__name__", "")
+
+
+def _is_shutdown(func: Any) -> bool:
     """True for `asyncio.to_thread(executor.shutdown)`."""
     if not isinstance(func, partial) or not func.args:
         return False

@@ -20,7 +20,7 @@ from streamlet import (
     SourceError,
 )
 from tests.simulation.outside import Outside
-from tests.simulation.scenario import SinkSpec, SourceSpec
+from tests.simulation.scenario import Faults, SinkSpec, SourceSpec
 
 POOL = 8
 """Ids per subtask, as many as the Kafka sink has."""
@@ -30,10 +30,20 @@ class Line(Protocol):
     """How a process reaches the outside."""
 
     outside: Outside
+    faults: Faults
+    pinned: dict[str, int]
+    """Split -> the position where it was first read."""
 
-    def ask(self, action: Callable[[], Any], connection: str = "", *, arrives_late: bool = True) -> Awaitable[Any]:
+    def now(self) -> float:
+        """Seconds since the simulation began."""
+        ...
+
+    def ask(
+        self, action: Callable[[], Any], connection: str = "", *, arrives_late: bool = True, times: float = 1
+    ) -> Awaitable[Any]:
         """Sends a request; the answer may come late, or never (then it raises after a while). Requests of one
-        connection arrive in their order.  With `arrives_late` also when nobody waits for the answer any more."""
+        connection arrive in their order.  With `arrives_late` also when nobody waits for the answer any more; `times`
+        is how much longer than usual it travels."""
         ...
 
     def chance(self, name: str) -> bool:
@@ -55,9 +65,17 @@ class SimulatedSource(Source[Any]):
         self.line = line
 
     async def discover(self, known: Mapping[str, int]) -> Mapping[str, int]:
-        return {split: 0 for split in self.spec.splits if split not in known}
+        return {split: self._start(split) for split in self.spec.splits if split not in known}
+
+    def _start(self, split: str) -> int:
+        """Earliest, or latest: how much there is grows with the time."""
+        there = int(self.line.now() * 200) % 7 if self.spec.starts_latest else 0
+        return min(there, len(self.spec.splits[split]) * 2)
 
     def reader(self, context: ReaderContext, splits: Mapping[str, int]) -> SimulatedReader:
+        # When a source begins to read, where it began is pinned for ever.
+        for split, position in splits.items():
+            self.line.pinned.setdefault(split, position)
         return SimulatedReader(self, context, splits)
 
 
@@ -78,7 +96,7 @@ class SimulatedReader:
         if not rest:
             return None
         batches = []
-        for _ in range(line.number(2)):
+        for _ in range(line.number(4)):
             split = rest[line.number(len(rest) - 1)]
             batches.append(self._cut(split, spec.splits[split]))
         return batches
@@ -207,7 +225,8 @@ class SimulatedCommitter:
         return found
 
     async def commit(self, committable: Committable) -> None:
-        await self.line.ask(lambda: self.line.outside.commit(*_key(committable)))
+        times = self.line.faults.slow_commits
+        await self.line.ask(lambda: self.line.outside.commit(*_key(committable)), times=times)
 
     async def abort(self, committable: Committable) -> None:
         await self.line.ask(lambda: self.line.outside.abort(*_key(committable)))
@@ -215,7 +234,8 @@ class SimulatedCommitter:
     async def fence(self, parallelism: int, spare: Sequence[Committable]) -> None:
         spared = {_key(one) for one in spare}
         head = f"{self.uid}.{self.instance}"
-        await self.line.ask(lambda: self.line.outside.fence(self.uid, head, parallelism, spared))
+        # As with taking an id: one that came late would shut out a later attempt.
+        await self.line.ask(lambda: self.line.outside.fence(self.uid, head, parallelism, spared), arrives_late=False)
 
     async def close(self) -> None:
         """Nothing to end."""

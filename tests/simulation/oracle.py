@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from tests.simulation.functions import PLAIN, REPLAY, Output, Record, mix
@@ -13,21 +14,21 @@ class WrongOutput(AssertionError):
     """The committed output is not that of any run without failures."""
 
 
-def inputs_of(one: Scenario) -> dict[str, list[Record]]:
-    """What reaches the keyed function, per split and in order."""
+def inputs_of(one: Scenario, pinned: Mapping[str, int]) -> dict[str, list[Record]]:
+    """What reaches the keyed function, per split and in order, from where reading began (see `SimulatedReader`)."""
     found = {}
     for source in one.sources:
         for split, records in source.splits.items():
-            now = list(records)
+            now = records[(pinned.get(split, 0) + 1) // 2 :]
             for kind in one.before:
                 now = [output for record in now for output in PLAIN[kind](record)]
             found[split] = now
     return found
 
 
-def check_output(one: Scenario, visible: dict[str, list[Any]]) -> None:
+def check_output(one: Scenario, visible: Mapping[str, list[Any]], pinned: Mapping[str, int]) -> None:
     """Raises `WrongOutput` unless what was committed is what some run without failures commits."""
-    inputs = inputs_of(one)
+    inputs = inputs_of(one, pinned)
     for sink in one.sinks:
         values = visible.get(sink.uid, [])
         if sink.at == "before" or one.keyed is None:

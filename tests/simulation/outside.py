@@ -10,11 +10,12 @@ Two kinds of sink keep the contract in different ways:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamlet import OutputLostError, Outcome, SinkError
+from streamlet import Outcome, OutputLostError, SinkError
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Unit:
     sink: str
     id: str
     epoch: int
-    began: float
+    deadline: float
     state: Outcome = Outcome.OPEN
     values: list[Any] = field(default_factory=list)
 
@@ -38,6 +39,7 @@ class Outside:
         self.log: dict[str, list[Any]] = {}
         """Sink -> everything that a reader sees, in the order in which it became visible."""
         self.now: Callable[[], float] = lambda: 0.0
+        self.chance: Callable[[], float] = lambda: 0.5
         self.deadline_seconds: dict[str, float | None] = {}
         self.kinds: dict[str, str] = {}
         self.shut_out: dict[str, int] = {}
@@ -55,7 +57,10 @@ class Outside:
             self._expire()
             epoch = self.epochs[id] = self.epochs.get(id, 0) + 1
             self._abort_below(id, epoch)
-        self.units[id, epoch] = Unit(sink, id, epoch, self.now())
+        seconds = self.deadline_seconds[sink]
+        # When exactly the outside looks at its deadlines is its own affair.
+        deadline = math.inf if seconds is None else self.now() + seconds * (0.6 + 0.8 * self.chance())
+        self.units[id, epoch] = Unit(sink, id, epoch, deadline)
         return epoch
 
     def write(self, id: str, epoch: int, first: int, values: list[Any]) -> None:
@@ -134,7 +139,6 @@ class Outside:
 
     def _expire(self) -> None:
         for unit in self.units.values():
-            deadline = self.deadline_seconds.get(unit.sink)
-            if unit.state is Outcome.OPEN and deadline is not None and self.now() > unit.began + deadline:
+            if unit.state is Outcome.OPEN and self.now() > unit.deadline:
                 unit.state = Outcome.ABORTED
                 self.timed_out += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,8 @@ from streamlet.testing.loop import POLICIES, Policy
 from tests.simulation import functions
 from tests.simulation.functions import Record
 
-KEYED = ("aggregate", "value", "list", "clearing", "map", "aggregate", "value")
+DEADLINE_SECONDS = 4.0
+KEYED = ("aggregate", "aggregate", "value", "list", "clearing", "map", "map")
 
 
 @dataclass
@@ -23,15 +24,21 @@ class Faults:
     answer_lost: float = 0.0
     request_lost: float = 0.0
     disk_fails: float = 0.0
+    disk_fails_at: str = ""
+    """Only where this is part of the path."""
+    slow_commits: float = 0.0
+    """How many times longer a commit takes than other requests."""
     repeats_answers: float = 0.0
     slow: float = 0.0
     """How often an answer of the outside takes far longer than usual."""
     crashes: tuple[tuple[str, int], ...] = ()
-    """For each process until there are no more: what is counted (step, disk, outside, restore), and at which it dies."""
+    """For each process until there are no more: what is counted (step, disk, outside, marker), and where it dies."""
     stops: tuple[float, ...] = ()
     """For each of the first processes: after how many seconds it is asked to stop; 0 for never."""
     power: float = 0.7
     """How often a crash takes the machine with it."""
+    power_cuts: tuple[bool, ...] = ()
+    """For each of the first processes that die: whether the machine does too. By chance when it says nothing."""
     downtime_seconds: float = 0.0
 
 
@@ -44,7 +51,9 @@ class SourceSpec:
 
     uid: str
     splits: dict[str, list[Record]]
-    slowness: float = 0.0
+    starts_latest: bool
+    """At the first start, what there is already is passed over; there is more as time goes on."""
+    slowness: float
 
 
 @dataclass
@@ -83,9 +92,11 @@ class Scenario:
     shapes: list[Shape]
     faults: Faults
     folds_after: int
+    memory_cells: int | None
+    """With RocksDB: for about so many cells there is memory."""
     blocking_seconds: float
+    slow_calls: dict[str, float]
     answer_seconds: float
-    ids: dict[int, str] = field(default_factory=dict)
 
     def shape(self, process: int) -> Shape:
         return self.shapes[min(process, len(self.shapes) - 1)]
@@ -94,7 +105,8 @@ class Scenario:
     def keeps_order(self) -> bool:
         """True when records of a split cannot overtake each other before the keyed function."""
         return all(
-            set(shape.sources.values()) == {shape.default} and (not self.before or shape.before in (None, shape.default))
+            set(shape.sources.values()) == {shape.default}
+            and (not self.before or shape.before in (None, shape.default))
             for shape in self.shapes
         )
 
@@ -105,8 +117,9 @@ def scenario(seed: int) -> Scenario:
     sources = _sources(rng)
     keyed = rng.choice(KEYED) if rng.random() < 0.9 else None
     regroups = keyed in ("aggregate", "value", "list") and rng.random() < 0.25
-    interval = rng.choice((0.05, 0.1, 0.3))
-    return Scenario(
+    has_deadline = rng.random() < 0.15
+    interval = rng.choice((0.01, 0.03, 0.1))
+    one = Scenario(
         seed=seed,
         policy=rng.choice((*POLICIES, "fifo")),
         sources=sources,
@@ -118,33 +131,45 @@ def scenario(seed: int) -> Scenario:
             "checkpoint_interval": timedelta(seconds=interval),
             "checkpoint_timeout": timedelta(seconds=rng.choice((0.03, 0.1, 1.0, 10.0))),
             "failed_checkpoints": rng.choice((3, 10)),
-            "batch_records": rng.choice((1, 2, 5, 50)),
-            "channel_records": rng.choice((1, 3, 20, 1000)),
+            "batch_records": rng.choice((1, 2, 5, 10)),
+            "channel_records": rng.choice((1, 1, 3, 20, 1000)),
             "retain": rng.choice((0, 1, 1, 2)),
             "key_groups": rng.choice((4, 7, 16)),
-            "state_backend": "rocksdb" if rng.random() < 0.06 else "memory",
+            "state_backend": "rocksdb" if rng.random() < 0.12 else "memory",
             "restart": Restart.exponential(
                 timedelta(milliseconds=50), timedelta(seconds=2), attempts=rng.choice((1, 4, 20))
             ),
         },
         shapes=_shapes(rng, sources, rescales=rng.random() < 0.4),
         faults=_faults(rng),
-        folds_after=rng.choice((2, 3, 60)),
+        folds_after=rng.choice((2, 2, 3, 60)),
+        memory_cells=rng.choice((3, 10)) if rng.random() < 0.7 else None,
+        slow_calls={
+            name: 30.0
+            for name in ("finish_fold", "finish_fold", "finish_fold", "write_log", "write_marker", "run")
+            if rng.random() < 0.2
+        },
         blocking_seconds=rng.choice((0.001, 0.01, 0.05)),
-        answer_seconds=rng.choice((0.001, 0.01, 0.05)),
+        answer_seconds=rng.choice((0.001, 0.01, 0.05, 0.05)),
     )
+    if has_deadline:
+        _add_deadline(one, rng)
+    elif rng.random() < 0.35:
+        _stress_state(one, rng)
+    return one
 
 
 def _sources(rng: random.Random) -> list[SourceSpec]:
     found, number = [], 1
-    keys = rng.choice((1, 3, 8))
-    for source in range(rng.choice((1, 1, 2))):
+    keys = rng.choice((1, 3, 8, 30, 30))
+    for source in range(rng.choice((1, 2))):
         splits: dict[str, list[Record]] = {}
+        starts_latest = rng.random() < 0.3
         for split in range(rng.choice((1, 2, 3))):
-            count = rng.choice((0, 5, 15, 30)) if split else rng.choice((10, 30))
+            count = rng.choice((0, 10, 20, 40)) if split else rng.choice((20, 40))
             splits[f"s{source}-{split}"] = [(rng.randrange(keys), number + index) for index in range(count)]
             number += count
-        found.append(SourceSpec(f"source{source}", splits, rng.choice((0.0, 0.02, 0.1))))
+        found.append(SourceSpec(f"source{source}", splits, starts_latest, rng.choice((0.02, 0.06, 0.2))))
     return found
 
 
@@ -156,6 +181,43 @@ def _sinks(rng: random.Random, keyed: str | None) -> list[SinkSpec]:
     if keyed is not None and rng.random() < 0.25:
         sinks.append(one("raw", "before"))
     return sinks
+
+
+def _add_deadline(one: Scenario, rng: random.Random) -> None:
+    """Lets prepared output time out.  With one writer whatever the outside aborts leaves a restore point, so the job
+    must always find it; with several there may be none, and then stopping would be right."""
+    one.sinks = [SinkSpec("out", "end", "pooled", DEADLINE_SECONDS)]
+    one.shapes = [Shape(1, {source.uid: 1 for source in one.sources}, 1, 1, 1)]
+    one.faults.downtime_seconds = DEADLINE_SECONDS
+    # An abandoned checkpoint leaves its unit to the next one, and of two units one may be lost.
+    one.settings["checkpoint_timeout"] = timedelta(seconds=10)
+    one.faults.disk_fails = 0.0
+    # Commits that lag behind leave several checkpoints to settle, of which the outside may have aborted any.
+    one.settings["checkpoint_interval"] = timedelta(seconds=0.02)
+    one.faults.slow_commits = 50
+    one.faults.crashes = tuple((rng.choice(("outside", "marker")), rng.randint(15, 45)) for _ in range(3))
+
+
+def _stress_state(one: Scenario, rng: random.Random) -> None:
+    """Lets logs, folds and abandoned checkpoints meet, with many keys that change now and then."""
+    one.keyed = rng.choice(("value", "list", "clearing", "map", "aggregate"))
+    one.regroups = False
+    number = 1
+    for source in one.sources:
+        for split in source.splits:
+            source.splits[split] = [(rng.randrange(20), number + index) for index in range(40)]
+            number += 40
+        source.slowness = 0.06
+    one.settings["checkpoint_interval"] = timedelta(seconds=0.01)
+    one.settings["checkpoint_timeout"] = timedelta(seconds=rng.choice((0.02, 0.02, 0.04, 10.0)))
+    one.settings["batch_records"] = 5
+    one.settings["failed_checkpoints"] = 50
+    one.settings["state_backend"] = rng.choice(("memory", "memory", "rocksdb"))
+    one.memory_cells = 5
+    one.folds_after = 2
+    one.blocking_seconds = 0.02
+    one.slow_calls = {rng.choice(("finish_fold", "write_log", "write_log")): 10.0}
+    one.faults.crashes = (*one.faults.crashes, ("step", rng.randint(200, 1500)), ("disk", rng.randint(50, 400)))
 
 
 def _shapes(rng: random.Random, sources: list[SourceSpec], *, rescales: bool) -> list[Shape]:
@@ -177,10 +239,13 @@ def _shapes(rng: random.Random, sources: list[SourceSpec], *, rescales: bool) ->
 def _faults(rng: random.Random) -> Faults:
     """Each seed switches a few on: all at once would hide what each can show."""
     faults = Faults()
-    for name, most in (("fetch_fails", 0.05), ("answer_lost", 0.05), ("request_lost", 0.05), ("disk_fails", 0.03),
+    for name, most in (("fetch_fails", 0.05), ("answer_lost", 0.05), ("request_lost", 0.05), ("disk_fails", 0.15),
                        ("repeats_answers", 0.5), ("slow", 0.2)):  # fmt: skip
-        if rng.random() < 0.25:
+        if rng.random() < 0.35:
             setattr(faults, name, rng.random() * most)
+    faults.disk_fails_at = rng.choice(("", "scratch", "scratch", "scratch", "files/", "chk-", "marker"))
+    faults.disk_fails *= {"": 0.2, "scratch": 3}.get(faults.disk_fails_at, 1)
+    faults.slow_commits = rng.choice((1, 1, 1, 10, 50))
     crashes = []
     for _ in range(rng.choice((0, 1, 1, 2, 3, 4))):
         kind = rng.choice(("step", "disk", "disk", "outside", "marker"))
@@ -199,9 +264,9 @@ def build(one: Scenario, process: int, make_source: Any, make_sink: Any) -> Job:
     shape = one.shape(process)
     job = Job("simulated", parallelism=shape.default, **one.settings)
     streams = []
-    for spec in one.sources:
-        source: Source[Record] = make_source(spec)
-        streams.append(job.source(source, uid=spec.uid, parallelism=shape.sources[spec.uid]))
+    for read in one.sources:
+        source: Source[Record] = make_source(read)
+        streams.append(job.source(source, uid=read.uid, parallelism=shape.sources[read.uid]))
     stream = streams[0] if len(streams) == 1 else streams[0].union(*streams[1:], uid="union")
     for number, kind in enumerate(one.before):
         place: dict[str, Any] = {"uid": f"{kind}{number}", "parallelism": shape.before}

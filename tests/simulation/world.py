@@ -8,42 +8,32 @@ its coroutines do when they are closed at last meets `ProcessDied`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import heapq
-import importlib
-import io
-import logging
 import os
 import random
 import shutil
-import sys
 import tempfile
-import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from streamlet import SinkError, StreamletError
 from streamlet.checkpoint.lock import JobLock
-from streamlet.checkpoint.messages import Acknowledge
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.errors import CheckpointError
 from streamlet.runtime.attempt import Attempt
-from streamlet.runtime.child import ChildProcess
-from streamlet.runtime.control import LocalControl
 from streamlet.runtime.job_state import JobState
 from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor
-from streamlet.state import logbook
 from streamlet.testing.disk import SimulatedDisk
 from streamlet.testing.errors import ProcessDied, SimulationStuck
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
 from tests.simulation.connectors import SimulatedSink, SimulatedSource
 from tests.simulation.oracle import WrongOutput, check_output
 from tests.simulation.outside import Outside
-from tests.simulation.scenario import NO_FAULTS, Faults, Scenario, build
+from tests.simulation.scenario import NO_FAULTS, Scenario, build
+from tests.simulation.surroundings import surrounded
 
 MOST_PROCESSES = 40
 MOST_STEPS = 200_000
@@ -63,6 +53,7 @@ class World:
             self.outside.kinds[sink.uid] = sink.kind
             self.outside.deadline_seconds[sink.uid] = sink.deadline_seconds
         self.random = random.Random(one.seed ^ 0x5EED)
+        self.outside.chance = self.random.random
         self.faults = one.faults
         self.root = root
         self.disk = SimulatedDisk(root, self)
@@ -70,10 +61,17 @@ class World:
         self.loop: SimulatedLoop | None = None
         self.processes = 0
         self.crashes = 0
+        self.calls: list[str] = []
+        """What was asked of the disk, in order."""
+        self.disk_failures = 0
+        self.restarts = 0
+        """Attempts that failed inside processes which lived on."""
         self.outcomes: list[str] = []
         self.counts = {"step": 0, "disk": 0, "outside": 0, "marker": 0}
         self.total = {"step": 0, "disk": 0, "outside": 0, "marker": 0}
         self.said: list[str] = []
+        self.pinned: dict[str, int] = {}
+        self.largest_id = -1
         self._dies_at: tuple[str, int] | None = None
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = 0
@@ -94,10 +92,18 @@ class World:
     def before(self, call: str, path: str) -> None:
         """As the disk's watcher."""
         self.count("disk")
+        self.calls.append(call)
         if "marker-" in path or "manifest" in path or "/chk-" in path:
             self.count("marker")
         fails = self.faults.disk_fails
-        if fails and call != "unlink" and call != "rmdir" and self.random.random() < fails:
+        if (
+            fails
+            and self.faults.disk_fails_at in path
+            and call != "unlink"
+            and call != "rmdir"
+            and self.random.random() < fails
+        ):
+            self.disk_failures += 1
             number = self.random.choice((errno.EIO, errno.ENOSPC))
             raise OSError(number, os.strerror(number), path)
 
@@ -106,12 +112,17 @@ class World:
         probability: float = getattr(self.faults, name)
         return bool(probability) and self.random.random() < probability
 
+    def now(self) -> float:
+        return self.clock.seconds
+
     def number(self, most: int) -> int:
         return self.random.randint(0, most)
 
     # --- the outside --------------------------------------------------------------------------------------------
 
-    def ask(self, action: Callable[[], Any], connection: str = "", *, arrives_late: bool = True) -> Awaitable[Any]:
+    def ask(
+        self, action: Callable[[], Any], connection: str = "", *, arrives_late: bool = True, times: float = 1
+    ) -> Awaitable[Any]:
         """Sends a request: it arrives later, also when the process has died meanwhile, and so does the answer."""
         self.count("outside")
         loop = self.loop
@@ -135,7 +146,7 @@ class World:
             if not is_lost:
                 self.at(self._travel(), lambda: _answer(future, answer, error))
 
-        at = self.clock.seconds + self._travel()
+        at = self.clock.seconds + self._travel() * (times if self.faults is not NO_FAULTS else 1)
         if connection:
             at = self._arrivals[connection] = max(at, self._arrivals.get(connection, 0.0))
         self.at(at - self.clock.seconds, arrive)
@@ -158,10 +169,10 @@ class World:
 
     def run(self) -> None:
         """Runs the scenario to its end and checks everything."""
-        with self.disk.mounted(), _quiet(), self._patches():
+        with self.disk.mounted(), surrounded(self):
             try:
                 self._run_processes()
-                check_output(self.scenario, self.outside.log)
+                check_output(self.scenario, self.outside.log, self.pinned)
                 self._check_finished()
                 self._check_orphans()
             finally:
@@ -190,6 +201,8 @@ class World:
         self.is_dead = False
         loop = self.loop = SimulatedLoop(self.clock, self.random, self.scenario.policy)
         loop.longest_blocking_seconds = self.scenario.blocking_seconds
+        if self.faults is not NO_FAULTS:
+            loop.slow_calls = self.scenario.slow_calls
         supervisors: list[Supervisor] = []
         main = loop.create_task(self._main(process, supervisors))
         stops = self.faults.stops
@@ -199,10 +212,18 @@ class World:
         if self.is_dead:
             self.crashes += 1
             self._bury()
-            self.disk.crash(self.random, keep_all=self.random.random() >= self.faults.power)
+            cuts = self.scenario.faults.power_cuts
+            keeps = self.random.random() >= self.faults.power
+            if self.crashes <= len(cuts):
+                keeps = not cuts[self.crashes - 1]
+            if not keeps:
+                # A reserved number is kept over a kill, not over a power cut: then nothing else with it is there.
+                self.largest_id = -1
+            self.disk.crash(self.random, keep_all=keeps)
             return None
         self._require_tidy(loop, main)
         outcome: Outcome = main.result()
+        self.restarts += supervisors[0].restarts
         self._bury()
         return outcome
 
@@ -256,30 +277,6 @@ class World:
         finally:
             lock.release()
 
-    # --- what the engine meets ----------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _patches(self) -> Iterator[None]:
-        report, run, folds = LocalControl.report, ChildProcess.run, logbook.FOLD_LOGS
-        world, names = self, random.Random(self.scenario.seed)
-
-        def repeating(control: LocalControl, message: Any) -> None:
-            report(control, message)
-            if isinstance(message, Acknowledge) and world.chance("repeats_answers"):
-                report(control, message)
-
-        uuid4, uuid.uuid4 = uuid.uuid4, lambda: uuid.UUID(int=names.getrandbits(128), version=4)
-        setattr(LocalControl, "report", repeating)  # noqa: B010
-        setattr(ChildProcess, "run", _run_module)  # noqa: B010
-        logbook.FOLD_LOGS = self.scenario.folds_after
-        try:
-            yield
-        finally:
-            setattr(LocalControl, "report", report)  # noqa: B010
-            setattr(ChildProcess, "run", run)  # noqa: B010
-            logbook.FOLD_LOGS = folds
-            uuid.uuid4 = uuid4
-
     # --- checking -----------------------------------------------------------------------------------------------
 
     def _require_tidy(self, loop: SimulatedLoop, main: asyncio.Task[Any]) -> None:
@@ -310,20 +307,10 @@ class World:
             if info.manifest is None:
                 raise WrongOutput(f"checkpoint {info.id} cannot be read: {info.problem}")
             storage.verify(info.manifest, full=True)
-        known = {"files", "began", "instance", "lock"} | {info.path.name for info in infos}
+        known = {"files", "began", "instance", "instance.new", "lock"} | {info.path.name for info in infos}
         others = {path.name for path in storage.folder.iterdir()} - known
         if {name for name in others if not name.startswith("attempt-") and name != "work"}:
             raise WrongOutput(f"left over in the state directory: {others}")
-
-
-def _run_module(child: ChildProcess) -> None:
-    """Runs `python -m module ...` in this process."""
-    argv = child._argv
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        code = importlib.import_module(argv[2]).main(list(argv[3:]))
-    if code:
-        raise CheckpointError(f"folding failed: {said.getvalue()}")
 
 
 def _fail(future: asyncio.Future[Any]) -> None:
@@ -340,18 +327,6 @@ def _answer(future: asyncio.Future[Any], answer: Any, error: Exception | None) -
         future.set_result(answer)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What the engine warns of is what the simulation does to it."""
-    logger = logging.getLogger("streamlet")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def simulate(one: Scenario) -> World:
     """Runs a scenario; raises `AssertionError` for what it finds."""
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -362,15 +337,3 @@ def simulate(one: Scenario) -> World:
         return world
     finally:
         shutil.rmtree(root, ignore_errors=True)
-
-
-def faults_off(one: Scenario) -> Scenario:
-    """The same scenario in a world where nothing goes wrong."""
-    one.faults = Faults()
-    return one
-
-
-if __name__ == "__main__":
-    from tests.simulation.scenario import scenario
-
-    simulate(scenario(int(sys.argv[1])))

@@ -1,0 +1,140 @@
+"""Planted bugs of keyed state: freezing, logs, folds, memory, rescaling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xxhash import xxh3_64_intdigest
+
+from streamlet.checkpoint.pending import PendingCheckpoint
+from streamlet.runtime import routing
+from streamlet.state import folding, logged, memory
+from streamlet.state.delta import Delta
+from streamlet.state.logbook import LogBook
+from streamlet.state.logged import LoggedStore
+from streamlet.state.overlay import Overlay
+from streamlet.state.residency import Residency
+from streamlet.testing.loop import SimulatedLoop
+from tests.simulation.patches import Patches
+from tests.simulation.planting import planted
+
+
+@planted
+def snapshot_aliases_live_state(patches: Patches) -> None:
+    def pack(original: Any) -> Any:
+        def aliasing(self: Any, chunk: list[Any]) -> None:
+            for cell in chunk:
+                cell.old = cell.value
+            original(self, chunk)
+
+        return aliasing
+
+    patches.put(Delta, "_pack_frame", pack)
+
+
+@planted
+def delta_of_a_failed_log_is_dropped(patches: Patches) -> None:
+    def write(original: Any) -> Any:
+        def forgetting(self: Any) -> Any:
+            try:
+                return original(self)
+            except Exception:
+                self._unwritten.clear()
+                raise
+
+        return forgetting
+
+    patches.put(LogBook, "write", write)
+
+
+@planted
+def log_of_an_abandoned_checkpoint_is_left_out(patches: Patches) -> None:
+    abandoned: set[int] = set()
+
+    def abandon(original: Any) -> Any:
+        def noting(self: Any, reason: str) -> Any:
+            abandoned.add(self.checkpoint_id)
+            return original(self, reason)
+
+        return noting
+
+    def named_by(original: Any) -> Any:
+        return lambda self, cut: tuple(ref for ref in original(self, cut) if ref.cut not in abandoned)
+
+    patches.put(PendingCheckpoint, "abandon", abandon)
+    patches.put(LogBook, "named_by", named_by)
+
+
+@planted
+def second_freeze_over_an_unpacked_one(patches: Patches) -> None:
+    def freeze(original: Any) -> Any:
+        def over(self: Any, checkpoint_id: int) -> None:
+            self._frozen = None
+            original(self, checkpoint_id)
+
+        return over
+
+    patches.put(LoggedStore, "freeze", freeze)
+
+
+@planted
+def logged_cell_is_evicted_as_clean(patches: Patches) -> None:
+    patches.put(Residency, "evict", lambda original: lambda self, folded, *rest: original(self, folded + 1, *rest))
+
+
+@planted
+def fold_covers_logs_that_it_has_not_read(patches: Patches) -> None:
+    def rebase(original: Any) -> Any:
+        def too_far(self: Any, cut: int, *args: Any) -> Any:
+            return original(self, max([cut, *(one.ref.cut for one in self.closed)]), *args)
+
+        return too_far
+
+    patches.put(LogBook, "rebase", rebase)
+
+
+@planted
+def restored_logs_are_ignored(patches: Patches) -> None:
+    patches.put(Overlay, "replay", lambda _: lambda self, logs: None)
+
+
+@planted
+def tombstones_are_lost_in_a_fold(patches: Patches) -> None:
+    def merge(original: Any) -> Any:
+        def forgetting(logs: Any, *groups: int) -> Any:
+            merged: dict[bytes, Any] = {}
+            for one in logs:
+                merged.update({key: value for key, value in original([one], *groups).items() if value is not None})
+            return merged
+
+        return forgetting
+
+    patches.put(memory, "merge_logs", merge)
+    patches.put(folding, "merge_logs", merge)
+
+
+@planted
+def rescaling_drops_a_key_group(patches: Patches) -> None:
+    def part(original: Any) -> Any:
+        def smaller(snapshots: Any, files: Any, scratch: Any, groups: Any, states: Any) -> Any:
+            return original(snapshots, files, scratch, (groups[0], groups[1] - 1), states)
+
+        return smaller
+
+    patches.put(memory, "read_part", part)
+
+
+@planted
+def key_hash_is_salted_per_process(patches: Patches) -> None:
+    salt = [0]
+
+    def init(original: Any) -> Any:
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            salt[0] += 1
+            original(self, *args, **kwargs)
+
+        return __init__
+
+    patches.put(SimulatedLoop, "__init__", init)
+    patches.put(logged, "xxh3_64_intdigest", lambda original: lambda data, _: original(data, salt[0]))
+    patches.put(routing, "key_group", lambda _: lambda packed, groups: xxh3_64_intdigest(packed, salt[0]) % groups)

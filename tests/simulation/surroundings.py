@@ -1,0 +1,103 @@
+"""What the engine meets inside a simulation in place of processes, chance and a large memory."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import random
+import uuid
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from streamlet.checkpoint.messages import Acknowledge
+from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.errors import CheckpointError
+from streamlet.runtime.child import ChildProcess
+from streamlet.runtime.control import LocalControl
+from streamlet.state import logbook
+from streamlet.state.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
+from tests.simulation.oracle import WrongOutput
+from tests.simulation.patches import Patches
+from tests.simulation.scenario import Scenario
+
+CELL_BYTES = 460
+"""About what one small cell takes in memory."""
+
+
+class Simulated(Protocol):
+    """What is needed of the world."""
+
+    scenario: Scenario
+    largest_id: int
+    """The largest checkpoint id that was ever reserved, as far as a restart can know it."""
+
+    def chance(self, name: str) -> bool: ...
+
+
+@contextlib.contextmanager
+def surrounded(world: Simulated) -> Iterator[None]:
+    """Puts the simulation around the engine, for the time of one run."""
+    patches = Patches()
+    names = random.Random(world.scenario.seed)
+    patches.put(uuid, "uuid4", lambda _: lambda: uuid.UUID(int=names.getrandbits(128), version=4))
+    patches.put(logbook, "FOLD_LOGS", lambda _: world.scenario.folds_after)
+    patches.put(ChildProcess, "run", lambda _: _run_module)
+    patches.put(LocalControl, "report", lambda report: _repeating(world, report))
+    patches.put(CheckpointStorage, "reserve", lambda reserve: _rising(world, reserve))
+    patches.add(RocksDbKeyedStore, "__init__", _tight(world))
+    logger = logging.getLogger("streamlet")
+    level = logger.level
+    # What the engine warns of is what the simulation does to it.
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        patches.undo()
+
+
+def _run_module(child: ChildProcess) -> None:
+    """Runs `python -m module ...` in this process."""
+    argv = child._argv
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = importlib.import_module(argv[2]).main(list(argv[3:]))
+    if code:
+        raise CheckpointError(f"folding failed: {said.getvalue()}")
+
+
+def _repeating(world: Simulated, report: Any) -> Any:
+    """Answers that come twice: nothing on the way promises that they do not."""
+
+    def repeating(control: LocalControl, message: Any) -> None:
+        report(control, message)
+        if isinstance(message, Acknowledge) and world.chance("repeats_answers"):
+            report(control, message)
+
+    return repeating
+
+
+def _rising(world: Simulated, reserve: Any) -> Any:
+    """I8: checkpoint ids only rise, over restarts too."""
+
+    def rising(storage: CheckpointStorage, checkpoint_id: int) -> None:
+        if checkpoint_id <= world.largest_id:
+            raise WrongOutput(f"checkpoint id {checkpoint_id} comes after {world.largest_id}")
+        reserve(storage, checkpoint_id)
+        world.largest_id = checkpoint_id
+
+    return rising
+
+
+def _tight(world: Simulated) -> Any:
+    """Stores with memory for a few cells only."""
+
+    def tight(store: RocksDbKeyedStore, *args: Any, **kwargs: Any) -> None:
+        super(RocksDbKeyedStore, store).__init__(*args, **kwargs)
+        cells = world.scenario.memory_cells
+        if cells is not None:
+            store.memory_bound = store.residency.bound_bytes = CACHE_MIN_BYTES + cells * CELL_BYTES
+
+    return tight

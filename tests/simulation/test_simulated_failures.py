@@ -1,0 +1,54 @@
+"""What a job does about failures that it lives through."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from streamlet import Restart
+from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, SourceSpec
+from tests.simulation.world import simulate
+
+
+def _plain(faults: Faults) -> Scenario:
+    splits = {"s0": [(index % 5, index) for index in range(1, 40)]}
+    return Scenario(
+        seed=5,
+        policy="fifo",
+        sources=[SourceSpec("source", splits, starts_latest=False, slowness=0.05)],
+        before=[],
+        keyed="value",
+        regroups=False,
+        sinks=[SinkSpec("out", "end", "pooled")],
+        settings={
+            "checkpoint_interval": timedelta(seconds=0.02),
+            "failed_checkpoints": 100,
+            "batch_records": 3,
+            "state_backend": "memory",
+            "restart": Restart.fixed(timedelta(seconds=0.2), attempts=50),
+        },
+        shapes=[Shape(1, {"source": 1}, None, None, None)],
+        faults=faults,
+        folds_after=3,
+        memory_cells=None,
+        slow_calls={},
+        blocking_seconds=0.002,
+        answer_seconds=0.002,
+    )
+
+
+def test_a_stop_while_it_waits_for_the_next_attempt_suspends_the_job() -> None:
+    world = simulate(_plain(Faults(disk_fails=1.0, disk_fails_at="/lock", stops=(0.1,))))
+    assert world.outcomes == ["suspended", "finished"]
+
+
+def test_a_log_that_cannot_be_kept_costs_a_checkpoint_and_no_attempt() -> None:
+    world = simulate(_plain(Faults(disk_fails=0.5, disk_fails_at="/files/", stops=(100.0,))))
+    assert world.outcomes == ["finished"]
+    assert world.restarts == 0
+    assert world.disk_failures > 0
+
+
+def test_a_reader_that_fails_is_restarted_from_the_checkpoint() -> None:
+    world = simulate(_plain(Faults(fetch_fails=0.1, stops=(100.0,))))
+    assert world.outcomes == ["finished"]
+    assert world.restarts > 0
