@@ -29,7 +29,8 @@ def opened(broker: SimulatedBroker, now: int = START, timeout_ms: int = 60_000, 
     assert identity.error == 0
     _, pid, epoch = identity
     assert broker.add_partitions(id, pid, epoch, [("t", 0)], now) == {("t", 0): 0}
-    assert broker.produce(id, "t", 0, a_batch([b"v"], id=id, pid=pid, epoch=epoch)).error == 0
+    batch = a_batch([b"v"], id=id, pid=pid, epoch=epoch, timestamps=[now])
+    assert broker.produce(id, "t", 0, batch).error == 0
     return pid, epoch
 
 
