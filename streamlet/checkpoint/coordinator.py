@@ -66,7 +66,7 @@ class CoordinatorSettings:
 
 
 @dataclass(frozen=True)
-class JobFacts:
+class AttemptFacts:
     """What stands in every manifest of this attempt."""
 
     job: str
@@ -98,7 +98,7 @@ class CheckpointCoordinator:
 
     def __init__(
         self,
-        facts: JobFacts,
+        facts: AttemptFacts,
         settings: CoordinatorSettings,
         storage: CheckpointStorage,
         committers: Mapping[str, Committer],

@@ -12,11 +12,21 @@ from streamlet.cli.checkpoints import checkpoints
 from streamlet.cli.dev import dev
 from streamlet.cli.loading import load_job
 from streamlet.cli.plan import plan
-from streamlet.cli.run import WRONG, run_job
+from streamlet.cli.run import INTERRUPTED, WRONG, run_job
 from streamlet.errors import StreamletError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Interruptible(click.Group):
+    """Ctrl-C outside of a running job, as while its file is imported, ends the command without a word."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            context.exit(INTERRUPTED)
+
+
+@click.group(cls=_Interruptible, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="streamlet")
 def main() -> None:
     """Exactly-once stream processing in plain Python."""

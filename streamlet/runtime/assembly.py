@@ -26,6 +26,7 @@ from streamlet.sink import SinkContext
 from streamlet.source import ReaderContext, RunBlocking
 from streamlet.state.descriptors import StateDeclaration
 from streamlet.state.key_groups import group_range
+from streamlet.state.keys import KeyType
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
 from streamlet.state.snapshot import StateSpec, StoreSnapshot
@@ -108,6 +109,7 @@ class Assembly:
         self._states = states
         self._restored = stores
         self._positions = positions
+        self._key_types: dict[str, KeyType] = {}
         self._gates: dict[tuple[int, int], InputGate] = {
             (task.id, subtask): InputGate()
             for task in plan.tasks
@@ -202,6 +204,7 @@ class Assembly:
             memory_bytes=max(1 << 20, config.state_memory // count),
             states=declared,
             clock=around.clock,
+            keys=self._key_types.setdefault(plan.name, KeyType(f"keyed state of {plan.name!r}")),
         )
         self.stores.append(store)
         mine = [

@@ -18,11 +18,11 @@ from functools import partial
 from typing import Any
 
 from streamlet.checkpoint.coordinator import (
+    AttemptFacts,
     CheckpointCoordinator,
     CheckpointFigures,
     CoordinatorSettings,
 )
-from streamlet.checkpoint.coordinator import JobFacts as CoordinatedJob
 from streamlet.checkpoint.lock import JobInstance, JobLock
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
@@ -239,7 +239,7 @@ class Attempt:
         restored: CheckpointInfo | None,
     ) -> CheckpointCoordinator:
         config = self._config
-        facts = CoordinatedJob(
+        facts = AttemptFacts(
             job=self._name,
             attempt=around.attempt,
             key_groups=config.key_groups,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Decline, SubtaskReport
 from streamlet.elements import Position
-from streamlet.errors import CheckpointFailedError, StreamletError
+from streamlet.errors import CheckpointFailedError
 from streamlet.runtime.child import ChildProcess
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
@@ -154,11 +154,3 @@ class SubtaskSnapshots:
             self._pressure.relieve(self)
         elif self._pressure.is_on:
             self._pressure.ask()
-
-
-def first_error(error: BaseException) -> BaseException:
-    """The error that began it: out of nested groups the first that says what is wrong, not what was cancelled."""
-    while isinstance(error, BaseExceptionGroup):
-        inner = error.exceptions
-        error = next((one for one in inner if isinstance(one, StreamletError | BaseExceptionGroup)), inner[0])
-    return error

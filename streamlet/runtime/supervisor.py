@@ -13,7 +13,6 @@ from streamlet.errors import StreamletError, UserFunctionError
 from streamlet.runtime.attempt import Attempt, AttemptMaker, Ending
 from streamlet.runtime.job_state import JobLife, JobState
 from streamlet.runtime.restart import RestartBudget
-from streamlet.runtime.snapshots import first_error
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -110,3 +109,11 @@ class Supervisor:
 def describe(error: BaseException) -> str:
     """The error for people: a streamlet error as it is, another with its type."""
     return str(error) if isinstance(error, StreamletError) else f"{type(error).__name__}: {error}"
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The error that began it: out of nested groups the first that says what is wrong, not what was cancelled."""
+    while isinstance(error, BaseExceptionGroup):
+        inner = error.exceptions
+        error = next((one for one in inner if isinstance(one, StreamletError | BaseExceptionGroup)), inner[0])
+    return error

@@ -45,7 +45,7 @@ def shape_text(shape: Shape) -> str:
 
 
 class KeyType:
-    """Holds the shape that all keys must have: the declared one, or that of the first key seen."""
+    """Holds the shape that all keys must have: the declared one, or that of the first key seen by any who share it."""
 
     def __init__(self, where: str, declared: Any = None) -> None:
         self.where = where
@@ -61,7 +61,7 @@ class KeyType:
         """Says what the restored keys were; raises `StateTypeError` when another type was declared."""
         if self.text and self.text != text:
             raise StateTypeError(
-                f"{self.where}: keys are declared as {self.text}, but the checkpoint has keys of type {text}",
+                f"{self.where}: keys are {self.text}, but the checkpoint has keys of type {text}",
                 remedy="give the keys their former type, or start the job anew with another name",
             )
         self.text = text

@@ -52,8 +52,9 @@ class LoggedStore:
         memory_bytes: int,
         states: Sequence[StateDeclaration],
         clock: Clock,
-        key_type: Any = None,
+        keys: KeyType | None = None,
     ) -> None:
+        """`keys`: what the stores of all subtasks share, so that the type of a key is one in the whole job."""
         self.name, self.subtask = name, subtask
         self.key_groups, self.first_group, self.end_group = key_groups, first_group, end_group
         self.files, self.work_dir, self.memory_bound = files, work_dir, memory_bytes
@@ -67,7 +68,8 @@ class LoggedStore:
         self.cut = 0
         self.logbook = LogBook(files, f"{name}-{subtask}".replace("/", "_"))
         self.overlay = Overlay()
-        self._keys = KeyType(f"keyed state of {name!r}", key_type)
+        self._keys = keys or KeyType(f"keyed state of {name!r}")
+        self._noted = ""
         self._codecs = {id: Codec(state.type, where=_where(state.spec)) for id, state in self.states.items()}
         values = [state.spec.id for state in states if state.spec.kind == "value"]
         self._inline = values[0] if values else None
@@ -83,12 +85,12 @@ class LoggedStore:
         key_type = self._keys
         try:
             if set(map(key_type.probe, keys)) != key_type.expected:
-                self._check_keys(keys)
+                key_type.check(keys)
             slots, ring = self._slots, self.residency.ring
             known = len(ring)
             found = [slots[key] for key in keys]
         except (KeyTypeError, OverflowError, ValueError, TypeError):
-            self._check_keys(keys)
+            key_type.check(keys)
             self._find_unpackable(keys)
             raise
         if len(ring) > known and self._inline_cells is not None:
@@ -169,6 +171,7 @@ class LoggedStore:
         if self._frozen is not None:
             self.late_packs += 1
             self._pack(None, 0.0)
+        self.note_key_type()
         self._frozen = Delta(checkpoint_id, self.epoch, self.dirty, self._refused)
         self.cut = checkpoint_id
         self.dirty = []
@@ -279,27 +282,19 @@ class LoggedStore:
 
         return make
 
-    def _check_keys(self, keys: Sequence[Any]) -> None:
-        before = self._keys.text
-        try:
-            self._keys.check(keys)
-        finally:
-            if self._keys.text != before:
-                self.note_key_type()
-
     def note_key_type(self) -> None:
-        """Notes the shape of the keys in the state itself."""
-        if self._keys.text:
+        """Notes the shape of the keys in the state itself, once it is known."""
+        if self._keys.text != self._noted:
+            self._noted = self._keys.text
             stored = stored_key(self.first_group, META_STATE, KEY_TYPE_NOTE)
             self.dirty.append(Cell(self._keys.text, None, self.epoch, None, stored))
 
     def restore_key_type(self) -> None:
-        """Takes the shape of the keys from the restored state, and notes a declared one that is new."""
+        """Takes the shape of the keys from the restored state."""
         noted = self.read((stored_key(self.first_group, META_STATE, KEY_TYPE_NOTE),))[0]
-        if noted is None:
-            self.note_key_type()
-        else:
-            self._keys.restore(msgspec.msgpack.decode(noted, type=str))
+        if noted is not None:
+            self._noted = msgspec.msgpack.decode(noted, type=str)
+            self._keys.restore(self._noted)
 
     def replay(self, restored: StoreSnapshot) -> None:
         """Reads the logs of a snapshot into the overlay and names them from now on. Blocks."""

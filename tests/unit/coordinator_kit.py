@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from streamlet import Committable, SystemClock
-from streamlet.checkpoint.coordinator import CheckpointCoordinator, CoordinatorSettings, JobFacts
+from streamlet.checkpoint.coordinator import AttemptFacts, CheckpointCoordinator, CoordinatorSettings
 from streamlet.checkpoint.manifest import ListedCommittable, ManifestKind
 from streamlet.checkpoint.messages import Acknowledge, Decline, Marked, SubtaskReport, Trigger
 from streamlet.checkpoint.storage import CheckpointStorage
@@ -61,7 +61,7 @@ class Played:
         self.folder = self.storage.folder / f"attempt-{self.attempt}"
         self.control = LocalControl()
         self.outside = Outside(self.storage)
-        facts = JobFacts("job", self.attempt, 8, {"in": 1, "agg": 2}, [], SUBTASKS, [("in", 0)], "nothing")
+        facts = AttemptFacts("job", self.attempt, 8, {"in": 1, "agg": 2}, [], SUBTASKS, [("in", 0)], "nothing")
         self.coordinator = CheckpointCoordinator(
             facts,
             CoordinatorSettings(interval, timeout, failed, retain),

@@ -10,6 +10,7 @@ from typing import Any
 
 from streamlet.state.descriptors import Descriptor, StateDeclaration
 from streamlet.state.folding import main as fold_in_process
+from streamlet.state.keys import KeyType
 from streamlet.state.logged import LoggedStore
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
@@ -79,7 +80,7 @@ def make_store(
     groups: tuple[int, int] = (0, KEY_GROUPS),
     memory_bytes: int = 64 << 20,
     clock: SteppingClock | None = None,
-    key_type: Any = None,
+    keys: KeyType | None = None,
 ) -> Any:
     """Gives a store that is not open yet. Two stores of one subtask under one root must not be open together."""
     return kind(
@@ -93,7 +94,7 @@ def make_store(
         memory_bytes=memory_bytes,
         states=states,
         clock=clock or SteppingClock(),
-        key_type=key_type,
+        keys=keys,
     )
 
 

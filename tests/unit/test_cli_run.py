@@ -190,3 +190,13 @@ def test_ctrl_c_on_a_terminal_stops_with_a_last_checkpoint(tmp_path: Path) -> No
 def test_help_and_version_are_there(tmp_path: Path) -> None:
     assert "checkpoints" in cli(tmp_path, "-h").stdout
     assert "--take-over" in cli(tmp_path, "run", "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_an_interrupt_while_the_job_file_is_imported_ends_with_130_and_no_traceback(
+    command: str, tmp_path: Path
+) -> None:
+    write_job(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n" + JOB)
+    done = cli(tmp_path, command, "job.py")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert not (tmp_path / "streamlet-state").exists()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from streamlet import Batch, Committable, Count, Job, Restart, Sink, SinkContext, Stream
+from streamlet.state.key_groups import key_group, pack_key, subtask_of
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import BACKENDS, Failing, Waiting, lines, make_job, run, storage
@@ -127,6 +128,18 @@ def test_a_key_that_cannot_be_one_suspends_at_once_and_names_the_users_line(
     assert f"job: {__file__}:" in ran.said
     assert "in aggregate 'count'" in ran.said
     assert "  -> use str, bytes, int, bool" in ran.said
+
+
+def test_keys_of_two_types_are_refused_though_each_subtask_sees_only_one(tmp_path: Path) -> None:
+    owners = {key: subtask_of(key_group(pack_key(key), 128), 2, 128) for key in (*range(20), *map(str, range(20)))}
+    number = next(key for key, owner in owners.items() if isinstance(key, int) and owner == 0)
+    text = next(key for key, owner in owners.items() if isinstance(key, str) and owner == 1)
+    job = make_job(tmp_path, parallelism=2)
+    keyed: Any = job.source(Generator(int, count=20), uid="in").key_by(lambda n: number if n < 10 else text)
+    keyed.aggregate(Count(), uid="count").sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert ran.code == 1
+    assert f"key {text!r} is str, but the keys here are int" in ran.said
 
 
 def test_behind_a_shuffle_an_error_names_the_origin_when_the_job_traces_it(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from streamlet.state.key_groups import (
     stored_key,
     subtask_of,
 )
+from streamlet.state.keys import KeyType
 from streamlet.state.memory import MemoryKeyedStore
 from tests.unit.state_kit import checkpoint, declare, make_store
 
@@ -121,7 +122,7 @@ def test_a_key_that_cannot_be_written_is_refused_with_its_row(tmp_path: Path, ke
     ],
 )
 def test_a_declared_key_type_binds_the_first_key(tmp_path: Path, declared: Any, good: Any, bad: Any) -> None:
-    made = store(tmp_path, key_type=declared)
+    made = store(tmp_path, keys=KeyType("keys", declared))
     with pytest.raises(KeyTypeError):
         made.lookup([bad])
     assert made.lookup([good])[0].key == good
@@ -130,7 +131,7 @@ def test_a_declared_key_type_binds_the_first_key(tmp_path: Path, declared: Any, 
 @pytest.mark.parametrize("declared", [float, list[int], Loose, tuple[int, ...], int | None])
 def test_a_declared_type_that_is_no_key_type_is_refused(tmp_path: Path, declared: Any) -> None:
     with pytest.raises(StateTypeError, match="is not a type for keys"):
-        store(tmp_path, key_type=declared)
+        store(tmp_path, keys=KeyType("keys", declared))
 
 
 def test_the_same_key_gives_the_same_slot_with_its_key_group_and_packed_bytes(tmp_path: Path) -> None:
@@ -152,5 +153,25 @@ def test_a_restored_store_refuses_keys_of_another_type_than_before(tmp_path: Pat
     with pytest.raises(KeyTypeError, match="key 7 is int, but the keys here are str"):
         after.lookup([7])
     assert after.lookup(["a"])[0].key == "a"
-    with pytest.raises(StateTypeError, match="keys are declared as int"):
-        make_store(MemoryKeyedStore, tmp_path, STATES, key_type=int).open([snapshot])
+    with pytest.raises(StateTypeError, match="keys are int, but the checkpoint has keys of type str"):
+        make_store(MemoryKeyedStore, tmp_path, STATES, keys=KeyType("keys", int)).open([snapshot])
+
+
+def test_stores_that_share_a_key_type_refuse_what_the_other_has_not_seen(tmp_path: Path) -> None:
+    shared = KeyType("keys")
+    one = make_store(MemoryKeyedStore, tmp_path, STATES, keys=shared)
+    other = make_store(MemoryKeyedStore, tmp_path, STATES, subtask=1, keys=shared)
+    one.lookup(["a"])
+    with pytest.raises(KeyTypeError, match="key 7 is int, but the keys here are str"):
+        other.lookup([7])
+
+
+def test_a_key_type_that_another_store_saw_first_is_in_the_snapshot_of_each(tmp_path: Path) -> None:
+    shared = KeyType("keys")
+    make_store(MemoryKeyedStore, tmp_path, STATES, keys=shared).lookup(["a"])
+    other = make_store(MemoryKeyedStore, tmp_path, STATES, subtask=1, keys=shared)
+    snapshot = checkpoint(other, 1)
+    restored = make_store(MemoryKeyedStore, tmp_path, STATES, subtask=1)
+    restored.open([snapshot])
+    with pytest.raises(KeyTypeError, match="key 7 is int, but the keys here are str"):
+        restored.lookup([7])
