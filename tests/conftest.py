@@ -23,8 +23,8 @@ def kafka_broker_factory() -> Iterator[Callable[..., KafkaBroker]]:
     """Starts brokers that a test may kill: `factory(transaction_max_timeout_ms=...)` sets broker settings."""
     with ExitStack() as stack:
 
-        def start(**settings: str | int) -> KafkaBroker:
-            broker = KafkaBroker(**settings)
+        def start(*, is_proxied: bool = False, **settings: str | int) -> KafkaBroker:
+            broker = KafkaBroker(is_proxied=is_proxied, **settings)
             stack.callback(broker.close)
             broker.start()
             return broker

@@ -36,7 +36,7 @@ from streamlet.checkpoint.pending import CheckpointState, PendingCheckpoint, Ver
 from streamlet.checkpoint.settling import commit_ordered
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock
-from streamlet.errors import CheckpointFailedError
+from streamlet.errors import CheckpointFailedError, OutputLostError, SinkError
 from streamlet.sink import Committer
 from streamlet.source import RunBlocking
 from streamlet.state.snapshot import StateSpec
@@ -295,7 +295,13 @@ class CheckpointCoordinator:
         while True:
             checkpoint, manifest = await self._decided.get()
             listed = [one for one in manifest.committables if one.committable.id not in self._committed_ids]
-            await commit_ordered(listed, self._committers, sleep=asyncio.sleep, clock=self._clock)
+            try:
+                await commit_ordered(listed, self._committers, sleep=asyncio.sleep, clock=self._clock)
+            except OutputLostError as error:
+                # Not final yet: settling sees all outcomes at once, and may go back without losing or doubling any.
+                raise SinkError(
+                    f"checkpoint {manifest.checkpoint_id} is not committed in full: {error.message}"
+                ) from error
             await self._on_disk(self._storage.write_marker, manifest.checkpoint_id)
             checkpoint.transition_to(CheckpointState.COMMITTED)
             self._committed_ids = {one.committable.id for one in manifest.committables}

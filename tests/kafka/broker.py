@@ -39,7 +39,7 @@ SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
     "inter.broker.listener.name": "PLAINTEXT",
     "broker.heartbeat.interval.ms": "250",
     "broker.session.timeout.ms": "2500",  # a killed broker is let in again only after this
@@ -117,13 +117,16 @@ class KafkaBroker(Kafka):
     """One Apache Kafka process, with data of its own, on free ports of 127.0.0.1.
 
     It can be killed and started again on the same port and data.  It dies with the thread that called `start`, even
-    when the test run is killed: start it from the main thread.
+    when the test run is killed: start it from the main thread.  With `is_proxied` it has a second listener, which
+    tells clients to come to another port.
     """
 
-    def __init__(self, **settings: str | int) -> None:
+    def __init__(self, *, is_proxied: bool = False, **settings: str | int) -> None:
         self._jars = kafka_jars()
         self._folder = Path(tempfile.mkdtemp(prefix="streamlet-kafka-"))
-        self._port, self._controller_port = free_ports(2)
+        self._port, self._controller_port, proxy_port, proxied_port = free_ports(4)
+        self.proxy_ports = (proxy_port, proxied_port) if is_proxied else None
+        """The port that clients are told, where a proxy should be, and the one that the proxy leads to."""
         self._settings = {key.replace("_", "."): str(value) for key, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
         self.log_file = self._folder / "kafka.log"
@@ -186,10 +189,13 @@ class KafkaBroker(Kafka):
 
     def _format(self) -> None:
         listeners = {"PLAINTEXT": self._port, "CONTROLLER": self._controller_port}
+        advertised = {"PLAINTEXT": self._port}
+        if self.proxy_ports is not None:
+            advertised["PROXIED"], listeners["PROXIED"] = self.proxy_ports
         settings = {
             **SETTINGS,
-            "listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in listeners.items()),
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._port}",
+            "listeners": _addresses(listeners),
+            "advertised.listeners": _addresses(advertised),
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "log.dirs": str(self._folder / "data"),
             **self._settings,
@@ -290,6 +296,10 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+def _addresses(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
 
 
 def _die_with_parent() -> None:

@@ -17,12 +17,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 RECORDS = 500
 
 
-def is_stopped(job: RunningJob) -> bool:
-    """True once every thread stands still."""
-    tasks = Path(f"/proc/{job.pid}/task").iterdir()
-    return all(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
-
-
 def test_a_second_copy_is_refused_and_told_who_runs_the_job(kafka: Kafka, tmp_path: Path) -> None:
     with a_spending(kafka, tmp_path) as spending:
         spending.feed(RECORDS)
@@ -43,7 +37,7 @@ def finish_beside_a_sleeper(spending: Spending, sleeper: RunningJob) -> None:
     second = spending.home.start(*QUICK, "--take-over")
     spending.feed(RECORDS)
     spending.wait_for_output(second)
-    assert is_stopped(sleeper)
+    assert sleeper.stands_still
     sleeper.send(signal.SIGCONT)
     assert sleeper.wait() == 1, sleeper.said
     assert re.search("was taken over by another process|another process has taken this job over", sleeper.said)
@@ -61,7 +55,7 @@ def test_a_stopped_process_that_wakes_up_after_a_take_over_gives_up(kafka: Kafka
         spending.wait_for_output(first)
         spending.feed(RECORDS)
         first.send(signal.SIGSTOP)
-        first.wait_until(lambda: is_stopped(first), "it stands still")
+        first.wait_until(lambda: first.stands_still, "it stands still")
         finish_beside_a_sleeper(spending, first)
 
 
@@ -84,7 +78,7 @@ def test_a_process_stopped_at_a_named_instant_decides_nothing_when_it_wakes_up(
     with a_spending(kafka, tmp_path) as spending:
         spending.feed(RECORDS)
         first = spending.home.start(*QUICK, fault=point, stops=True)
-        while not is_stopped(first):
+        while not first.stands_still:
             assert not first.has_ended, first.said
             spending.feed(100)
         finish_beside_a_sleeper(spending, first)

@@ -60,6 +60,17 @@ class RunningJob:
     def has_ended(self) -> bool:
         return self.process.poll() is not None
 
+    @property
+    def stands_still(self) -> bool:
+        """True once every thread is stopped."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return all(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+    @property
+    def has_restored(self) -> bool:
+        """True once it says that its state is restored."""
+        return any(words in self.said for words in _RUNNING)
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -71,7 +82,7 @@ class RunningJob:
 
     def stop(self) -> int:
         """Ctrl-C once it runs, and waits for the end."""
-        self.wait_until(lambda: any(words in self.said for words in _RUNNING), "it runs")
+        self.wait_until(lambda: self.has_restored, "it runs")
         self.send(signal.SIGINT)
         return self.wait()
 

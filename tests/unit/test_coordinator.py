@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlet import OutputLostError
+from streamlet import OutputLostError, SinkError
 from streamlet.checkpoint.messages import Ended, Pressed, Started, Trigger
 from streamlet.errors import CheckpointFailedError
 from tests.unit.coordinator_kit import LONG, SUBTASKS, Played, play
@@ -282,7 +282,7 @@ def test_a_marker_that_cannot_be_written_fails_the_attempt_and_nobody_is_told(tm
     play(tmp_path, scenario, interval=LONG)
 
 
-def test_output_that_is_lost_ends_the_attempt_without_a_marker(tmp_path: Path) -> None:
+def test_output_that_is_lost_ends_the_attempt_without_a_marker_for_settling_to_judge(tmp_path: Path) -> None:
     async def scenario(played: Played) -> None:
         played.outside.error = OutputLostError("unit-0 is gone")
         played.control.report(Started())
@@ -290,7 +290,8 @@ def test_output_that_is_lost_ends_the_attempt_without_a_marker(tmp_path: Path) -
         played.acknowledge(0, units=[0])
         with pytest.raises(ExceptionGroup) as caught:
             await played.running
-        assert caught.group_contains(OutputLostError, match="unit-0 is gone")
+        assert caught.group_contains(SinkError, match="unit-0 is gone")
+        assert not SinkError.final
         assert not played.storage.load(0).is_marked
 
     play(tmp_path, scenario, interval=LONG)
