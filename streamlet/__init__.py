@@ -9,7 +9,18 @@ from streamlet.clock import Clock, SystemClock
 from streamlet.config import JobConfig, Restart
 from streamlet.dsl.job import Job
 from streamlet.dsl.stream import KeyedStream, Stream
-from streamlet.elements import Barrier, Batch, EndOfInput, Keyed, Origin, Position, Watermark
+from streamlet.elements import (
+    MAX_TIMESTAMP,
+    MIN_TIMESTAMP,
+    Barrier,
+    Batch,
+    EndOfInput,
+    Keyed,
+    Origin,
+    OutputTag,
+    Position,
+    Watermark,
+)
 from streamlet.errors import (
     ConfigError,
     DecodeError,
@@ -32,6 +43,8 @@ from streamlet.source import ReaderContext, RunBlocking, Source, SourceReader
 from streamlet.state.descriptors import ListState, MapState, ValueState
 
 __all__ = [
+    "MAX_TIMESTAMP",
+    "MIN_TIMESTAMP",
     "AggregateFunction",
     "Barrier",
     "Batch",
@@ -62,6 +75,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "OutputLostError",
+    "OutputTag",
     "Position",
     "ProcessContext",
     "ReaderContext",

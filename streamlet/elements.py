@@ -1,4 +1,4 @@
-"""What travels between tasks: Batch, Watermark, Barrier, EndOfInput.
+"""What travels between tasks: Batch, Watermark, Barrier, EndOfInput; and the names of side outputs.
 
 A record is a row of a Batch and never an object of its own: everything that costs time per element is
 paid once per batch.
@@ -7,11 +7,18 @@ paid once per batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+MIN_TIMESTAMP = -(1 << 63)
+"""The watermark of a stream of which nothing is known yet."""
+MAX_TIMESTAMP = (1 << 63) - 1
+"""The watermark behind the last record."""
 
 Position = Any
 """Where to read on inside a split: plain data that msgpack carries (int, str, bytes, list, dict with str keys).
@@ -78,10 +85,25 @@ class Batch(Generic[T_co]):
         return self.origin.describe(self.rows[row] if self.rows is not None else row)
 
 
+@dataclass(frozen=True)
+class OutputTag(Generic[T]):
+    """Names a side output of an operator and the type of its records: `LATE = OutputTag[Click]("late")`.
+
+    Two tags of one name are the same output.  A record that is put out under a tag that no `side_output` takes is
+    dropped silently.
+    """
+
+    name: str
+
+
 class Watermark(msgspec.Struct, frozen=True, tag=True):
-    """Says that no record older than `timestamp` (epoch ms) is expected behind it."""
+    """Says that no record of `timestamp` (epoch ms) or before is expected behind it; such a record is late.
+
+    While `is_idle`, nothing at all is expected, and this input holds nobody back.
+    """
 
     timestamp: int
+    is_idle: bool = False
 
 
 class Barrier(msgspec.Struct, frozen=True, tag=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.aggregates import AggregateFunction
@@ -32,9 +33,23 @@ class Stream(Generic[T_co]):
     name is derived from the operator's place in the graph.  `parallelism` is the number of its subtasks.
     """
 
-    def __init__(self, job: Job, node: int) -> None:
+    def __init__(self, job: Job, node: int, tag: str | None = None) -> None:
         self._job = job
         self._node = node
+        self._tag = tag
+
+    def side_output(self, tag: OutputTag[R]) -> Stream[R]:
+        """The records that the operator of this stream puts out under `tag`; empty when it never does.
+
+        What is put out under a tag that nobody asks for is dropped silently.
+        """
+        if not isinstance(tag, OutputTag) or self._tag is not None or self._job.graph.nodes[self._node].is_source:
+            raise JobDefinitionError(
+                f"{self._job.line()}: side_output({tag!r:.80}) is not a side output of {self._operator()}",
+                remedy="ask the stream that the operator itself gave, by an OutputTag: "
+                'stream = keyed.process(...); late = stream.side_output(OutputTag[Click]("late"))',
+            )
+        return Stream(self._job, self._node, tag.name)
 
     def map(
         self, function: Callable[[T_co], R], *, uid: str | None = None, parallelism: int | None = None
@@ -70,7 +85,7 @@ class Stream(Generic[T_co]):
                     f"{self._job.line()}: union takes streams of the same job, not {other!r:.80}",
                     remedy="build both streams from one Job",
                 )
-        edges = [Edge(stream._node, Routing.FORWARD) for stream in (self, *others)]
+        edges = [Edge(stream._node, Routing.FORWARD, stream._tag) for stream in (self, *others)]
         return Stream(self._job, self._job.add("union", Union, edges, uid, parallelism))
 
     def sink(self, sink: Sink[Any], *, uid: str | None = None, parallelism: int | None = None) -> None:
@@ -80,9 +95,16 @@ class Stream(Generic[T_co]):
                 f"{self._job.line()}: sink takes a Sink, not {sink!r:.80}",
                 remedy="give an instance, such as KafkaSink(...), FileSink(...) or Print()",
             )
-        self._job.add("sink", sink, [Edge(self._node, self._routing)], uid, parallelism)
+        self._job.add("sink", sink, [self._edge()], uid, parallelism)
 
     _routing = Routing.FORWARD
+
+    def _edge(self) -> Edge:
+        return Edge(self._node, self._routing, self._tag)
+
+    def _operator(self) -> str:
+        place = self._job.graph.nodes[self._node].place.operator
+        return place if self._tag is None else f"the side output {self._tag!r} of {place}"
 
     def _then(
         self, kind: str, make: Callable[[], Operator], function: object, uid: str | None, parallelism: int | None
@@ -99,7 +121,7 @@ class Stream(Generic[T_co]):
                 f"{self._job.line()}: {kind} takes a plain function, not an async one",
                 remedy="call asynchronous services outside the stream's functions",
             )
-        return Stream(self._job, self._job.add(kind, make, [Edge(self._node, self._routing)], uid, parallelism))
+        return Stream(self._job, self._job.add(kind, make, [self._edge()], uid, parallelism))
 
 
 class KeyedStream(Stream[T_co], Generic[K, T_co]):

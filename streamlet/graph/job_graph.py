@@ -32,6 +32,8 @@ class Edge:
 
     source: int
     routing: Routing
+    tag: str | None = None
+    """The name of the side output that travels here; None for the main output."""
 
 
 @dataclass

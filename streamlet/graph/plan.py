@@ -28,6 +28,19 @@ class ChannelEdge:
     to_task: int
     to_node: int
     routing: Routing
+    tag: str | None = None
+    """The side output of `from_node` that travels here; None for its main output."""
+    input: int = 0
+    """Which input of `to_node` it is."""
+
+
+@dataclass(frozen=True)
+class ChainedEdge:
+    """An edge inside a chain: FORWARD or HASH."""
+
+    from_node: int
+    to_node: int
+    tag: str | None
 
 
 @dataclass(frozen=True)
@@ -46,8 +59,7 @@ class TaskPlan:
     id: int
     parallelism: int
     nodes: list[Node]
-    chained: list[tuple[int, int, Routing]] = field(default_factory=list)
-    """Edges inside the chain: from node, to node, FORWARD or HASH."""
+    chained: list[ChainedEdge] = field(default_factory=list)
     inputs: list[ChannelEdge] = field(default_factory=list)
     outputs: list[ChannelEdge] = field(default_factory=list)
     stores: dict[int, StorePlan] = field(default_factory=dict)
@@ -99,19 +111,18 @@ def plan(graph: JobGraph, config: JobConfig) -> ExecutionPlan:
     key_of: dict[int, int] = {}
     for node in graph.nodes:
         parallelism = node.parallelism or config.parallelism
-        routing = _chained_routing(node, parallelism, task_of)
-        if routing is not None:
-            task = task_of[node.inputs[0].source]
+        if _is_chained(node, parallelism, task_of):
+            (edge,) = node.inputs
+            task = task_of[edge.source]
             task.nodes.append(node)
-            task.chained.append((node.inputs[0].source, node.id, routing))
+            task.chained.append(ChainedEdge(edge.source, node.id, edge.tag))
         else:
             task = TaskPlan(len(tasks), parallelism, [node])
             tasks.append(task)
-            for edge in node.inputs:
+            for index, edge in enumerate(node.inputs):
                 upstream = task_of[edge.source]
-                channel = ChannelEdge(
-                    upstream.id, edge.source, task.id, node.id, _between(edge.routing, upstream, parallelism)
-                )
+                routing = _between(edge.routing, upstream, parallelism)
+                channel = ChannelEdge(upstream.id, edge.source, task.id, node.id, routing, edge.tag, index)
                 upstream.outputs.append(channel)
                 task.inputs.append(channel)
         task_of[node.id] = task
@@ -121,15 +132,13 @@ def plan(graph: JobGraph, config: JobConfig) -> ExecutionPlan:
     return ExecutionPlan(tasks, config)
 
 
-def _chained_routing(node: Node, parallelism: int, task_of: dict[int, TaskPlan]) -> Routing | None:
+def _is_chained(node: Node, parallelism: int, task_of: dict[int, TaskPlan]) -> bool:
     if len(node.inputs) != 1:
-        return None
+        return False
     edge = node.inputs[0]
     if task_of[edge.source].parallelism != parallelism:
-        return None
-    if edge.routing is Routing.FORWARD or (edge.routing is Routing.HASH and parallelism == 1):
-        return edge.routing
-    return None
+        return False
+    return edge.routing is Routing.FORWARD or (edge.routing is Routing.HASH and parallelism == 1)
 
 
 def _between(routing: Routing, upstream: TaskPlan, parallelism: int) -> Routing:

@@ -1,7 +1,12 @@
-"""The contract of an operator: what happens to a batch.
+"""The contract of an operator: what happens to a batch, to time, and at a checkpoint.
 
 An operator is synchronous: it takes a batch and emits batches by calling `out` before it returns.  It does no I/O and
-knows nothing of channels, barriers or tasks; what it remembers is keyed state, which the engine snapshots for it.
+knows nothing of channels, barriers or tasks.  All calls come from one task, one at a time.
+
+```text
+open > restore? > process | process_input | on_watermark | on_clock ... > on_watermark(MAX_TIMESTAMP) > on_end > close
+                  snapshot, between any two of them                       only when the whole input has ended
+```
 """
 
 from __future__ import annotations
@@ -11,13 +16,32 @@ from typing import Any
 
 import msgspec
 
-from streamlet.elements import Batch
+from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
+from streamlet.errors import CheckpointError
 from streamlet.operators.place import Place
 from streamlet.state.descriptors import Descriptor
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 
 Emit = Callable[[Batch[Any]], None]
+EmitSide = Callable[[OutputTag[Any], Batch[Any]], None]
+
+
+class EventTime:
+    """How far event time has come at one operator."""
+
+    __slots__ = ("watermark",)
+
+    def __init__(self) -> None:
+        self.watermark = MIN_TIMESTAMP
+
+
+def _nobody_takes(tag: OutputTag[Any], batch: Batch[Any]) -> None:
+    """A side output that nobody reads."""
+
+
+def _nobody_wakes() -> None:
+    """Outside of a subtask nobody has to be woken."""
 
 
 class OperatorContext(msgspec.Struct, frozen=True):
@@ -31,10 +55,27 @@ class OperatorContext(msgspec.Struct, frozen=True):
     states: Mapping[str, StateSpec] = {}
     """The operator's declared states by name, numbered."""
     show_records: bool = False
+    side: EmitSide = _nobody_takes
+    """`side(tag, batch)` puts a batch out under a tag, from inside any call that has an `out`."""
+    event_time: EventTime = msgspec.field(default_factory=EventTime)
+    now_ms: Callable[[], int] = lambda: 0
+    """The wall clock, epoch ms."""
+    wake: Callable[[], None] = _nobody_wakes
+    """Asks for an `on_clock` call soon, between two batches; may be called at any time on the event loop's thread."""
+
+    @property
+    def current_watermark(self) -> int:
+        """The last watermark that came here, epoch ms; `MIN_TIMESTAMP` before the first. A record of this time or
+        before is late.  Inside `on_watermark` it is the new one already."""
+        return self.event_time.watermark
 
 
 class Operator:
     """One transformation. The engine makes one instance per subtask, opens it, and calls it from one task only."""
+
+    uses_time: bool = False
+    """True when it cannot work without watermarks: the plan then refuses sources that have no strategy for them.
+    Read from an instance that is not open."""
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         """Gives every keyed state by name, without being opened: the plan numbers them."""
@@ -47,6 +88,48 @@ class Operator:
     def process(self, batch: Batch[Any], out: Emit) -> None:
         """Handles one batch. It must not change the batch's lists."""
         raise NotImplementedError
+
+    def process_input(self, index: int, batch: Batch[Any], out: Emit) -> None:
+        """Handles one batch of input `index`, counted as the graph lists the inputs. Called instead of `process`
+        where an operator has several."""
+        self.process(batch, out)
+
+    def on_watermark(self, timestamp: int, out: Emit) -> bool | None:
+        """Event time has come to `timestamp`: fires what was due by then. Timestamps rise, but for the first after a
+        restore, which repeats the last one before the checkpoint; the engine sends the watermark on afterwards.  With
+        several inputs it is the lowest of theirs.
+
+        True says that there is more to fire: what was emitted is delivered, others get a turn, and the same call comes
+        again before anything else does.  Return it every few thousand records: the event loop stands still meanwhile.
+        """
+        return None
+
+    def next_clock_ms(self) -> int | None:
+        """When `on_clock` is wanted, by the wall clock (epoch ms); None for not at all. Asked after every call into
+        the subtask, so it must be quick.  A time that has passed is due at once."""
+        return None
+
+    def on_clock(self, now_ms: int, out: Emit) -> None:
+        """The time that `next_clock_ms` gave has come, or `context.wake` was called. It also comes while no record
+        does; never after `on_end`."""
+
+    def on_end(self, out: Emit) -> None:
+        """The whole input has ended: the last chance to emit. `on_watermark(MAX_TIMESTAMP)` came before.  After a
+        restore of a checkpoint that was taken later, both come again.  A stop is no end: it calls neither."""
+
+    def snapshot(self) -> Any:
+        """Gives what is remembered and not keyed, as plain data that msgpack carries; None for nothing. It is packed
+        before the next call, so it may alias live data.  Keyed state is not its business."""
+        return None
+
+    def restore(self, snapshots: list[Any]) -> None:
+        """Takes what `snapshot` gave in each of the old subtasks, in their order; called after `open`, not at all when
+        there is none.  Every new subtask gets all of them: it picks its part by itself."""
+        raise CheckpointError(
+            f"{self.context.place}: the checkpoint has a snapshot of {self.context.place.operator}, "
+            "which this operator cannot take over",
+            remedy="give the operator that it belongs to this uid again, or start without any state by --from none",
+        )
 
     def close(self) -> None:
         """Ends what `open` began; called once, also after a failure."""

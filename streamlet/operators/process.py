@@ -6,9 +6,9 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from streamlet.elements import Batch
+from streamlet.elements import Batch, OutputTag
 from streamlet.operators.functions import CallingOperator
-from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.operators.operator import Emit, EventTime, OperatorContext
 from streamlet.operators.place import function_error
 from streamlet.state.descriptors import Descriptor, declared_states
 from streamlet.state.store import bind_states
@@ -21,10 +21,27 @@ R = TypeVar("R")
 class ProcessContext(Generic[K]):
     """What a process function knows about the record in hand."""
 
-    __slots__ = ("key", "timestamp")
+    __slots__ = ("_event_time", "_row", "_sides", "key", "timestamp")
     key: K
     timestamp: int | None
     """Event time, epoch ms; None when the source gives none."""
+
+    def __init__(self, event_time: EventTime) -> None:
+        self._event_time = event_time
+        self._row = 0
+        self._sides: dict[OutputTag[Any], tuple[list[Any], list[int]]] = {}
+
+    @property
+    def current_watermark(self) -> int:
+        """How far event time has come here, epoch ms: a record of this time or before is late. `MIN_TIMESTAMP` before
+        the first watermark, and always where the source has no watermark strategy."""
+        return self._event_time.watermark
+
+    def output(self, tag: OutputTag[T], value: T) -> None:
+        """Puts a value out under a tag, with the time of the record in hand; see `Stream.side_output`."""
+        values, rows = self._sides.setdefault(tag, ([], []))
+        values.append(value)
+        rows.append(self._row)
 
 
 class KeyedProcessFunction(Generic[K, T, R]):
@@ -56,6 +73,19 @@ class KeyedProcessFunction(Generic[K, T, R]):
         """Called once per subtask at the end, also after a failure."""
 
 
+def _rows_of(batch: Batch[Any], values: list[Any], rows: list[int]) -> Batch[Any]:
+    """A batch of these values, each with what its row of `batch` has beside the value."""
+    timestamps, keys, origins = batch.timestamps, batch.keys or (), batch.rows
+    return Batch(
+        values,
+        [timestamps[row] for row in rows] if timestamps is not None else None,
+        [keys[row] for row in rows],
+        split=batch.split,
+        origin=batch.origin,
+        rows=[origins[row] for row in rows] if origins is not None else rows,
+    )
+
+
 class KeyedProcess(CallingOperator):
     """Runs a KeyedProcessFunction. What is in the state: what the function declares, until it clears it."""
 
@@ -70,7 +100,7 @@ class KeyedProcess(CallingOperator):
         super().open(context)
         assert context.store is not None, "the plan gives every keyed operator a store"
         self.store = context.store
-        self.record: ProcessContext[Any] = ProcessContext()
+        self.record: ProcessContext[Any] = ProcessContext(context.event_time)
         running = copy.deepcopy(self.function)
         bind_states(running, context.store, list(context.states.values()))
         try:
@@ -90,6 +120,7 @@ class KeyedProcess(CallingOperator):
             for row, (slot, value) in enumerate(zip(batch.keys or (), batch.values, strict=True)):
                 store.current = slot
                 record.key = slot.key
+                record._row = row
                 record.timestamp = timestamps[row] if timestamps is not None else None
                 emitted = function(value, record)
                 if emitted is not None:
@@ -99,17 +130,11 @@ class KeyedProcess(CallingOperator):
         except Exception as error:
             raise self.failure(error, batch, row) from error
         if values:
-            keys, origins = batch.keys or (), batch.rows
-            out(
-                Batch(
-                    values,
-                    [timestamps[row] for row in rows] if timestamps is not None else None,
-                    [keys[row] for row in rows],
-                    split=batch.split,
-                    origin=batch.origin,
-                    rows=[origins[row] for row in rows] if origins is not None else rows,
-                )
-            )
+            out(_rows_of(batch, values, rows))
+        if record._sides:
+            sides, record._sides = record._sides, {}
+            for tag, (tagged, rows) in sides.items():
+                self.context.side(tag, _rows_of(batch, tagged, rows))
 
     def close(self) -> None:
         if self._running is not None:

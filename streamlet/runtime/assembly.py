@@ -13,8 +13,8 @@ from streamlet.clock import Clock
 from streamlet.elements import Position
 from streamlet.errors import CheckpointError
 from streamlet.graph.job_graph import Node, Routing
-from streamlet.graph.plan import ExecutionPlan, StorePlan, TaskPlan
-from streamlet.runtime.chain import Chain, Leaf
+from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
+from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet.runtime.channel import Channel, InputGate
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
@@ -90,6 +90,26 @@ def number_states(plan: ExecutionPlan, restored: Manifest | None) -> dict[tuple[
     return numbered
 
 
+def snapshots_by_uid(operators: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What a checkpoint keeps of each operator beside its keyed state, in the order of the old subtasks."""
+    found: dict[str, dict[int, Any]] = {}
+    for key, snapshot in operators.items():
+        uid, _, subtask = key.rpartition("/")
+        found.setdefault(uid, {})[int(subtask)] = snapshot
+    return {uid: [by_subtask[one] for one in sorted(by_subtask)] for uid, by_subtask in found.items()}
+
+
+def check_snapshots_have_owners(plan: ExecutionPlan, restored: Manifest | None) -> None:
+    """Raises `CheckpointError` for an operator's snapshot that no operator of the job claims: what was in flight there
+    is never dropped silently."""
+    for uid in snapshots_by_uid(restored.operators if restored is not None else {}):
+        if "@" not in uid and uid not in plan.parallelisms:
+            raise CheckpointError(
+                f"the checkpoint has a snapshot of operator {uid!r}, which the job does not have",
+                remedy=f"give that operator uid={uid!r} again, or start without any state by --from none",
+            )
+
+
 class Assembly:
     """The subtasks of one attempt, wired and with their state opened, not yet running."""
 
@@ -100,7 +120,9 @@ class Assembly:
         states: Mapping[tuple[str, str], StateDeclaration],
         stores: list[StoreSnapshot],
         positions: Splits,
+        operators: Mapping[str, Any] | None = None,
     ) -> None:
+        """`operators`: what the restored checkpoint keeps of them beside their keyed state."""
         self.subtasks: list[Subtask] = []
         self.stores: list[KeyedStore] = []
         self.pressure = MemoryPressure(lambda: around.control.report(Pressed()))
@@ -110,6 +132,7 @@ class Assembly:
         self._restored = stores
         self._positions = positions
         self._key_types: dict[str, KeyType] = {}
+        self._snapshots = snapshots_by_uid(operators or {})
         self._gates: dict[tuple[int, int], InputGate] = {
             (task.id, subtask): InputGate()
             for task in plan.tasks
@@ -130,10 +153,10 @@ class Assembly:
             by_plan[store_plan.name] = await self._open_store(store_plan, task, subtask)
         sinks = self._sinks(task, subtask)
         # A list, not a table by edge: a union may name the same stream twice, and each needs its own channels.
-        routers = [(edge, self._router(edge.to_task, edge.routing, subtask)) for edge in task.outputs]
-        leaves: dict[int, list[Leaf]] = {node_id: [leaf] for node_id, leaf in sinks.items()}
+        routers = [(edge, self._router(edge, subtask)) for edge in task.outputs]
+        leaves: dict[Exit, list[Leaf]] = {(node_id, None): [leaf] for node_id, leaf in sinks.items()}
         for edge, router in routers:
-            leaves.setdefault(edge.from_node, []).append(router)
+            leaves.setdefault((edge.from_node, edge.tag), []).append(router)
         chain = Chain(
             task,
             subtask,
@@ -141,7 +164,9 @@ class Assembly:
             leaves,
             {key: declaration.spec for key, declaration in self._states.items()},
             show_records=config.show_records,
+            now_ms=around.clock.now_ms,
         )
+        chain.restore(self._snapshots)
         snapshots = SubtaskSnapshots(
             task.name,
             subtask,
@@ -152,9 +177,15 @@ class Assembly:
             around.run_blocking,
             self.pressure,
         )
-        parts = (task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control)
+        parts = (
+            task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
+            around.clock,
+        )  # fmt: skip
+        event_times = self._snapshots.get(f"{task.name}@time", [])
         if not task.is_source:
-            return GatedSubtask(*parts, gate=self._gates[task.id, subtask])
+            gate = self._gates[task.id, subtask]
+            gate.restore(event_times, is_mesh=all(edge.routing is not Routing.FORWARD for edge in task.inputs))
+            return GatedSubtask(*parts, gate=gate)
         positions = self._splits_of(task, subtask)
         context = ReaderContext(
             around.job, task.name, subtask, task.parallelism, config.batch_records, around.clock, around.run_blocking
@@ -177,14 +208,16 @@ class Assembly:
             leaves[node.id] = SinkLeaf(node.uid, subtask, _sink(node).writer(context))
         return leaves
 
-    def _router(self, to_task: int, routing: Routing, subtask: int) -> Router:
+    def _router(self, edge: ChannelEdge, subtask: int) -> Router:
         config = self._plan.config
-        to = self._plan.tasks[to_task]
-        targets = [subtask] if routing is Routing.FORWARD else range(to.parallelism)
+        to = self._plan.tasks[edge.to_task]
+        targets = [subtask] if edge.routing is Routing.FORWARD else range(to.parallelism)
         channels: list[Channel] = [
-            self._gates[to_task, target].connect(0, config.channel_records) for target in targets
+            self._gates[edge.to_task, target].connect(edge.input, config.channel_records) for target in targets
         ]
-        return Router(routing, subtask, channels, config.key_groups, to.head.place, traces_origins=config.trace_origins)
+        return Router(
+            edge.routing, subtask, channels, config.key_groups, to.head.place, traces_origins=config.trace_origins
+        )
 
     async def _open_store(self, plan: StorePlan, task: TaskPlan, subtask: int) -> KeyedStore:
         config, around = self._plan.config, self._around

@@ -30,7 +30,13 @@ from streamlet.clock import Clock
 from streamlet.errors import AttemptSupersededError
 from streamlet.faults import fault_point
 from streamlet.graph.plan import ExecutionPlan
-from streamlet.runtime.assembly import Assembly, Surroundings, number_states, specs_of
+from streamlet.runtime.assembly import (
+    Assembly,
+    Surroundings,
+    check_snapshots_have_owners,
+    number_states,
+    specs_of,
+)
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.discovery import discover_on
 from streamlet.runtime.restoring import AttemptOptions, Restorer
@@ -181,10 +187,16 @@ class Attempt:
     ) -> Ending:
         manifest = restored.manifest if restored is not None else None
         states = number_states(self._plan, manifest)
+        check_snapshots_have_owners(self._plan, manifest)
         positions, parent = await restorer.begin(restored, specs_of(states))
         self._restored = parent if parent is not None else self._restored
         assembly = self._assembly = Assembly(
-            self._plan, around, states, list(manifest.stores) if manifest is not None else [], positions
+            self._plan,
+            around,
+            states,
+            list(manifest.stores) if manifest is not None else [],
+            positions,
+            manifest.operators if manifest is not None else None,
         )
         await assembly.build()
         fault_point("during_restore")

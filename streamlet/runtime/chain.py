@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
-from streamlet.elements import Batch
-from streamlet.graph.job_graph import Node
+import msgspec
+
+from streamlet.checkpoint.manifest import operator_key
+from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
+from streamlet.errors import CheckpointError
+from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import TaskPlan
 from streamlet.operators.keying import SlotLookup
-from streamlet.operators.operator import Emit, Operator, OperatorContext
+from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorContext
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
+
+Exit = tuple[int, str | None]
+"""A node and the name of its side output, None for its main output."""
 
 
 class Leaf(Protocol):
     """Where a chain ends: a sink's writer or a router. Delivery may wait, so it happens after the call."""
 
     async def deliver(self, batch: Batch[Any]) -> None: ...
+
+
+class _Step(NamedTuple):
+    """One operator of the chain and where its output goes."""
+
+    uid: str
+    operator: Operator
+    out: Emit
 
 
 class Chain:
@@ -32,63 +47,160 @@ class Chain:
         plan: TaskPlan,
         subtask: int,
         stores: Mapping[int, KeyedStore],
-        leaves: Mapping[int, list[Leaf]],
+        leaves: Mapping[Exit, list[Leaf]],
         states: Mapping[tuple[str, str], StateSpec],
         *,
         show_records: bool,
+        now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self.produced: list[tuple[Leaf, Batch[Any]]] = []
+        self.ring: Callable[[], None] = lambda: None
+        """Wakes the subtask up; set by it."""
         self._plan = plan
         self._leaves = leaves
         self._states = states
         self._show_records = show_records
+        self._now_ms = now_ms
         self._subtask = subtask
         self._stores = stores
-        self._operators: list[Operator] = []
-        self._entries: dict[int, Emit] = {}
+        self._steps: list[_Step] = []
+        self._woken: set[Operator] = set()
+        self._entries: dict[int, list[Emit]] = {}
         for node in reversed(plan.nodes):
             self._entries[node.id] = self._entry(node)
+        self._steps.reverse()  # now each comes behind those that it gets batches from
+        self._clocked = [step for step in self._steps if type(step.operator).on_clock is not Operator.on_clock]
 
-    def enter(self, node_id: int) -> Emit:
-        """What takes the batches for this node; for a source, what takes the batches that it read."""
-        return self._entries[node_id]
+    def enter(self, node_id: int, index: int = 0) -> Emit:
+        """What takes the batches for an input of this node; for a source, what takes the batches that it read."""
+        return self._entries[node_id][index]
+
+    def restore(self, snapshots: Mapping[str, list[Any]]) -> None:
+        """Gives every operator what its old subtasks remembered, by uid."""
+        for uid, operator, _ in self._steps:
+            if uid in snapshots and not isinstance(operator, SlotLookup):
+                operator.restore(snapshots[uid])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Packs what operators remember and is not keyed, as a report carries it."""
+        packed = {}
+        for uid, operator, _ in self._steps:
+            found = operator.snapshot()
+            if found is not None:
+                try:
+                    packed[operator_key(uid, self._subtask)] = msgspec.Raw(msgspec.msgpack.encode(found))
+                except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                    place = operator.context.place
+                    raise CheckpointError(
+                        f"{place}: the snapshot of {place.operator} is no plain data: {error}"
+                    ) from error
+        return packed
+
+    def advance(self, timestamp: int) -> Iterator[None]:
+        """Moves event time on in every operator, in the order of the stream.  It pauses where an operator has more to
+        fire: what was produced by then should be delivered first."""
+        for _, operator, out in self._steps:
+            operator.context.event_time.watermark = timestamp
+            while operator.on_watermark(timestamp, out):
+                yield
+
+    def end(self) -> None:
+        """Tells every operator that the whole input has ended."""
+        for _, operator, out in self._steps:
+            operator.on_end(out)
+
+    @property
+    def has_clock(self) -> bool:
+        """True when any operator works by the wall clock."""
+        return bool(self._clocked)
+
+    def next_clock_ms(self) -> int | None:
+        """When `on_clock` is due next."""
+        if self._woken:
+            return MIN_TIMESTAMP
+        times = [step.operator.next_clock_ms() for step in self._clocked]
+        return min((at for at in times if at is not None), default=None)
+
+    def on_clock(self, now_ms: int) -> None:
+        """Calls every operator that is due by the wall clock or asked to be called."""
+        woken, self._woken = self._woken, set()
+        for _, operator, out in self._clocked:
+            at = operator.next_clock_ms()
+            if operator in woken or (at is not None and at <= now_ms):
+                operator.on_clock(now_ms, out)
 
     def close(self) -> None:
         """Closes every operator, also when one of them fails to."""
         errors = []
-        while self._operators:
+        while self._steps:
             try:
-                self._operators.pop().close()
+                self._steps.pop().operator.close()
             except Exception as error:
                 errors.append(error)
         if errors:
             raise errors[0]
 
-    def _entry(self, node: Node) -> Emit:
-        out = self._exit(node)
+    def _entry(self, node: Node) -> list[Emit]:
+        out = self._exit(node.id, None)
         if node.is_source:
-            return out
-        entry = out if node.is_sink else self._through(node, node.made(), out)  # type: ignore[operator]
-        return self._through(node, SlotLookup(), entry) if node.is_keyed else entry
+            return [out]
+        if node.is_sink:
+            ways = [out] * len(node.inputs)
+        else:
+            operator: Operator = node.made()  # type: ignore[operator]
+            self._open(node, operator, out)
+            ways = [_into(operator, index, len(node.inputs), out) for index in range(len(node.inputs))]
+        return [
+            self._through_lookup(node, way) if edge.routing is Routing.HASH else way
+            for edge, way in zip(node.inputs, ways, strict=True)
+        ]
 
-    def _through(self, node: Node, operator: Operator, out: Emit) -> Emit:
-        context = OperatorContext(
-            node.place,
-            self._subtask,
-            self._plan.parallelism,
-            self._stores.get(node.id),
-            {name: spec for (uid, name), spec in self._states.items() if uid == node.uid},
-            self._show_records,
+    def _through_lookup(self, node: Node, way: Emit) -> Emit:
+        lookup = SlotLookup()
+        self._open(node, lookup, way)
+        return _into(lookup, 0, 1, way)
+
+    def _open(self, node: Node, operator: Operator, out: Emit) -> None:
+        def wake() -> None:
+            self._woken.add(operator)
+            self.ring()
+
+        operator.open(
+            OperatorContext(
+                node.place,
+                self._subtask,
+                self._plan.parallelism,
+                self._stores.get(node.id),
+                {name: spec for (uid, name), spec in self._states.items() if uid == node.uid},
+                self._show_records,
+                side=self._sides(node),
+                now_ms=self._now_ms,
+                wake=wake,
+            )
         )
-        operator.open(context)
-        self._operators.append(operator)
-        process = operator.process
-        return lambda batch: process(batch, out)
+        self._steps.append(_Step(node.uid, operator, out))
 
-    def _exit(self, node: Node) -> Emit:
-        """Where a node's output goes: further nodes of the chain, and leaves."""
-        ways: list[Emit] = [self._entries[to] for source, to, _ in self._plan.chained if source == node.id]
-        ways.extend(self._to_leaf(leaf) for leaf in self._leaves.get(node.id, ()))
+    def _sides(self, node: Node) -> EmitSide:
+        """Where a node's side outputs go; what nobody takes goes nowhere."""
+        tags = {edge.tag for edge in self._plan.chained if edge.from_node == node.id}
+        tags |= {tag for node_id, tag in self._leaves if node_id == node.id}
+        ways = {tag: self._exit(node.id, tag) for tag in tags if tag is not None}
+
+        def side(tag: OutputTag[Any], batch: Batch[Any]) -> None:
+            way = ways.get(tag.name)
+            if way is not None and batch.values:
+                way(batch)
+
+        return side
+
+    def _exit(self, node_id: int, tag: str | None) -> Emit:
+        """Where one output of a node goes: further nodes of the chain, and leaves."""
+        ways: list[Emit] = [
+            self._entries[edge.to_node][0]
+            for edge in self._plan.chained
+            if edge.from_node == node_id and edge.tag == tag
+        ]
+        ways.extend(self._to_leaf(leaf) for leaf in self._leaves.get((node_id, tag), ()))
         if len(ways) == 1:
             return ways[0]
 
@@ -101,3 +213,12 @@ class Chain:
     def _to_leaf(self, leaf: Leaf) -> Callable[[Batch[Any]], None]:
         produced = self.produced
         return lambda batch: produced.append((leaf, batch))
+
+
+def _into(operator: Operator, index: int, inputs: int, out: Emit) -> Emit:
+    """The entrance of one input of an operator."""
+    if inputs == 1:
+        process = operator.process
+        return lambda batch: process(batch, out)
+    process_input = operator.process_input
+    return lambda batch: process_input(index, batch, out)

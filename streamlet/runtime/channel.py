@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 from streamlet.checkpoint.alignment import BarrierAligner
-from streamlet.elements import Barrier, Batch, Element, EndOfInput
+from streamlet.elements import MIN_TIMESTAMP, Barrier, Batch, Element, Watermark
+from streamlet.runtime.lowest_watermark import LowestWatermark
 
 
 class Channel:
@@ -26,12 +29,15 @@ class Channel:
         """Records that wait in it; at most the bound and one batch."""
 
     async def send(self, element: Element) -> None:
-        """Puts an element in; waits while the channel is full. A barrier or end never waits."""
+        """Puts an element in; waits while the channel is full. A watermark, barrier or end never waits."""
         if type(element) is Batch:
             while self.records >= self._bound:
                 self._space.clear()
                 await self._space.wait()
             self.records += len(element)
+        elif type(element) is Watermark and self.waiting and type(self.waiting[-1]) is Watermark:
+            # Nothing came in between, so the newer one says it all: a channel without records stays small.
+            self.waiting.pop()
         self.waiting.append(element)
         self._gate.wake()
 
@@ -46,12 +52,17 @@ class Channel:
 
 
 class InputGate:
-    """All input channels of one subtask; gives batches as they come, and barriers when they are aligned."""
+    """All input channels of one subtask; gives batches as they come, barriers when they are aligned, and the
+    watermark of all channels when it has changed."""
 
     def __init__(self) -> None:
         self.channels: list[Channel] = []
         self.inputs: list[int] = []
         """Channel -> the number of the input edge that it belongs to."""
+        self.input = 0
+        """The input edge of the element that was given last."""
+        self.watermarks: LowestWatermark[int] = LowestWatermark()
+        self._is_interrupted = False
         self._filled = asyncio.Event()
         self._next = 0
         self._aligner = BarrierAligner(0)
@@ -61,6 +72,7 @@ class InputGate:
         channel = Channel(self, len(self.channels), bound_records)
         self.channels.append(channel)
         self.inputs.append(input_index)
+        self.watermarks.add(len(self.channels) - 1)
         self._aligner = BarrierAligner(len(self.channels))
         return channel
 
@@ -68,21 +80,63 @@ class InputGate:
         """Says that a channel has something."""
         self._filled.set()
 
-    async def next(self) -> Element:
-        """Waits for the next batch, the next aligned barrier, or the end of all inputs."""
+    def interrupt(self) -> None:
+        """Lets `next` give None soon: there is something to do that is no element."""
+        self._is_interrupted = True
+        self._filled.set()
+
+    async def next(self) -> Element | None:
+        """Waits for the next batch, a new watermark, the next aligned barrier, or the end of all inputs."""
         while True:
+            if self._is_interrupted:
+                self._is_interrupted = False
+                return None
             index = self._ready()
             if index is None:
                 self._filled.clear()
                 await self._filled.wait()
                 continue
-            element = self.channels[index].take()
-            if (
-                isinstance(element, Batch)
-                or (isinstance(element, Barrier) and self._aligner.barrier(index, element.checkpoint_id))
-                or (isinstance(element, EndOfInput) and self._aligner.end(index))
-            ):
+            element = self._told(index, self.channels[index].take())
+            if element is not None:
+                self.input = self.inputs[index]
                 return element
+
+    def _told(self, index: int, element: Element) -> Element | None:
+        """What an element of one channel means for all of them."""
+        if isinstance(element, Batch):
+            return element
+        if isinstance(element, Watermark):
+            has_changed = self.watermarks.advance(index, element.timestamp, is_idle=element.is_idle)
+            return self.watermarks.current if has_changed else None
+        if isinstance(element, Barrier):
+            return element if self._aligner.barrier(index, element.checkpoint_id) else None
+        if self._aligner.end(index):
+            return element
+        return self.watermarks.current if self.watermarks.end(index) else None
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """How far event time has come, by input; None while nothing is known of it."""
+        by_input: dict[int, int] = {}
+        for channel, timestamp in self.watermarks.timestamps.items():
+            of = self.inputs[channel]
+            by_input[of] = min(timestamp, by_input.get(of, timestamp))
+        current = self.watermarks.current.timestamp
+        if current == MIN_TIMESTAMP and all(one == MIN_TIMESTAMP for one in by_input.values()):
+            return None
+        return {"watermark": current, "inputs": [by_input[of] for of in sorted(by_input)]}
+
+    def restore(self, snapshots: list[Mapping[str, Any]], *, is_mesh: bool) -> None:
+        """Takes up the event time of all old subtasks.  Each channel begins at the lowest of its input.
+
+        Where every subtask is fed by all of those before it (`is_mesh`), all had seen the same watermarks at the
+        aligned barrier, so that the highest is right for each of them; else only the lowest is.
+        """
+        for channel, of in enumerate(self.inputs):
+            known = [one["inputs"][of] for one in snapshots if of < len(one["inputs"])]
+            self.watermarks.add(channel, min(known, default=MIN_TIMESTAMP))
+        kept = [one["watermark"] for one in snapshots]
+        if kept:
+            self.watermarks.keep(max(kept) if is_mesh else min(kept))
 
     def _ready(self) -> int | None:
         """A channel with something that may be taken, in turn, so that none starves."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Decline, SubtaskReport
@@ -58,14 +59,24 @@ class SubtaskSnapshots:
         for store in self.stores:
             store.freeze(checkpoint_id)
 
-    def finish(self, checkpoint_id: int, positions: dict[str, Position], listed: list[ListedCommittable]) -> None:
+    def finish(
+        self,
+        checkpoint_id: int,
+        positions: dict[str, Position],
+        listed: list[ListedCommittable],
+        operators: dict[str, Any],
+    ) -> None:
         """Writes the frozen state behind the barrier, then acknowledges, or declines if it cannot be written."""
         self.group.create_task(
-            self._finish(checkpoint_id, positions, listed), name=f"{self._task}-{self._subtask}-snapshot"
+            self._finish(checkpoint_id, positions, listed, operators), name=f"{self._task}-{self._subtask}-snapshot"
         )
 
     async def _finish(
-        self, checkpoint_id: int, positions: dict[str, Position], listed: list[ListedCommittable]
+        self,
+        checkpoint_id: int,
+        positions: dict[str, Position],
+        listed: list[ListedCommittable],
+        operators: dict[str, Any],
     ) -> None:
         async with self._writing:
             try:
@@ -85,6 +96,7 @@ class SubtaskSnapshots:
             stores=stores,
             positions={self._source_uid: positions} if self._source_uid is not None else {},
             committables=listed,
+            operators=operators,
             finished=self.is_ended,
         )
         self._control.report(Acknowledge(self._attempt, checkpoint_id, report))

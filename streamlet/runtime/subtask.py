@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from streamlet.checkpoint.manifest import ListedCommittable
+from streamlet.checkpoint.manifest import ListedCommittable, operator_key
 from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Started, ToSubtask, Trigger
-from streamlet.elements import Barrier, Batch, Element, EndOfInput, Position
+from streamlet.clock import Clock
+from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
+from streamlet.runtime.alarm import Alarm
 from streamlet.runtime.chain import Chain
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.control import LocalControl
@@ -42,22 +44,29 @@ class Subtask:
         routers: list[Router],
         snapshots: SubtaskSnapshots,
         control: LocalControl,
+        clock: Clock,
     ) -> None:
         self.plan = plan
         self.subtask = subtask
         self.records = 0
         """Records taken in since the attempt began."""
+        self._watermark = MIN_TIMESTAMP
         self.sinks = sinks
         self.snapshots = snapshots
         self._chain = chain
         self._routers = routers
         self._control = control
         self._inbox = control.inbox((plan.name, subtask))
+        self._clock = clock
+        self._alarm = Alarm(clock, self.interrupt)
+        self._has_clock = chain.has_clock
+        chain.ring = self.interrupt
 
     async def run(self) -> None:
         """Runs until it is cancelled or fails; everything it started has ended when it returns."""
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._chain.close)
+            stack.callback(self._alarm.set, None)
             for sink in self.sinks:
                 stack.push_async_callback(sink.writer.close)
             async with asyncio.TaskGroup() as opening:
@@ -70,6 +79,14 @@ class Subtask:
 
     async def work(self) -> None:
         """Takes elements in, for ever."""
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """Lets a subtask that waits for input look at the clock."""
+        raise NotImplementedError
+
+    def event_time(self) -> Any:
+        """What must be kept to go on with the same event time; None for nothing."""
         raise NotImplementedError
 
     def trigger(self, message: Trigger) -> None:
@@ -101,22 +118,60 @@ class Subtask:
             self._control.report(Started())
         self.records += len(batch)
         enter(batch)
+        await self.deliver()
+
+    async def deliver(self) -> None:
+        """Sends on what the chain has produced; waits while the receivers are full."""
         produced = self._chain.produced
         for leaf, output in produced:
             await leaf.deliver(output)
         produced.clear()
 
+    async def advance(self, watermark: Watermark) -> None:
+        """Moves event time on in the chain, delivers what that fires, and sends the watermark on behind it."""
+        if watermark.timestamp > self._watermark:
+            await self._fire(watermark.timestamp)
+        await self._send_on(watermark)
+
+    async def _fire(self, timestamp: int) -> None:
+        self._watermark = timestamp
+        for _ in self._chain.advance(timestamp):
+            await self.deliver()
+            await self.snapshots.mind_memory()
+            await asyncio.sleep(0)
+        await self.deliver()
+
+    async def follow_clock(self) -> None:
+        """Does what is due by the wall clock, and sees to it that it is done when nothing comes."""
+        at = self._chain.next_clock_ms()
+        if at is not None and at <= (now := self._clock.now_ms()):
+            self._chain.on_clock(now)
+            await self.deliver()
+            await self.snapshots.mind_memory()
+            at = self._chain.next_clock_ms()
+        self._alarm.set(at)
+
     async def checkpoint(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
         """Takes this subtask's part of a checkpoint; called between two batches."""
         self.snapshots.freeze(checkpoint_id)
+        operators = self._chain.snapshot()
+        event_time = self.event_time()
+        if event_time is not None:
+            operators[event_time_key(self.plan.name, self.subtask)] = event_time
         await self._send_on(Barrier(checkpoint_id))
         listed: list[ListedCommittable] = []
         for sink in self.sinks:
             listed += await sink.prepare(checkpoint_id)
-        self.snapshots.finish(checkpoint_id, dict(positions), listed)
+        self.snapshots.finish(checkpoint_id, dict(positions), listed, operators)
 
     async def end(self) -> None:
-        """Everything was read and handled: says so downstream and to the coordinator. Barriers still come."""
+        """Everything was read and handled: lets the chain finish, and says so downstream and to the coordinator.
+        Barriers still come."""
+        self._has_clock = False
+        self._alarm.set(None)
+        await self._fire(MAX_TIMESTAMP)
+        self._chain.end()
+        await self.deliver()
         await self._send_on(EndOfInput())
         self.snapshots.is_ended = True
         self._control.report(Ended(task=self.plan.name, subtask=self.subtask))
@@ -133,18 +188,36 @@ class GatedSubtask(Subtask):
         super().__init__(*args)
         self._gate = gate
 
+    def interrupt(self) -> None:
+        self._gate.interrupt()
+
+    def event_time(self) -> Any:
+        return self._gate.snapshot()
+
     async def work(self) -> None:
-        enter = self._chain.enter(self.plan.head.id)
+        head = self.plan.head
+        enter = [self._chain.enter(head.id, index) for index in range(len(head.inputs))]
+        if self._gate.watermarks.current.timestamp != MIN_TIMESTAMP:
+            await self.advance(self._gate.watermarks.current)
         while True:
+            if self._has_clock:
+                await self.follow_clock()
             element = await self._gate.next()
             if isinstance(element, Batch):
-                await self.process(enter, element)
+                await self.process(enter[self._gate.input], element)
                 await self.snapshots.mind_memory()
                 await asyncio.sleep(0)
+            elif isinstance(element, Watermark):
+                await self.advance(element)
             elif isinstance(element, Barrier):
                 await self.checkpoint(element.checkpoint_id, {})
             elif isinstance(element, EndOfInput):
                 await self.end()
+
+
+def event_time_key(task: str, subtask: int) -> str:
+    """Under which name a checkpoint keeps how far event time has come at a subtask. No uid has an @."""
+    return operator_key(f"{task}@time", subtask)
 
 
 class SourceSubtask(Subtask):
@@ -161,6 +234,12 @@ class SourceSubtask(Subtask):
         self._triggers: deque[Trigger] = deque()
         self._at_checkpoint: dict[int, dict[str, Position]] = {}
         pressure.on_relieved.append(self._wake.set)
+
+    def interrupt(self) -> None:
+        self._wake.set()
+
+    def event_time(self) -> Any:
+        return None
 
     def trigger(self, message: Trigger) -> None:
         # Kept in a queue: a gate downstream counts on every barrier from every input, also on those of checkpoints that
@@ -202,6 +281,8 @@ class SourceSubtask(Subtask):
         try:
             while True:
                 await self._barrier_if_asked()
+                if self._has_clock:
+                    await self.follow_clock()
                 if fetch is None:
                     fetch = asyncio.ensure_future(self._reader.fetch())
                     fetch.add_done_callback(lambda _: self._wake.set())
@@ -216,6 +297,8 @@ class SourceSubtask(Subtask):
                 for batch in batches:
                     yield batch
                     await self._barrier_if_asked()
+                    if self._has_clock:
+                        await self.follow_clock()
                 if not batches:
                     await asyncio.sleep(0)
         finally:

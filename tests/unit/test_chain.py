@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamlet import Batch, Job, Stream
-from streamlet.runtime.chain import Chain, Leaf
+from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 
@@ -25,7 +25,7 @@ def _chain(build: Callable[[Stream[int]], object]) -> tuple[Chain, dict[str, End
     build(job.source(Generator(int, count=1), uid="in"))
     (task,) = job.plan().tasks
     ends = {node.uid: End() for node in task.nodes if node.is_sink}
-    leaves: dict[int, list[Leaf]] = {node.id: [ends[node.uid]] for node in task.nodes if node.is_sink}
+    leaves: dict[Exit, list[Leaf]] = {(node.id, None): [ends[node.uid]] for node in task.nodes if node.is_sink}
     chain = Chain(task, 0, {}, leaves, {}, show_records=False)
     return chain, ends, chain.enter(task.head.id)
 
@@ -81,7 +81,7 @@ def test_closing_closes_every_operator_even_when_one_fails_to() -> None:
 
         return close
 
-    for operator in chain._operators:
+    for _, operator, _ in chain._steps:
         operator.close = closing(operator.context.place.uid)  # type: ignore[method-assign]
     with pytest.raises(OSError, match="b does not close"):
         chain.close()

@@ -31,7 +31,8 @@ async def _idle() -> None:
 
 
 async def _take(gate: InputGate, count: int) -> list[Element]:
-    return [await gate.next() for _ in range(count)]
+    elements = [await gate.next() for _ in range(count)]
+    return [element for element in elements if element is not None]
 
 
 def test_a_full_channel_holds_its_sender_until_there_is_room() -> None:

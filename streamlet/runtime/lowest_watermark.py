@@ -1,0 +1,64 @@
+"""The watermark of what has several inputs, without I/O: facts in, decisions out.
+
+It is the lowest of those inputs that are neither idle nor ended, and it never goes back: an input that wakes up behind
+it finds its records late.  When every input is idle none holds the others back, so the highest of them counts: it must
+not matter which of them fell silent first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from streamlet.elements import MIN_TIMESTAMP, Watermark
+
+I = TypeVar("I", bound=Hashable)  # noqa: E741 - an input: a split, a channel
+
+
+class LowestWatermark(Generic[I]):
+    """Follows the watermarks of some inputs and tells when the one of all has changed."""
+
+    def __init__(self) -> None:
+        self.current = Watermark(MIN_TIMESTAMP)
+        self.timestamps: dict[I, int] = {}
+        """The last watermark of each input, also of one that has ended."""
+        self._silent: set[I] = set()
+
+    def add(self, one: I, timestamp: int = MIN_TIMESTAMP) -> None:
+        """Adds an input, which holds all back until it has a watermark or is idle."""
+        self.timestamps[one] = timestamp
+
+    def keep(self, timestamp: int) -> None:
+        """Begins at this watermark: what was told before a restore is not taken back."""
+        if timestamp > self.current.timestamp:
+            self.current = Watermark(timestamp, self.current.is_idle)
+
+    def advance(self, one: I, timestamp: int, *, is_idle: bool = False) -> bool:
+        """Notes the watermark of an input; True when the one of all has changed."""
+        if is_idle:
+            self._silent.add(one)
+        else:
+            self._silent.discard(one)
+        if timestamp > self.timestamps[one]:
+            self.timestamps[one] = timestamp
+        return self.settle()
+
+    def end(self, one: I) -> bool:
+        """Notes that nothing more comes on an input; True when the watermark of all has changed."""
+        self._silent.add(one)
+        return self.settle()
+
+    def is_silent(self, one: I) -> bool:
+        """True for an input that is idle or has ended."""
+        return one in self._silent
+
+    def settle(self) -> bool:
+        """Works out the watermark of all; True when it has changed."""
+        silent, timestamps = self._silent, self.timestamps
+        speaking = [timestamps[one] for one in timestamps if one not in silent] if silent else timestamps.values()
+        lowest = min(speaking) if speaking else max(timestamps.values(), default=MIN_TIMESTAMP)
+        before = self.current
+        if lowest > before.timestamp or before.is_idle != (not speaking):
+            self.current = Watermark(max(lowest, before.timestamp), is_idle=not speaking)
+            return True
+        return False
