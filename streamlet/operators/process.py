@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from streamlet.elements import Batch, OutputTag
+from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, EventTime, OperatorContext
 from streamlet.operators.place import function_error
@@ -125,7 +126,7 @@ class KeyedProcess(CallingOperator):
                 emitted = function(value, record)
                 if emitted is not None:
                     before = len(values)
-                    values.extend(emitted)
+                    values.extend(whole(emitted))
                     rows.extend([row] * (len(values) - before))
         except Exception as error:
             raise self.failure(error, batch, row) from error

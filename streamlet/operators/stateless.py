@@ -7,6 +7,7 @@ from itertools import chain, compress, repeat
 from typing import Any
 
 from streamlet.elements import Batch
+from streamlet.operators.emitting import whole
 from streamlet.operators.functions import FunctionOperator
 from streamlet.operators.operator import Emit, Operator
 
@@ -55,7 +56,7 @@ def _listing(function: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
     """Runs a generator to its end inside the call, so that its error belongs to its record."""
 
     def listed(value: Any) -> list[Any]:
-        return list(function(value))
+        return list(whole(function(value)))
 
     return listed
 

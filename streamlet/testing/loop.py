@@ -121,7 +121,7 @@ class SimulatedLoop(_Loop):
         return self._timers[0][0] if self._timers else None
 
     def step(self) -> bool:
-        """Runs one callback; False when none is ready."""
+        """Runs one callback; False when none is ready. Many in a row are cheaper inside `running`."""
         self._wake_timers()
         while self._ready:
             handle = self._pick()
@@ -129,8 +129,11 @@ class SimulatedLoop(_Loop):
                 continue
             self.steps += 1
             self.clock.seconds += STEP_SECONDS
-            with running(self):
+            if events._get_running_loop() is self:
                 handle._run()
+            else:
+                with running(self):
+                    handle._run()
             return True
         return False
 

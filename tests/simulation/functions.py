@@ -16,6 +16,9 @@ Record = tuple[int, int]
 Output = tuple[int, ...]
 """Key, id, then what the function says."""
 
+fails: Callable[[], bool] = lambda: False  # noqa: E731
+"""Replaced while a simulation runs: True when a function of the user's fails here, this once."""
+
 CLEAR_EVERY = 4
 FULL_BUCKET = 3
 
@@ -25,27 +28,47 @@ def mix(checksum: int, number: int) -> int:
     return (checksum * 31 + number) % 1_000_003
 
 
+def troubled(error: type[Exception] = ValueError) -> None:
+    """What every function calls; now and then it raises."""
+    if fails():
+        raise error("this once")
+
+
 # --- without state ------------------------------------------------------------------------------------------------
 
 
 def shifted(record: Record) -> Record:
+    troubled()
     return record[0], record[1] + 1_000_000
 
 
 def is_wanted(record: Record) -> bool:
+    troubled(StopIteration)
     return record[1] % 5 != 0
 
 
 def doubled(record: Record) -> Iterator[Record]:
     yield record[0], record[1] * 2
     if record[1] % 2:
+        troubled()
         yield record[0], record[1] * 2 + 1
+
+
+def lazily(record: Record) -> Iterator[Record]:
+    """Two of each, by a `map` whose function may raise StopIteration."""
+
+    def twin(offset: int) -> Record:
+        troubled(StopIteration)
+        return record[0], record[1] * 2 + offset
+
+    return map(twin, (0, 1))
 
 
 PLAIN: dict[str, Callable[[Record], Iterable[Record]]] = {
     "map": lambda record: [shifted(record)],
     "filter": lambda record: [record] if is_wanted(record) else [],
     "flat_map": doubled,
+    "lazy": lazily,
 }
 
 
@@ -65,6 +88,7 @@ class Chain(AggregateFunction[Record, tuple[int, int, int], tuple[int, int, int]
         return (0, 0, 0)
 
     def add(self, accumulator: tuple[int, int, int], value: Record) -> tuple[int, int, int]:
+        troubled(StopIteration)
         return (accumulator[0] + 1, mix(accumulator[1], value[1]), value[1])
 
     def result(self, accumulator: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -84,6 +108,7 @@ class Remembering(KeyedProcessFunction[int, Record, Output]):
         self.clears = clears
 
     def process_element(self, value: Record, ctx: ProcessContext[int]) -> Iterable[Output]:
+        troubled()
         count, checksum = self.seen.value() or (0, 0)
         count, checksum = count + 1, mix(checksum, value[1])
         if self.clears and count == CLEAR_EVERY:
@@ -101,7 +126,12 @@ class Listing(KeyedProcessFunction[int, Record, Output]):
     def process_element(self, value: Record, ctx: ProcessContext[int]) -> Iterable[Output]:
         self.ids.add(value[1])
         ids = self.ids.get()
-        return [(ctx.key, value[1], len(ids), checksum_of(ids))]
+
+        def said(count: int) -> Output:
+            troubled(StopIteration)
+            return ctx.key, value[1], count, checksum_of(ids)
+
+        return map(said, [len(ids)])
 
 
 class Sorting(KeyedProcessFunction[int, Record, Output]):

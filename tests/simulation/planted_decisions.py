@@ -37,14 +37,26 @@ def commit_before_the_manifest_is_durable(patches: Patches) -> None:
 
 @planted
 def marker_is_written_before_the_commit(patches: Patches) -> None:
-    def commit(original: Any) -> Any:
-        async def behind(*args: Any, **kwargs: Any) -> None:
-            behind.tasks.append(asyncio.ensure_future(original(*args, **kwargs)))  # type: ignore[attr-defined]
+    late: list[Any] = []
 
-        behind.tasks = []  # type: ignore[attr-defined]
-        return behind
+    def commit(_: Any) -> Any:
+        async def nothing_yet(*args: Any, **kwargs: Any) -> None:
+            late.append(lambda: settling.commit_ordered(*args, **kwargs))
+
+        return nothing_yet
+
+    def on_disk(original: Any) -> Any:
+        async def then(self: Any, call: Any, *args: Any) -> Any:
+            answer = await original(self, call, *args)
+            if getattr(call, "__name__", "") == "write_marker":
+                while late:
+                    await late.pop(0)()
+            return answer
+
+        return then
 
     patches.put(coordinator, "commit_ordered", commit)
+    patches.put(CheckpointCoordinator, "_on_disk", on_disk)
 
 
 @planted

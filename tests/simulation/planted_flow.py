@@ -7,6 +7,7 @@ from typing import Any
 
 from streamlet.checkpoint.alignment import BarrierAligner
 from streamlet.elements import Barrier
+from streamlet.operators import process, stateless
 from streamlet.runtime.channel import Channel
 from streamlet.runtime.sink_leaf import SinkLeaf
 from streamlet.runtime.subtask import SourceSubtask, Subtask
@@ -145,3 +146,9 @@ def listed_committable_is_dropped_from_the_next_snapshot(patches: Patches) -> No
         return only_new
 
     patches.put(SinkLeaf, "prepare", prepare)
+
+
+@planted
+def stop_iteration_of_a_lazy_map_is_swallowed(patches: Patches) -> None:
+    for operator in (process, stateless):
+        patches.put(operator, "whole", lambda _: lambda emitted: emitted)

@@ -29,6 +29,7 @@ class Faults:
     slow_commits: float = 0.0
     """How many times longer a commit takes than other requests."""
     repeats_answers: float = 0.0
+    function_fails: float = 0.0
     slow: float = 0.0
     """How often an answer of the outside takes far longer than usual."""
     crashes: tuple[tuple[str, int], ...] = ()
@@ -123,7 +124,7 @@ def scenario(seed: int) -> Scenario:
         seed=seed,
         policy=rng.choice((*POLICIES, "fifo")),
         sources=sources,
-        before=[rng.choice(("map", "filter", "flat_map")) for _ in range(rng.choice((0, 0, 1, 2)))],
+        before=[rng.choice(("map", "filter", "flat_map", "lazy")) for _ in range(rng.choice((0, 0, 1, 2)))],
         keyed=keyed,
         regroups=regroups,
         sinks=_sinks(rng, keyed),
@@ -166,7 +167,7 @@ def _sources(rng: random.Random) -> list[SourceSpec]:
         splits: dict[str, list[Record]] = {}
         starts_latest = rng.random() < 0.3
         for split in range(rng.choice((1, 2, 3))):
-            count = rng.choice((0, 10, 20, 40)) if split else rng.choice((20, 40))
+            count = rng.choice((0, 5, 10, 20)) if split else rng.choice((10, 20))
             splits[f"s{source}-{split}"] = [(rng.randrange(keys), number + index) for index in range(count)]
             number += count
         found.append(SourceSpec(f"source{source}", splits, starts_latest, rng.choice((0.02, 0.06, 0.2))))
@@ -212,12 +213,12 @@ def _stress_state(one: Scenario, rng: random.Random) -> None:
     one.settings["checkpoint_timeout"] = timedelta(seconds=rng.choice((0.02, 0.02, 0.04, 10.0)))
     one.settings["batch_records"] = 5
     one.settings["failed_checkpoints"] = 50
-    one.settings["state_backend"] = rng.choice(("memory", "memory", "rocksdb"))
+    one.settings["state_backend"] = rng.choice(("memory", "memory", "memory", "rocksdb"))
     one.memory_cells = 5
     one.folds_after = 2
     one.blocking_seconds = 0.02
     one.slow_calls = {rng.choice(("finish_fold", "write_log", "write_log")): 10.0}
-    one.faults.crashes = (*one.faults.crashes, ("step", rng.randint(200, 1500)), ("disk", rng.randint(50, 400)))
+    one.faults.crashes = (*one.faults.crashes, ("step", rng.randint(200, 1200)), ("disk", rng.randint(50, 300)))
 
 
 def _shapes(rng: random.Random, sources: list[SourceSpec], *, rescales: bool) -> list[Shape]:
@@ -240,7 +241,7 @@ def _faults(rng: random.Random) -> Faults:
     """Each seed switches a few on: all at once would hide what each can show."""
     faults = Faults()
     for name, most in (("fetch_fails", 0.05), ("answer_lost", 0.05), ("request_lost", 0.05), ("disk_fails", 0.15),
-                       ("repeats_answers", 0.5), ("slow", 0.2)):  # fmt: skip
+                       ("repeats_answers", 0.5), ("slow", 0.2), ("function_fails", 0.03)):  # fmt: skip
         if rng.random() < 0.35:
             setattr(faults, name, rng.random() * most)
     faults.disk_fails_at = rng.choice(("", "scratch", "scratch", "scratch", "files/", "chk-", "marker"))
@@ -249,7 +250,7 @@ def _faults(rng: random.Random) -> Faults:
     crashes = []
     for _ in range(rng.choice((0, 1, 1, 2, 3, 4))):
         kind = rng.choice(("step", "disk", "disk", "outside", "marker"))
-        longest = {"step": 1500, "disk": 150, "outside": 60, "marker": 6}[kind]
+        longest = {"step": 1000, "disk": 150, "outside": 40, "marker": 6}[kind]
         crashes.append((kind, 1 + int(longest * rng.random() ** 1.5)))
     faults.crashes = tuple(crashes)
     if rng.random() < 0.2:
@@ -275,7 +276,7 @@ def build(one: Scenario, process: int, make_source: Any, make_sink: Any) -> Job:
         elif kind == "filter":
             stream = stream.filter(functions.is_wanted, **place)
         else:
-            stream = stream.flat_map(functions.doubled, **place)
+            stream = stream.flat_map(functions.PLAIN[kind], **place)
     end: Any = stream
     if one.keyed is not None:
         end = functions.keyed(one.keyed, stream.key_by(functions.key_of, uid="by-key"), "keyed", shape.keyed)

@@ -18,6 +18,7 @@ from streamlet.runtime.child import ChildProcess
 from streamlet.runtime.control import LocalControl
 from streamlet.state import logbook
 from streamlet.state.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
+from tests.simulation import functions
 from tests.simulation.oracle import WrongOutput
 from tests.simulation.patches import Patches
 from tests.simulation.scenario import Scenario
@@ -46,6 +47,7 @@ def surrounded(world: Simulated) -> Iterator[None]:
     patches.put(ChildProcess, "run", lambda _: _run_module)
     patches.put(LocalControl, "report", lambda report: _repeating(world, report))
     patches.put(CheckpointStorage, "reserve", lambda reserve: _rising(world, reserve))
+    patches.put(functions, "fails", lambda _: lambda: world.chance("function_fails"))
     patches.add(RocksDbKeyedStore, "__init__", _tight(world))
     logger = logging.getLogger("streamlet")
     level = logger.level

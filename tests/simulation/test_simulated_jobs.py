@@ -1,51 +1,36 @@
 """A job that died anywhere, any number of times, has the same committed output as one that never did.
 
-`STREAMLET_SEEDS=1000-2000` runs other seeds, `STREAMLET_SEEDS=17` replays one, `STREAMLET_TEST_FULL=1` runs many.
+`python -m tests.simulation.campaign` runs more seeds than these, or one of them.
 """
 
 from __future__ import annotations
 
 import os
 
-import pytest
-
+from tests.simulation.known_seeds import KNOWN_SEEDS
 from tests.simulation.scenario import scenario
-from tests.simulation.world import World, simulate
+from tests.simulation.seeds import Report, chunks, default_workers, over_processes, run_seeds
+from tests.simulation.world import simulate
 
-IS_FULL = os.environ.get("STREAMLET_TEST_FULL", "") == "1"
-ONCE_FAILED = (16, 82, 118, 178, 214, 340)
-"""Seeds that have found something, kept for ever (they stand for other runs whenever the generator changes)."""
-CHUNKS = 4
+SEEDS = 20_000 if os.environ.get("STREAMLET_TEST_FULL", "") == "1" else 2000
 
 
-def _seeds() -> list[int]:
-    wanted = os.environ.get("STREAMLET_SEEDS", "")
-    if wanted:
-        first, _, end = wanted.partition("-")
-        return list(range(int(first), int(end or int(first) + 1)))
-    return sorted({*ONCE_FAILED, *range(5000 if IS_FULL else 140)})
+def test_i17_output_after_failures_is_that_of_a_run_without_failures() -> None:
+    total = Report()
+    for report in over_processes(run_seeds, chunks(sorted({*KNOWN_SEEDS, *range(SEEDS)})), default_workers()):
+        total.add(report)
+    assert not total.failures, "\n".join(total.failures[seed] for seed in sorted(total.failures))
+    unseen = [kind for kind in FAULTS if not total.faults[kind]]
+    assert not unseen, f"faults that never happened: {unseen}; a simulation without them shows nothing"
 
 
-def _run(seed: int) -> World:
-    try:
-        return simulate(scenario(seed))
-    except AssertionError as error:
-        raise AssertionError(
-            f"seed {seed}: {error}\nreplay: STREAMLET_SEEDS={seed} python -m pytest {__file__} -k failures"
-        ) from error
-
-
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_i17_output_after_failures_is_that_of_a_run_without_failures(chunk: int) -> None:
-    crashes = 0
-    for seed in _seeds()[chunk::CHUNKS]:
-        crashes += _run(seed).crashes
-    assert crashes or os.environ.get("STREAMLET_SEEDS"), "a simulation in which nothing dies shows nothing"
+FAULTS = ("kill", "power cut", "stop", "disk_fails", "fetch_fails", "answer_lost", "request_lost", "repeats_answers")
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
-    one, other = _run(3), _run(3)
-    assert one.total == other.total
-    assert one.outcomes == other.outcomes
-    assert one.outside.log == other.outside.log
-    assert one.clock.seconds == other.clock.seconds
+    for seed in (3, 4, 5):
+        one, other = simulate(scenario(seed)), simulate(scenario(seed))
+        assert one.total == other.total
+        assert one.outcomes == other.outcomes
+        assert one.outside.log == other.outside.log
+        assert one.clock.seconds == other.clock.seconds

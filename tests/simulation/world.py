@@ -14,6 +14,7 @@ import os
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -22,18 +23,18 @@ from typing import Any
 from streamlet import SinkError, StreamletError
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.runtime.attempt import Attempt
 from streamlet.runtime.job_state import JobState
 from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor
 from streamlet.testing.disk import SimulatedDisk
 from streamlet.testing.errors import ProcessDied, SimulationStuck
-from streamlet.testing.loop import SimulatedLoop, VirtualClock
+from streamlet.testing.loop import SimulatedLoop, VirtualClock, running
 from tests.simulation.connectors import SimulatedSink, SimulatedSource
-from tests.simulation.oracle import WrongOutput, check_output
+from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput, check_output
 from tests.simulation.outside import Outside
 from tests.simulation.scenario import NO_FAULTS, Scenario, build
 from tests.simulation.surroundings import surrounded
+from tests.simulation.watched import WatchedAttempt
 
 MOST_PROCESSES = 40
 MOST_STEPS = 200_000
@@ -63,9 +64,12 @@ class World:
         self.crashes = 0
         self.calls: list[str] = []
         """What was asked of the disk, in order."""
-        self.disk_failures = 0
+        self.happened: Counter[str] = Counter()
+        """Kind of fault -> how often it came."""
         self.restarts = 0
         """Attempts that failed inside processes which lived on."""
+        self.broken: BaseException | None = None
+        """An error of the engine that no fault explains."""
         self.outcomes: list[str] = []
         self.counts = {"step": 0, "disk": 0, "outside": 0, "marker": 0}
         self.total = {"step": 0, "disk": 0, "outside": 0, "marker": 0}
@@ -103,14 +107,17 @@ class World:
             and call != "rmdir"
             and self.random.random() < fails
         ):
-            self.disk_failures += 1
+            self.happened["disk_fails"] += 1
             number = self.random.choice((errno.EIO, errno.ENOSPC))
             raise OSError(number, os.strerror(number), path)
 
     def chance(self, name: str) -> bool:
         """True when a fault of this name happens."""
         probability: float = getattr(self.faults, name)
-        return bool(probability) and self.random.random() < probability
+        if not probability or self.random.random() >= probability:
+            return False
+        self.happened[name] += 1
+        return True
 
     def now(self) -> float:
         return self.clock.seconds
@@ -172,6 +179,7 @@ class World:
         with self.disk.mounted(), surrounded(self):
             try:
                 self._run_processes()
+                self.faults = NO_FAULTS
                 check_output(self.scenario, self.outside.log, self.pinned)
                 self._check_finished()
                 self._check_orphans()
@@ -190,7 +198,7 @@ class World:
             if outcome is not None and outcome.state is JobState.FINISHED:
                 return
             if outcome is not None and outcome.state is JobState.FAILED and self.faults is NO_FAULTS:
-                raise WrongOutput(f"nothing goes wrong, but the job failed: {outcome.error!r}") from outcome.error
+                raise JobFailed(f"nothing goes wrong, but the job failed: {outcome.error!r}") from outcome.error
             self.clock.seconds += faults.downtime_seconds
         raise SimulationStuck(f"not finished after {MOST_PROCESSES} processes: {self.outcomes}")
 
@@ -207,8 +215,9 @@ class World:
         main = loop.create_task(self._main(process, supervisors))
         stops = self.faults.stops
         if process < len(stops) and stops[process]:
-            loop.call_later(stops[process], lambda: supervisors[0].stop() if supervisors else None)
-        self._drive(loop, main)
+            loop.call_later(stops[process], self._stop, supervisors)
+        with running(loop):
+            self._drive(loop, main)
         if self.is_dead:
             self.crashes += 1
             self._bury()
@@ -219,13 +228,25 @@ class World:
             if not keeps:
                 # A reserved number is kept over a kill, not over a power cut: then nothing else with it is there.
                 self.largest_id = -1
+            self.happened["kill" if keeps else "power cut"] += 1
             self.disk.crash(self.random, keep_all=keeps)
             return None
         self._require_tidy(loop, main)
         outcome: Outcome = main.result()
         self.restarts += supervisors[0].restarts
+        if isinstance(self.broken, WrongOutput):
+            raise self.broken
+        if self.broken is not None:
+            raise EngineBroke(f"an attempt failed with {self.broken!r}") from self.broken
+        if loop.unhandled:
+            raise EngineBroke(f"nobody took an error: {loop.unhandled[0]}")
         self._bury()
         return outcome
+
+    def _stop(self, supervisors: list[Supervisor]) -> None:
+        if supervisors:
+            self.happened["stop"] += 1
+            supervisors[0].stop()
 
     def _bury(self) -> None:
         """Closes what is left of a process, with the world dead to it."""
@@ -259,6 +280,10 @@ class World:
             raise SimulationStuck(f"every task waits, and nothing can wake one: {waiting}")
         self.clock.seconds = max(self.clock.seconds, min(times))
 
+    def _notice(self, error: BaseException) -> None:
+        if self.broken is None and not self.is_dead:
+            self.broken = error
+
     async def _main(self, process: int, supervisors: list[Supervisor]) -> Outcome:
         one = self.scenario
         if self.faults is NO_FAULTS:
@@ -267,8 +292,9 @@ class World:
         plan = job.plan()
         lock = JobLock(CheckpointStorage(self.root, job.name).folder, self.clock)
 
-        def make(_: bool) -> Attempt:
-            return Attempt(job.name, plan, AttemptOptions(self.root), lock, self.clock, self.said.append)
+        def make(_: bool) -> WatchedAttempt:
+            options = AttemptOptions(self.root)
+            return WatchedAttempt(job.name, plan, options, lock, self.clock, self.said.append, notice=self._notice)
 
         supervisor = Supervisor(make, plan.config.restart, self.clock, random.Random(one.seed))
         supervisors.append(supervisor)
