@@ -89,8 +89,8 @@ class JobConfig:
     """Time between two checkpoints; transactional output becomes visible with this delay."""
     checkpoint_timeout: timedelta = timedelta(seconds=60)
     """A checkpoint that takes longer is abandoned; its output and state changes go into the next one."""
-    failed_checkpoints: int = 10
-    """So many abandoned checkpoints in a row fail the attempt."""
+    stalled_intervals: int = 10
+    """An attempt that completes no checkpoint for so many intervals, and not less than `checkpoint_timeout`, fails."""
     parallelism: int = 1
     """Subtasks of each operator that does not say otherwise."""
     key_groups: int = 128
@@ -120,7 +120,7 @@ class JobConfig:
             value = getattr(self, name)
             if not isinstance(value, timedelta) or value <= timedelta(0):
                 raise ConfigError(f"{name} is {value!r}", remedy="give a positive datetime.timedelta")
-        for name in ("failed_checkpoints", "parallelism", "key_groups", "batch_records", "channel_records"):
+        for name in ("stalled_intervals", "parallelism", "key_groups", "batch_records", "channel_records"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ConfigError(f"{name} is {value!r}", remedy="give a whole number from 1")

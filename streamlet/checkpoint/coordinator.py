@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from streamlet.checkpoint.manifest import Manifest, ManifestKind
 from streamlet.checkpoint.messages import (
     Acknowledge,
+    Busy,
     Decline,
     Ended,
     Marked,
@@ -45,6 +46,8 @@ log = logging.getLogger("streamlet.checkpoint")
 
 _COMMITS_BEHIND = 2
 _SLOW_INTERVALS = 3
+_TELL_AGAIN_SECONDS = 30.0
+"""A job whose checkpoints are always slow says so now and then, not at each of them."""
 
 
 class Control(Protocol):
@@ -61,8 +64,13 @@ class CoordinatorSettings:
 
     interval_seconds: float
     timeout_seconds: float
-    failed_checkpoints: int
+    stalled_intervals: int
     retain: int
+
+    @property
+    def stalled_seconds(self) -> float:
+        """So long may a job go without a complete checkpoint; one that is pending has its whole time-out."""
+        return max(self.stalled_intervals * self.interval_seconds, self.timeout_seconds)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,8 @@ class CheckpointFigures:
     last_committed_id: int | None = None
     records_committed: int = 0
     positions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trouble: str = ""
+    """Why no checkpoint completes, while that is so."""
 
 
 class CheckpointCoordinator:
@@ -133,6 +143,7 @@ class CheckpointCoordinator:
         self._disk = asyncio.Lock()
         self._last: asyncio.Event = asyncio.Event()
         self._failed_in_a_row = 0
+        self._last_good = self._tell_from = clock.monotonic()
         self._ending: ManifestKind = "stop"
 
     def stop(self) -> None:
@@ -168,6 +179,9 @@ class CheckpointCoordinator:
                 # One of an abandoned checkpoint may come late: it says nothing about the one that is pending now.
                 if pending is not None and pending.decline(message) is Verdict.ACCEPTED:
                     self._answered.set()
+            elif isinstance(message, Busy):
+                if pending is not None:
+                    pending.note(message)
             elif isinstance(message, Started):
                 self._started.set()
             elif isinstance(message, Pressed):
@@ -183,6 +197,7 @@ class CheckpointCoordinator:
 
     async def _trigger(self) -> None:
         await self._started.wait()
+        self._last_good = self._clock.monotonic()
         while True:
             while self._behind >= _COMMITS_BEHIND:
                 self._caught_up.clear()
@@ -251,8 +266,12 @@ class CheckpointCoordinator:
         patience = min(_SLOW_INTERVALS * self._settings.interval_seconds, self._settings.timeout_seconds)
         if await self._answered_within(patience):
             return
-        slow = ", ".join(f"{task}[{subtask}]" for task, subtask in pending.missing())
-        log.warning("checkpoint %d has waited %.1f s for %s", pending.checkpoint_id, patience, slow)
+        trouble = f"checkpoint {pending.checkpoint_id} has waited {patience:.1f} s for {pending.describe_missing()}"
+        self.figures.trouble = trouble
+        now = self._clock.monotonic()
+        if now >= self._tell_from:
+            self._tell_from = now + _TELL_AGAIN_SECONDS
+            log.warning("%s", trouble)
         if not await self._answered_within(self._settings.timeout_seconds - patience):
             pending.time_out()
 
@@ -268,12 +287,16 @@ class CheckpointCoordinator:
         """An abandoned checkpoint aborts nothing: what it prepared stays listed, its state goes into the next."""
         self._failed_in_a_row += 1
         self.figures.failed += 1
-        log.warning("%s (%d in a row)", error, self._failed_in_a_row)
-        if self._failed_in_a_row >= self._settings.failed_checkpoints:
+        self.figures.trouble = error.message
+        stalled = self._clock.monotonic() - self._last_good
+        if stalled >= self._settings.stalled_seconds:
             raise CheckpointFailedError(
-                f"{self._failed_in_a_row} checkpoints in a row were abandoned; the last: {error.message}",
+                f"no checkpoint was completed for {stalled:.1f} s, {self._failed_in_a_row} in a row were abandoned; "
+                f"the last: {error.message}",
                 remedy=error.remedy,
             ) from error
+        if not self._failed_in_a_row & (self._failed_in_a_row - 1):  # the 1st, 2nd, 4th ...: a full disk is no flood
+            log.warning("%s (%d in a row)", error, self._failed_in_a_row)
 
     def _complete(self, pending: PendingCheckpoint, manifest: Manifest, began: float) -> None:
         now = self._clock.monotonic()
@@ -282,7 +305,11 @@ class CheckpointCoordinator:
         figures.last_id, figures.last_completed_at = manifest.checkpoint_id, now
         figures.last_duration_seconds = now - began
         figures.positions = manifest.positions
+        figures.trouble = ""
+        if self._failed_in_a_row:
+            log.warning("checkpoint %d is complete, after %d abandoned", manifest.checkpoint_id, self._failed_in_a_row)
         self._failed_in_a_row = 0
+        self._last_good = now
         self._parent = manifest.checkpoint_id
         self._behind += 1
         if manifest.kind != "periodic":

@@ -63,6 +63,15 @@ class Decline(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class Busy(msgspec.Struct, frozen=True, tag=True):
+    """From a subtask: what it has begun to do for a checkpoint. Nothing decides by it; people want to know."""
+
+    checkpoint_id: int
+    task: str
+    subtask: int
+    doing: str
+
+
 class Started(msgspec.Struct, frozen=True, tag=True):
     """From a subtask: its first batch is through."""
 
@@ -79,4 +88,4 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 
 ToSubtask = Trigger | Marked | AddSplits
-ToCoordinator = Acknowledge | Decline | Started | Pressed | Ended
+ToCoordinator = Acknowledge | Decline | Busy | Started | Pressed | Ended

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest, ManifestKind
-from streamlet.checkpoint.messages import Acknowledge, Decline, SubtaskReport
+from streamlet.checkpoint.messages import Acknowledge, Busy, Decline, SubtaskReport
 from streamlet.elements import Position
 from streamlet.errors import CheckpointError
 from streamlet.state.snapshot import StateSpec, StoreSnapshot
 
 Subtask = tuple[str, int]
 """(task, subtask)"""
+
+
+_NOT_THERE = "the barrier has not come"
+"""Of a source: it has not come to where it injects it."""
 
 
 class CheckpointState(enum.Enum):
@@ -82,13 +86,14 @@ class PendingCheckpoint:
         self._expected = frozenset(expected)
         self._reports: dict[Subtask, SubtaskReport] = {}
         self._carried = tuple(carried)
+        self._doing: dict[Subtask, str] = {}
 
     def transition_to(self, state: CheckpointState) -> None:
         """Moves on; raises `CheckpointError` for a step that the diagram does not have."""
         if state not in _NEXT[self.state]:
             raise CheckpointError(f"checkpoint {self.checkpoint_id} cannot go from {self.state.value} to {state.value}")
         if state is CheckpointState.COMPLETED and not self.is_fully_acknowledged:
-            raise CheckpointError(f"checkpoint {self.checkpoint_id} cannot complete without {self._describe_missing()}")
+            raise CheckpointError(f"checkpoint {self.checkpoint_id} cannot complete without {self.describe_missing()}")
         self.state = state
 
     @property
@@ -105,6 +110,11 @@ class PendingCheckpoint:
         if message.attempt != self.attempt or message.checkpoint_id != self.checkpoint_id:
             return Verdict.STALE
         return self._take(message.report)
+
+    def note(self, message: Busy) -> None:
+        """Remembers what a subtask does for this checkpoint."""
+        if message.checkpoint_id == self.checkpoint_id:
+            self._doing[message.task, message.subtask] = message.doing
 
     def finished(self, report: SubtaskReport) -> Verdict:
         """Takes the last report of a subtask that has finished: it stands for this checkpoint too."""
@@ -128,7 +138,7 @@ class PendingCheckpoint:
 
     def time_out(self) -> Verdict:
         """Abandons the checkpoint because answers are missing, and says whose."""
-        return self.abandon(f"timed out waiting for {self._describe_missing()}")
+        return self.abandon(f"timed out waiting for {self.describe_missing()}")
 
     def manifest(
         self,
@@ -147,7 +157,7 @@ class PendingCheckpoint:
         Raises `CheckpointError` when an answer is missing or two of them claim the same split.
         """
         if not self.is_fully_acknowledged:
-            raise CheckpointError(f"checkpoint {self.checkpoint_id} lacks {self._describe_missing()}")
+            raise CheckpointError(f"checkpoint {self.checkpoint_id} lacks {self.describe_missing()}")
         reports = [self._reports[subtask] for subtask in sorted(self._reports)]
         return Manifest(
             job=job,
@@ -178,8 +188,10 @@ class PendingCheckpoint:
         self._reports[subtask] = report
         return Verdict.ACCEPTED
 
-    def _describe_missing(self) -> str:
-        return ", ".join(f"{task}[{subtask}]" for task, subtask in self.missing()) or "nobody"
+    def describe_missing(self) -> str:
+        """Names who has not answered, and what each does."""
+        doing = self._doing
+        return ", ".join(f"{one[0]}[{one[1]}] ({doing.get(one, _NOT_THERE)})" for one in self.missing()) or "nobody"
 
     def _stores(self, reports: Iterable[SubtaskReport]) -> list[StoreSnapshot]:
         return [store for report in reports for store in report.stores]

@@ -264,7 +264,7 @@ class Attempt:
         settings = CoordinatorSettings(
             config.checkpoint_interval.total_seconds(),
             config.checkpoint_timeout.total_seconds(),
-            config.failed_checkpoints,
+            config.stalled_intervals,
             config.retain,
         )
         return CheckpointCoordinator(

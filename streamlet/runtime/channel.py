@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamlet.checkpoint.alignment import BarrierAligner
@@ -66,6 +66,8 @@ class InputGate:
         self._filled = asyncio.Event()
         self._next = 0
         self._aligner = BarrierAligner(0)
+        self.on_aligning: Callable[[int], None] = lambda _: None
+        """Called with a checkpoint's id when a barrier came and others are missing."""
 
     def connect(self, input_index: int, bound_records: int) -> Channel:
         """Adds a channel. All are connected before the first element is taken."""
@@ -109,7 +111,7 @@ class InputGate:
             has_changed = self.watermarks.advance(index, element.timestamp, is_idle=element.is_idle)
             return self.watermarks.current if has_changed else None
         if isinstance(element, Barrier):
-            return element if self._aligner.barrier(index, element.checkpoint_id) else None
+            return element if self._aligned(index, element.checkpoint_id) else None
         if self._aligner.end(index):
             return element
         return self.watermarks.current if self.watermarks.end(index) else None
@@ -137,6 +139,12 @@ class InputGate:
         kept = [one["watermark"] for one in snapshots]
         if kept:
             self.watermarks.keep(max(kept) if is_mesh else min(kept))
+
+    def _aligned(self, index: int, checkpoint_id: int) -> bool:
+        if self._aligner.barrier(index, checkpoint_id):
+            return True
+        self.on_aligning(checkpoint_id)
+        return False
 
     def _ready(self) -> int | None:
         """A channel with something that may be taken, in turn, so that none starves."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable
-from streamlet.checkpoint.messages import Acknowledge, Decline, SubtaskReport
+from streamlet.checkpoint.messages import Acknowledge, Busy, Decline, SubtaskReport
 from streamlet.elements import Position
 from streamlet.errors import CheckpointFailedError
 from streamlet.runtime.child import ChildProcess
@@ -59,6 +59,10 @@ class SubtaskSnapshots:
         for store in self.stores:
             store.freeze(checkpoint_id)
 
+    def busy(self, checkpoint_id: int, doing: str) -> None:
+        """Tells what is being done for a checkpoint."""
+        self._control.report(Busy(checkpoint_id, self._task, self._subtask, doing))
+
     def finish(
         self,
         checkpoint_id: int,
@@ -81,8 +85,10 @@ class SubtaskSnapshots:
         async with self._writing:
             try:
                 for store in self.stores:
+                    self.busy(checkpoint_id, "packing state")
                     while not store.pack(_SLICE_SECONDS):  # noqa: ASYNC110 - a turn for the batches, not a wait
                         await asyncio.sleep(0)
+                    self.busy(checkpoint_id, "writing state")
                     await self._run_blocking(store.write_log)
                 stores = [store.snapshot(checkpoint_id) for store in self.stores]
             except (OSError, CheckpointFailedError) as error:

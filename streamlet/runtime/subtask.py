@@ -161,6 +161,7 @@ class Subtask:
         await self._send_on(Barrier(checkpoint_id))
         listed: list[ListedCommittable] = []
         for sink in self.sinks:
+            self.snapshots.busy(checkpoint_id, f"sink {sink.uid} prepares")
             listed += await sink.prepare(checkpoint_id)
         self.snapshots.finish(checkpoint_id, dict(positions), listed, operators)
 
@@ -187,6 +188,7 @@ class GatedSubtask(Subtask):
     def __init__(self, *args: Any, gate: InputGate) -> None:
         super().__init__(*args)
         self._gate = gate
+        gate.on_aligning = lambda checkpoint_id: self.snapshots.busy(checkpoint_id, "aligning")
 
     def interrupt(self) -> None:
         self._gate.interrupt()

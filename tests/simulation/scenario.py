@@ -131,7 +131,7 @@ def scenario(seed: int) -> Scenario:
         settings={
             "checkpoint_interval": timedelta(seconds=interval),
             "checkpoint_timeout": timedelta(seconds=rng.choice((0.03, 0.1, 1.0, 10.0))),
-            "failed_checkpoints": rng.choice((3, 10)),
+            "stalled_intervals": rng.choice((3, 10)),
             "batch_records": rng.choice((1, 2, 5, 10)),
             "channel_records": rng.choice((1, 1, 3, 20, 1000)),
             "retain": rng.choice((0, 1, 1, 2)),
@@ -212,7 +212,7 @@ def _stress_state(one: Scenario, rng: random.Random) -> None:
     one.settings["checkpoint_interval"] = timedelta(seconds=0.01)
     one.settings["checkpoint_timeout"] = timedelta(seconds=rng.choice((0.02, 0.02, 0.04, 10.0)))
     one.settings["batch_records"] = 5
-    one.settings["failed_checkpoints"] = 50
+    one.settings["stalled_intervals"] = 50
     one.settings["state_backend"] = rng.choice(("memory", "memory", "memory", "rocksdb"))
     one.memory_cells = 5
     one.folds_after = 2

@@ -21,7 +21,7 @@ def _plain(faults: Faults) -> Scenario:
         sinks=[SinkSpec("out", "end", "pooled")],
         settings={
             "checkpoint_interval": timedelta(seconds=0.02),
-            "failed_checkpoints": 100,
+            "stalled_intervals": 100,
             "batch_records": 3,
             "state_backend": "memory",
             "restart": Restart.fixed(timedelta(seconds=0.2), attempts=50),

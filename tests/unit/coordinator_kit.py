@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamlet import Committable, SystemClock
+from streamlet import Clock, Committable, SystemClock
 from streamlet.checkpoint.coordinator import AttemptFacts, CheckpointCoordinator, CoordinatorSettings
 from streamlet.checkpoint.manifest import ListedCommittable, ManifestKind
 from streamlet.checkpoint.messages import Acknowledge, Decline, Marked, SubtaskReport, Trigger
@@ -54,8 +54,16 @@ class Played:
     """One attempt whose subtasks are played by the test."""
 
     def __init__(
-        self, root: Path, *, interval: float = 0.001, timeout: float = LONG, failed: int = 3, retain: int = 1
+        self,
+        root: Path,
+        *,
+        interval: float = 0.001,
+        timeout: float = LONG,
+        stalled: int = 3,
+        retain: int = 1,
+        clock: Clock | None = None,
     ) -> None:
+        clock = self.clock = clock or SystemClock()
         self.storage = CheckpointStorage(root, "job")
         self.attempt = self.storage.begin_attempt()
         self.folder = self.storage.folder / f"attempt-{self.attempt}"
@@ -64,11 +72,11 @@ class Played:
         facts = AttemptFacts("job", self.attempt, 8, {"in": 1, "agg": 2}, [], SUBTASKS, [("in", 0)], "nothing")
         self.coordinator = CheckpointCoordinator(
             facts,
-            CoordinatorSettings(interval, timeout, failed, retain),
+            CoordinatorSettings(interval, timeout, stalled, retain),
             self.storage,
             {"out": self.outside},
             self.control,
-            SystemClock(),
+            clock,
             asyncio.to_thread,
             next_id=self.storage.next_checkpoint_id(),
             parent=None,

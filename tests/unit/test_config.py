@@ -45,7 +45,7 @@ def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
         ("checkpoint_interval", timedelta(0)),
         ("checkpoint_interval", 1),
         ("checkpoint_timeout", timedelta(seconds=-1)),
-        ("failed_checkpoints", 0),
+        ("stalled_intervals", 0),
         ("parallelism", 0),
         ("parallelism", True),
         ("parallelism", 1.0),

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from streamlet import OutputLostError, SinkError
-from streamlet.checkpoint.messages import Ended, Pressed, Started, Trigger
+from streamlet.checkpoint.coordinator import CoordinatorSettings
+from streamlet.checkpoint.messages import Busy, Ended, Pressed, Started, Trigger
 from streamlet.errors import CheckpointFailedError
 from tests.unit.coordinator_kit import LONG, SUBTASKS, Played, play
+from tests.unit.state_kit import SteppingClock
 
 
 def test_no_checkpoint_begins_before_the_first_records_went_through(tmp_path: Path) -> None:
@@ -116,29 +118,89 @@ def test_a_checkpoint_that_takes_too_long_names_who_is_missing(
         played.control.report(Started())
         await played.triggered()
         played.acknowledge(0, ("in", 0), ("agg", 0))
+        played.control.report(Busy(0, "agg", 1, "packing state"))
         assert await played.triggered() == Trigger(1)
-        assert "checkpoint 0 was abandoned: timed out waiting for agg[1] (1 in a row)" in caplog.text
+        assert "checkpoint 0 was abandoned: timed out waiting for agg[1] (packing state) (1 in a row)" in caplog.text
 
-    play(tmp_path, scenario, timeout=0.05)
+    play(tmp_path, scenario, timeout=0.05, stalled=10**6)
 
 
-def test_as_many_abandoned_checkpoints_in_a_row_as_allowed_fail_the_attempt(tmp_path: Path) -> None:
+def test_a_checkpoint_that_waits_for_three_intervals_says_for_whom_and_what_each_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scenario(played: Played) -> None:
         played.control.report(Started())
-        for number in range(10):
+        await played.triggered()
+        played.acknowledge(0, ("in", 0))
+        played.control.report(Busy(0, "agg", 0, "aligning"))
+        await played.until(lambda: bool(played.coordinator.figures.trouble))
+        said = "checkpoint 0 has waited 0.0 s for agg[0] (aligning), agg[1] (the barrier has not come)"
+        assert played.coordinator.figures.trouble == said
+        assert [record.getMessage() for record in caplog.records] == [said]
+        played.acknowledge(0, ("agg", 0), ("agg", 1))
+        await played.marked(0)
+        assert not played.coordinator.figures.trouble
+
+    play(tmp_path, scenario, interval=0.01)
+
+
+def test_what_a_subtask_does_for_another_checkpoint_is_not_told_of_this_one(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.triggered()
+        played.acknowledge(0, ("in", 0), ("agg", 0))
+        played.control.report(Busy(7, "agg", 1, "aligning"))
+        await played.until(lambda: bool(played.coordinator.figures.trouble))
+        assert "agg[1] (the barrier has not come)" in played.coordinator.figures.trouble
+
+    play(tmp_path, scenario)
+
+
+def test_an_attempt_without_a_complete_checkpoint_for_as_long_as_allowed_fails(tmp_path: Path) -> None:
+    clock = SteppingClock()
+
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.complete(0)
+        for number in range(1, 5):
             assert await played.triggered() == Trigger(number)
+            clock.seconds += 15
             played.decline(number)
         with pytest.raises(ExceptionGroup) as caught:
             await played.running
         error = caught.value.exceptions[0]
         assert isinstance(error, CheckpointFailedError)
-        assert "10 checkpoints in a row were abandoned" in str(error)
+        assert "no checkpoint was completed for 60.0 s, 4 in a row were abandoned" in str(error)
         assert "agg[0] declined: the disk is full" in str(error)
 
-    play(tmp_path, scenario, failed=10)
+    play(tmp_path, scenario, timeout=60, clock=clock)
+
+
+def test_a_job_may_go_without_a_checkpoint_for_its_intervals_and_at_least_for_the_time_out() -> None:
+    assert CoordinatorSettings(1, 60, 10, 1).stalled_seconds == 60
+    assert CoordinatorSettings(30, 60, 10, 1).stalled_seconds == 300
+
+
+def test_of_many_abandoned_checkpoints_in_a_row_only_some_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        for number in range(100):
+            assert await played.triggered() == Trigger(number)
+            played.decline(number)
+        await played.complete(100)
+        said = [record.getMessage() for record in caplog.records if "has waited" not in record.getMessage()]
+        assert len(said) == 8
+        assert "(64 in a row)" in said[-2]
+        assert said[-1] == "checkpoint 100 is complete, after 100 abandoned"
+
+    play(tmp_path, scenario)
 
 
 def test_a_complete_checkpoint_forgives_those_abandoned_before_it(tmp_path: Path) -> None:
+    clock = SteppingClock()
+
     async def scenario(played: Played) -> None:
         played.control.report(Started())
         for number in range(6):
@@ -147,10 +209,11 @@ def test_a_complete_checkpoint_forgives_those_abandoned_before_it(tmp_path: Path
                 played.acknowledge(number)
                 await played.marked(number)
             else:
+                clock.seconds += 59
                 played.decline(number)
         assert (played.coordinator.figures.failed, played.coordinator.figures.completed) == (3, 3)
 
-    play(tmp_path, scenario, failed=2)
+    play(tmp_path, scenario, timeout=60, clock=clock)
 
 
 def test_when_every_subtask_has_ended_a_last_checkpoint_finishes_the_job(tmp_path: Path) -> None:

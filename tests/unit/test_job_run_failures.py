@@ -139,7 +139,8 @@ def test_keys_of_two_types_are_refused_though_each_subtask_sees_only_one(tmp_pat
     keyed.aggregate(Count(), uid="count").sink(FileSink(tmp_path / "out"), uid="out")
     ran = run(job)
     assert ran.code == 1
-    assert f"key {text!r} is str, but the keys here are int" in ran.said
+    told = (f"key {text!r} is str, but the keys here are int", f"key {number} is int, but the keys here are str")
+    assert any(one in ran.said for one in told), ran
 
 
 def test_behind_a_shuffle_an_error_names_the_origin_when_the_job_traces_it(tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ class HeldBackWriter:
 
 
 def test_a_source_that_was_held_back_over_two_abandoned_checkpoints_still_sends_both_barriers(tmp_path: Path) -> None:
-    job = make_job(tmp_path, checkpoint_timeout=timedelta(milliseconds=50))
+    job = make_job(tmp_path, checkpoint_timeout=timedelta(milliseconds=50), stalled_intervals=10**6)
     slow = job.source(Generator(int, count=200), uid="slow")
     slow.sink(HeldBack(), uid="held-back")
     fast = job.source(Generator(int, count=200), uid="fast")
@@ -237,9 +238,9 @@ def test_a_source_that_was_held_back_over_two_abandoned_checkpoints_still_sends_
 
 
 def test_checkpoints_that_never_complete_fail_the_attempt_and_name_who_is_missing(tmp_path: Path) -> None:
-    job = make_job(tmp_path, checkpoint_timeout=timedelta(milliseconds=20), failed_checkpoints=2)
+    job = make_job(tmp_path, checkpoint_timeout=timedelta(milliseconds=20), stalled_intervals=2)
     job.source(Generator(int, count=200), uid="numbers").sink(HeldBack(for_ever=True), uid="never")
     ran = run(job)
     assert ran.code == 1
-    assert "2 checkpoints in a row were abandoned" in ran.said
-    assert "timed out waiting for numbers[0]" in ran.said
+    assert "no checkpoint was completed for" in ran.said
+    assert "timed out waiting for numbers[0] (the barrier has not come)" in ran.said
