@@ -161,10 +161,16 @@ class Feeder:
     def __init__(self, feed: Callable[[int], None], total: int, portion: int, per_second: float) -> None:
         self._feed, self._total, self._portion = feed, total, portion
         self._pause = portion / per_second
+        self._is_cancelled = False
         self._hurry = threading.Event()
         self._failure: list[BaseException] = []
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
         self._thread.start()
+
+    def cancel(self) -> None:
+        """Feeds no more; returns when what was begun is fed."""
+        self._is_cancelled = True
+        self.finish()
 
     def finish(self) -> None:
         """Feeds the rest at once; returns when everything is fed."""
@@ -177,6 +183,8 @@ class Feeder:
     def _run(self) -> None:
         try:
             for start in range(0, self._total, self._portion):
+                if self._is_cancelled:
+                    break
                 self._feed(min(self._portion, self._total - start))
                 self._hurry.wait(self._pause)
         except BaseException as error:
