@@ -85,6 +85,7 @@ class AttemptFacts:
     subtasks: Sequence[tuple[str, int]]
     sources: Sequence[tuple[str, int]]
     restored_from: str
+    instance: str = ""
 
 
 @dataclass
@@ -251,6 +252,7 @@ class CheckpointCoordinator:
                 parallelism=self._facts.parallelism,
                 states=self._facts.states,
                 restored_from=self._facts.restored_from,
+                instance=self._facts.instance,
             )
             await self._on_disk(self._storage.write_manifest, manifest)
             pending.transition_to(CheckpointState.COMPLETED)

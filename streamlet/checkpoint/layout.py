@@ -25,6 +25,7 @@ MARKER = "committed"
 FILES = "files"
 WORK = "work"
 BEGAN = "began"
+INSTANCE = "instance"
 
 _LONGEST_NAME = 180
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")

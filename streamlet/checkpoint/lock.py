@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import socket
 import uuid
@@ -13,12 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from streamlet.checkpoint import disk
+from streamlet.checkpoint import disk, layout
 from streamlet.clock import Clock
 from streamlet.errors import JobLockedError, StateDirectoryError
 
 LOCK = "lock"
-INSTANCE = "instance"
 
 
 class LockHolder(msgspec.Struct, frozen=True):
@@ -144,9 +144,24 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
-class _InstanceFile(msgspec.Struct):
+_REMEDY = (
+    "put it back from a backup, or go on in a new state directory with `--state-dir NEW --from PATH of a committed "
+    "checkpoint`: the job gets a new identity there, and output that it left open here stays open until it times out"
+)
+
+
+class _InstanceFile(msgspec.Struct, forbid_unknown_fields=True):
     instance: str
+    job: str
+    """The job's folder, so that another job's file is not taken for this one's."""
     parallelism: dict[str, int] = {}
+    checksum: str = ""
+
+    def sealed(self) -> bytes:
+        """Gives the file's bytes. A changed bit of a uuid is a uuid, too: only a checksum tells."""
+        self.checksum = ""
+        self.checksum = hashlib.blake2b(msgspec.json.encode(self, order="sorted"), digest_size=16).hexdigest()
+        return msgspec.json.encode(self)
 
 
 class JobInstance:
@@ -157,10 +172,10 @@ class JobInstance:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / INSTANCE
-        self._content = self._read()
+        self._path = folder / layout.INSTANCE
+        self._content = _read_instance(self._path)
         if self._content is None:
-            self._content = _InstanceFile(instance=uuid.uuid4().hex)
+            self._content = _InstanceFile(instance=uuid.uuid4().hex, job=folder.name)
             disk.ensure_folder(folder)
             self._write(self._content)
 
@@ -181,7 +196,7 @@ class JobInstance:
         }
         if merged != content.parallelism:
             # A failed write leaves the object as it was: what it says was never weaker than what is on disk.
-            self._write(_InstanceFile(instance=content.instance, parallelism=merged))
+            self._write(_InstanceFile(instance=content.instance, job=content.job, parallelism=merged))
             content.parallelism = merged
 
     def _require(self) -> _InstanceFile:
@@ -189,29 +204,40 @@ class JobInstance:
             raise StateDirectoryError(f"{self._path} was not read")
         return self._content
 
-    def _read(self) -> _InstanceFile | None:
-        try:
-            content = msgspec.json.decode(self._path.read_bytes(), type=_InstanceFile)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
-            raise self._damaged(str(error)) from error
-        if len(content.instance) != 32 or any(count < 0 for count in content.parallelism.values()):
-            raise self._damaged("it holds no uuid, or a negative parallelism")
-        return content
-
     def _write(self, content: _InstanceFile) -> None:
         try:
-            disk.replace_file(self._path, msgspec.json.encode(content))
+            disk.replace_file(self._path, content.sealed())
         except OSError as error:
             raise StateDirectoryError(
                 f"{self._path} could not be written: {error.strerror or error}",
                 remedy="check free space and permissions of the state directory",
             ) from error
 
-    def _damaged(self, what: str) -> StateDirectoryError:
-        return StateDirectoryError(
-            f"{self._path} is damaged: {what}",
-            remedy="put it back from a backup. If you remove it, the job gets a new identity: output that an attempt "
-            "left open stays open until the outside times it out",
-        )
+
+def read_instance(folder: Path) -> str:
+    """Gives the uuid of a job's folder, "" for a new job; raises `StateDirectoryError` when it is damaged, or missing
+    beside checkpoints."""
+    content = _read_instance(folder / layout.INSTANCE)
+    return "" if content is None else content.instance
+
+
+def _read_instance(path: Path) -> _InstanceFile | None:
+    """None where a job is new."""
+    try:
+        data = path.read_bytes()
+        content = msgspec.json.decode(data, type=_InstanceFile)
+    except FileNotFoundError:
+        if any(layout.checkpoint_number(name) is not None for name in layout.names_in(path.parent)):
+            raise StateDirectoryError(f"{path} is missing, though there are checkpoints", remedy=_REMEDY) from None
+        return None
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise _damaged(path, str(error)) from error
+    if content.sealed() != data:
+        raise _damaged(path, "its checksum does not fit its content")
+    if content.job != path.parent.name:
+        raise _damaged(path, f"it is that of the job in {content.job!r}")
+    return content
+
+
+def _damaged(path: Path, what: str) -> StateDirectoryError:
+    return StateDirectoryError(f"{path} is damaged: {what}", remedy=_REMEDY)

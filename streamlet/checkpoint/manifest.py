@@ -50,6 +50,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format_version: int = VERSION
     job: str
+    instance: str = ""
+    """The job's uuid: tells the checkpoints of two state directories apart."""
     checkpoint_id: int
     attempt: int
     kind: ManifestKind

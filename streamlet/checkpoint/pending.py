@@ -151,6 +151,7 @@ class PendingCheckpoint:
         parallelism: Mapping[str, int],
         states: Iterable[StateSpec],
         restored_from: str = "",
+        instance: str = "",
     ) -> Manifest:
         """Merges what was acknowledged; the same answers give the same manifest, in whatever order they came.
 
@@ -161,6 +162,7 @@ class PendingCheckpoint:
         reports = [self._reports[subtask] for subtask in sorted(self._reports)]
         return Manifest(
             job=job,
+            instance=instance,
             checkpoint_id=self.checkpoint_id,
             attempt=self.attempt,
             kind=kind,

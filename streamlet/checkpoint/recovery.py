@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest
-from streamlet.checkpoint.retention import CheckpointInfo
+from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance
 from streamlet.errors import CheckpointDamagedError, CheckpointError
 
 Request = Literal["latest", "none"] | int | CheckpointInfo
@@ -36,6 +36,8 @@ class JobFacts(msgspec.Struct, frozen=True):
     """Uids of the sinks that have a committer."""
     parallelism: Mapping[str, int] = {}
     """uid -> parallelism, as in a manifest; empty when rescaling is of no interest."""
+    instance: str = ""
+    """The uuid of the state directory; empty when it is of no interest."""
 
 
 class RecoveryPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,6 +238,8 @@ def _forced(
 
 def _fitting(plan: RecoveryPlan, job: JobFacts, accept_lost_output: bool) -> RecoveryPlan:
     manifest = plan.restore.manifest if plan.restore is not None else None
+    if plan.restore is not None and plan.candidates != (NOTHING,):
+        _require_own(plan.restore, job)
     if manifest is not None and manifest.key_groups != job.key_groups:
         raise CheckpointError(
             f"checkpoint {manifest.checkpoint_id} has {manifest.key_groups} key groups, the job has {job.key_groups}",
@@ -258,6 +262,17 @@ def _fitting(plan: RecoveryPlan, job: JobFacts, accept_lost_output: bool) -> Rec
         unsettled=tuple(listed for listed in plan.unsettled if listed.sink_uid in job.sinks),
         warnings=tuple(warnings),
         needs_start=plan.needs_start or rescaled or bool(gone),
+    )
+
+
+def _require_own(info: CheckpointInfo, job: JobFacts) -> None:
+    strange = foreign_instance(info, job.instance)
+    if strange is None:
+        return
+    raise CheckpointDamagedError(
+        strange,
+        remedy="put both back from one backup, or start with `--from PATH` of a committed checkpoint in a new "
+        "`--state-dir`",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from streamlet.checkpoint import layout
 from streamlet.checkpoint.manifest import Manifest
 
 
@@ -29,6 +30,17 @@ class CheckpointInfo(msgspec.Struct, frozen=True):
 def newest_marked(infos: Iterable[CheckpointInfo]) -> int | None:
     """Gives the id of the newest checkpoint that is marked and readable."""
     return max((info.id for info in infos if info.is_marked and info.manifest is not None), default=None)
+
+
+def foreign_instance(info: CheckpointInfo, instance: str) -> str | None:
+    """Says that a checkpoint is of another instance of the job: what it prepared has names made of the instance, and
+    could not be settled under this one's.  None when it is not, or nobody knows."""
+    if info.manifest is None or not instance or info.manifest.instance in ("", instance):
+        return None
+    return (
+        f"{info.path / layout.MANIFEST} was written by another state directory of this job than "
+        f"{info.path.parent / layout.INSTANCE} belongs to"
+    )
 
 
 def releasable(infos: Collection[CheckpointInfo], retain: int = 1) -> list[CheckpointInfo]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from streamlet.checkpoint import disk, layout, manifest_files
 from streamlet.checkpoint.files import AttemptFiles, Pins, file_path, superseded
 from streamlet.checkpoint.manifest import Manifest, encode
-from streamlet.checkpoint.retention import CheckpointInfo, releasable, unreferenced
+from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance, releasable, unreferenced
 from streamlet.errors import (
     CheckpointDamagedError,
     CheckpointError,
@@ -63,7 +63,7 @@ class CheckpointStorage:
             self._make_attempt(number)
         except OSError as error:
             raise StateDirectoryError(
-                f"{self.folder} cannot be used as state directory: {error.strerror or error}",
+                f"{self.folder} cannot be used as state directory: {error.filename}: {error.strerror or error}",
                 remedy="check that it is a directory of this user on a file system with free space",
             ) from error
         fault_point("after_attempt_begun")
@@ -163,6 +163,24 @@ class CheckpointStorage:
         lie when it is not this job's (see `load`).
         """
         manifest_files.verify(manifest, files or self.files, full=full)
+
+    def damages(self, info: CheckpointInfo, instance: str) -> list[str]:
+        """Hashes every file of a checkpoint and gives all that is not as written; each names its file."""
+        found = [info.problem] if info.problem is not None else []
+        if info.manifest is not None:
+            if strange := foreign_instance(info, instance):
+                found.append(strange)
+            found += [damage.message for damage in manifest_files.damages(info.manifest, self.files, full=True)]
+        return found + manifest_files.folder_damages(info)
+
+    def unnamed(self) -> list[Path]:
+        """Gives files that no checkpoint names: of the running attempt, of one that died, or a stranger's.  None while
+        there is a checkpoint that cannot be read: it may name them."""
+        infos = self.checkpoints()
+        if any(info.manifest is None for info in infos):
+            return []
+        named = frozenset[str]().union(*(manifest.file_names() for manifest in _manifests(infos)))
+        return [self.files / name for name in layout.names_in(self.files) if name not in named]
 
     def adopt(self, manifest: Manifest, files: Path) -> None:
         """Takes the files of a checkpoint from another state directory, so that one of this job may name them."""

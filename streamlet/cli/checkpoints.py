@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamlet.checkpoint.layout import folder_name
+from streamlet.checkpoint.lock import read_instance
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.loading import load_job
 from streamlet.cli.run import WRONG
@@ -52,19 +53,22 @@ def list_checkpoints(job: str, state_dir: str | None) -> None:
 @click.argument("job", metavar="JOB.PY|NAME")
 @click.option("--state-dir", metavar="DIR", help="Folder of checkpoints (default: the job's, else streamlet-state).")
 def verify(job: str, state_dir: str | None) -> None:
-    """Hash every file of every checkpoint; exit code 1 if one is damaged."""
+    """Hash every file of every checkpoint and name each that is damaged; exit code 1 if there is one."""
     storage = _storage(job, state_dir)
-    damaged = 0
+    damages: list[str] = []
+    instance = ""
+    try:
+        instance = read_instance(storage.folder)
+    except StreamletError as error:
+        damages.append(error.message)
+        click.echo(error.message)
     for info in storage.checkpoints():
-        problem = info.problem
-        if info.manifest is not None:
-            try:
-                storage.verify(info.manifest, full=True)
-            except StreamletError as error:
-                problem = str(error)
-        damaged += problem is not None
-        click.echo(f"checkpoint {info.id}: {problem or 'whole'}")
-    sys.exit(1 if damaged else 0)
+        found = storage.damages(info, instance)
+        damages += found
+        click.echo("\n  ".join([f"checkpoint {info.id}: {'damaged' if found else 'whole'}", *found]))
+    for path in storage.unnamed():
+        click.echo(f"no checkpoint names {path}: the running job made it, or a start removes it")
+    sys.exit(1 if damages else 0)
 
 
 def _storage(job: str, state_dir: str | None) -> CheckpointStorage:

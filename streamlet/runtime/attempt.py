@@ -260,6 +260,7 @@ class Attempt:
             subtasks=[(subtask.plan.name, subtask.subtask) for subtask in assembly.subtasks],
             sources=[(one.plan.name, one.subtask) for one in assembly.subtasks if one.plan.is_source],
             restored_from="nothing" if restored is None else f"checkpoint {restored.id}",
+            instance=around.instance,
         )
         settings = CoordinatorSettings(
             config.checkpoint_interval.total_seconds(),

@@ -90,7 +90,9 @@ class Restorer:
         return plan_start(
             storage.checkpoints(),
             self._request(),
-            JobFacts(self._config.key_groups, frozenset(self._committers), self._plan.parallelisms),
+            JobFacts(
+                self._config.key_groups, frozenset(self._committers), self._plan.parallelisms, self._around.instance
+            ),
             has_history=storage.has_history(),
             verify=self._verify,
             accept_lost_output=self._options.accept_lost_output,
@@ -172,6 +174,7 @@ class Restorer:
         checkpoint_id = max(storage.next_checkpoint_id(), 0 if restored is None else restored.id + 1)
         start = Manifest(
             job=self._name,
+            instance=self._around.instance,
             checkpoint_id=checkpoint_id,
             attempt=self._around.attempt,
             kind="initial" if manifest is None else "start",

@@ -6,8 +6,9 @@ All use of rocksdict is here.  Its errors are plain `Exception`s with RocksDB's 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,6 +35,8 @@ WRITE_BUFFER_BYTES = 64 << 10
 SORTED_RUNS = 8
 """RocksDB merges files when there are so many. With 4 it writes twice the bytes, and reading is no faster."""
 SHARED_SUFFIX = ".sst"
+_TABLE = re.compile(r"(\d{1,20})\.sst|table file (\d{1,20})", re.ASCII)
+_ROLE = re.compile(r"CURRENT|(?:MANIFEST|OPTIONS)-\d{1,20}|\d{1,20}\.(?:sst|log)|rocksdict-config\.json", re.ASCII)
 
 
 def options(cache_bytes: int, *, create: bool) -> Options:
@@ -89,8 +92,11 @@ def write_sst(path: Path, entries: Iterator[tuple[bytes, bytes | None]]) -> int:
 class RocksBase:
     """The working database of one store: always exactly the state at one cut."""
 
-    def __init__(self, folder: Path, cache_bytes: int, *, create: bool) -> None:
+    def __init__(
+        self, folder: Path, cache_bytes: int, *, create: bool, sources: Mapping[str, Path] | None = None
+    ) -> None:
         self._folder = folder
+        self._sources = dict(sources or {})
         try:
             self._db: Any = Rdict(str(folder), options(cache_bytes, create=create))
         except Exception as error:
@@ -104,16 +110,17 @@ class RocksBase:
         SST files are linked, for RocksDB never writes into one; the small files are copied, for it does write those.
         """
         folder.mkdir(parents=True)
+        sources: dict[str, Path] = {}
         for ref in base:
-            source, target = files.path(ref), folder / Path(ref.role).name
+            source = sources[ref.role] = files.path(ref)
             try:
-                _link(source, target) if ref.role.endswith(SHARED_SUFFIX) else shutil.copyfile(source, target)
+                _place(ref.role, source, folder)
             except FileNotFoundError as error:
                 raise CheckpointDamagedError(
                     f"file {source} ({ref.role}) of the checkpoint is missing",
                     remedy="restore an older checkpoint with --from",
                 ) from error
-        return cls(folder, cache_bytes, create=False)
+        return cls(folder, cache_bytes, create=False, sources=sources)
 
     def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Gives the value of each key; one call for many keys costs 0.8 us each instead of 2-3."""
@@ -170,13 +177,37 @@ class RocksBase:
         text = str(error)
         if "Corruption" in text or "does not exist" in text or "No such file" in text:
             raise CheckpointDamagedError(
-                f"the restored state in {self._folder} is damaged: {text}",
-                remedy="its files are links to those of the checkpoint: check the disk, restore an older checkpoint "
-                "with --from",
+                f"the restored state in {self._folder} is damaged: {text}{self._named(text)}",
+                remedy="check the disk, see which files are damaged with `streamlet checkpoints verify`, restore an "
+                "older checkpoint with --from",
             ) from error
         raise StateDirectoryError(
             f"RocksDB cannot use {self._folder}: {text}", remedy="check space, rights and limits of open files there"
         ) from error
+
+    def _named(self, text: str) -> str:
+        """Which files of the checkpoint an error of RocksDB is about; it often names its MANIFEST besides."""
+        numbers = {int(number) for groups in _TABLE.findall(text) for number in groups if number}
+        tables = [role for role in self._sources if role.endswith(SHARED_SUFFIX)]
+        roles = [role for role in tables if int(role.removesuffix(SHARED_SUFFIX)) in numbers]
+        roles = roles or [role for role in self._sources if f"/{role}" in text] or tables
+        files = ", ".join(f"{self._sources[role]} ({role})" for role in roles)
+        return f"; from the checkpoint's file {files}" if files else ""
+
+
+def _place(role: str, source: Path, folder: Path) -> None:
+    """Puts a file of a checkpoint where RocksDB looks for it: under a name that RocksDB gives, and never over another,
+    since that may be a link to the checkpoint's own file."""
+    target = folder / role
+    if _ROLE.fullmatch(role) is None or target.exists():
+        raise CheckpointDamagedError(
+            f"the checkpoint names {source} as {role[:80]!r}, which no RocksDB has once",
+            remedy="restore a checkpoint that streamlet wrote",
+        )
+    if role.endswith(SHARED_SUFFIX):
+        _link(source, target)
+    else:
+        shutil.copyfile(source, target)
 
 
 def _link(source: Path, target: Path) -> None:

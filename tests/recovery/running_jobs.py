@@ -126,11 +126,10 @@ class JobHome:
         self.environment = environment
         self.runs: list[RunningJob] = []
 
-    def start(self, *options: str, fault: str = "", stops: bool = False) -> RunningJob:
-        """Starts the job; at a `fault` point it is killed, or only stopped."""
-        run = RunningJob(
-            self.job_file, self.state_dir, *options, environment=self.environment, fault=fault, stops=stops
-        )
+    def start(self, *options: str, fault: str = "", stops: bool = False, **more: str) -> RunningJob:
+        """Starts the job; at a `fault` point it is killed, or only stopped. `more` are variables for this run."""
+        environment = {**(self.environment or {}), **more}
+        run = RunningJob(self.job_file, self.state_dir, *options, environment=environment, fault=fault, stops=stops)
         self.runs.append(run)
         return run
 

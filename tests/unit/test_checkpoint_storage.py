@@ -230,7 +230,7 @@ def test_swapped_manifests_are_found(disk: Disk) -> None:
     second.rename(first)
     spare.rename(second)
     problems = [info.problem for info in disk.storage.checkpoints()]
-    assert all(problem is not None and "its manifest is that of checkpoint" in problem for problem in problems)
+    assert all(problem is not None and "it is that of checkpoint" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("content", [b"", b"committed 2\n", b"committed 1"])
