@@ -38,6 +38,7 @@ from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
 from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
 from streamlet.operators.process import KeyedProcessFunction, ProcessContext
+from streamlet.outages import Outages
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
 from streamlet.source import ReaderContext, RunBlocking, Source, SourceReader
 from streamlet.state.descriptors import ListState, MapState, ValueState
@@ -73,6 +74,7 @@ __all__ = [
     "Mean",
     "Min",
     "Origin",
+    "Outages",
     "Outcome",
     "OutputLostError",
     "OutputTag",

@@ -32,6 +32,8 @@ class StreamletError(Exception):
 
     final = False
     """True when another attempt would meet the same error."""
+    is_outage = False
+    """True when something outside did not answer: a job that has run waits for it, however long."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message if remedy is None else f"{message}\n  -> {remedy}")

@@ -31,8 +31,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from streamlet.clock import Clock
+from streamlet.clock import Clock, SystemClock
 from streamlet.elements import Batch
+from streamlet.outages import Outages
 from streamlet.source import RunBlocking
 
 T = TypeVar("T")
@@ -82,6 +83,8 @@ class SinkContext(msgspec.Struct, frozen=True):
     """True when this writer may cache what it needs per key in `batch.keys[i].memo`."""
     budget_seconds: float = 0.0
     """The longest time that a prepared unit may wait in normal work: interval, timeouts and restarts together."""
+    outages: Outages = msgspec.field(default_factory=lambda: Outages(SystemClock()))
+    """Where to tell that the outside does not answer."""
 
 
 class SinkWriter(Protocol[T_contra]):

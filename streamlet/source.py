@@ -17,8 +17,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from streamlet.clock import Clock
+from streamlet.clock import Clock, SystemClock
 from streamlet.elements import Batch, Position
+from streamlet.outages import Outages
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -41,6 +42,8 @@ class ReaderContext(msgspec.Struct, frozen=True):
     """Upper bound for one batch. Cut batches from what is there; never wait to fill one."""
     clock: Clock
     run_blocking: RunBlocking
+    outages: Outages = msgspec.field(default_factory=lambda: Outages(SystemClock()))
+    """Where to tell that the outside does not answer."""
 
 
 class SourceReader(Protocol[T_co]):

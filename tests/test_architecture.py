@@ -13,13 +13,14 @@ ROOT = Path(__file__).parents[1]
 ENGINE = "streamlet"
 CONNECTORS = "streamlet_connectors"
 
-FOUNDATION = {"errors", "elements", "clock", "config", "faults"}
+FOUNDATION = {"errors", "elements", "clock", "config", "faults", "outages"}
 CONTRACTS = FOUNDATION | {"source", "sink", "formats"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "elements": FOUNDATION,
     "clock": FOUNDATION,
+    "outages": FOUNDATION,
     "config": FOUNDATION,
     "faults": set(),
     "source": CONTRACTS,

@@ -23,7 +23,7 @@ import msgspec
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.recovery import NOTHING, RecoveryPlan
 from streamlet.clock import Clock
-from streamlet.errors import CheckpointDamagedError, FinalError, OutputLostError, SinkError
+from streamlet.errors import CheckpointDamagedError, FinalError, OutputLostError, SinkError, StreamletError
 from streamlet.sink import Committer, Outcome
 
 T = TypeVar("T")
@@ -97,11 +97,13 @@ class _Asker:
                 raise
             except Exception as error:
                 if self._clock.monotonic() - started + delay > patience.give_up_seconds:
-                    raise SinkError(
+                    failed = SinkError(
                         f"{what} failed for {patience.give_up_seconds:g} seconds: {error}",
                         remedy="check that the sink's system is up and can be reached; nothing is lost, a restart "
                         "asks again",
-                    ) from error
+                    )
+                    failed.is_outage = isinstance(error, StreamletError) and error.is_outage
+                    raise failed from error
             await self._sleep(delay)
             delay = min(delay * 2, patience.longest_seconds)
 

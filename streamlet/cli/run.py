@@ -21,7 +21,9 @@ from streamlet.clock import Clock, SystemClock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
 from streamlet.dsl.job import Job
 from streamlet.errors import AttemptSupersededError, ConfigError, JobDefinitionError, JobLockedError, StreamletError
+from streamlet.observe.health import judge
 from streamlet.observe.progress import Progress, ProgressFacts
+from streamlet.outages import Outages
 from streamlet.runtime.attempt import Attempt
 from streamlet.runtime.garbage import collected_at_chosen_times
 from streamlet.runtime.job_state import JobState
@@ -98,8 +100,9 @@ async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, clock:
     state_dir = Path(config.state_dir)
     lock = JobLock(CheckpointStorage(state_dir, name).folder, clock)
     supervisor: Supervisor
+    outages = Outages(clock)
 
-    with Progress(name, lambda: seen.facts(supervisor), out, clock) as progress, _logging(progress):
+    with Progress(name, lambda: seen.facts(supervisor, outages), out, clock) as progress, _logging(progress):
 
         def make(is_first: bool) -> Attempt:
             return Attempt(
@@ -114,6 +117,7 @@ async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, clock:
                 lock,
                 clock,
                 progress.say,
+                outages,
             )
 
         supervisor = Supervisor(make, config.restart, clock, random.Random())
@@ -162,7 +166,7 @@ class _Figures:
         self._clock = clock
         self._before: dict[int, int] = {}
 
-    def facts(self, supervisor: Supervisor) -> ProgressFacts | None:
+    def facts(self, supervisor: Supervisor, outages: Outages) -> ProgressFacts | None:
         attempt = supervisor.attempt
         if attempt is None:
             return None
@@ -179,6 +183,11 @@ class _Figures:
             keys=keys,
             state_bytes=size,
             restarts=supervisor.restarts,
+            health=judge(
+                outages=outages.describe(),
+                failure=supervisor.failure,
+                trouble=checkpoint.trouble if checkpoint is not None else "",
+            ),
         )
 
 

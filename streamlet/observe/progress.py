@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from streamlet.clock import Clock
+from streamlet.observe.health import Health
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ProgressFacts:
     keys: int
     state_bytes: int
     restarts: int
+    health: Health = Health()
 
 
 class Progress:
@@ -79,7 +81,10 @@ class Progress:
         if self._last is not None and now > self._last[0]:
             rate = max(0, facts.records - self._last[1]) / (now - self._last[0])
         self._last = (now, facts.records)
-        parts = [f"{self._name}: {facts.state}", f"{rate:,.0f} records/s", f"{facts.records:,} read"]
+        state = f"{self._name}: {facts.state}"
+        if not facts.health.is_healthy:
+            state += f", unhealthy: {facts.health.reason}"
+        parts = [state, f"{rate:,.0f} records/s", f"{facts.records:,} read"]
         if facts.checkpoint_id is not None:
             parts.append(
                 f"checkpoint {facts.checkpoint_id} {facts.checkpoint_age_seconds or 0:.1f} s ago"

@@ -14,6 +14,7 @@ from streamlet.elements import Position
 from streamlet.errors import CheckpointError
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
+from streamlet.outages import Outages
 from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet.runtime.channel import Channel, InputGate
 from streamlet.runtime.control import LocalControl
@@ -47,6 +48,7 @@ class Surroundings:
     control: LocalControl
     clock: Clock
     run_blocking: RunBlocking
+    outages: Outages
 
     def sink_context(
         self, plan: ExecutionPlan, uid: str, subtask: int, parallelism: int, owns_memo: bool
@@ -64,6 +66,7 @@ class Surroundings:
             self.run_blocking,
             owns_memo,
             budget.total_seconds(),
+            self.outages,
         )
 
 
@@ -188,7 +191,14 @@ class Assembly:
             return GatedSubtask(*parts, gate=gate)
         positions = self._splits_of(task, subtask)
         context = ReaderContext(
-            around.job, task.name, subtask, task.parallelism, config.batch_records, around.clock, around.run_blocking
+            around.job,
+            task.name,
+            subtask,
+            task.parallelism,
+            config.batch_records,
+            around.clock,
+            around.run_blocking,
+            around.outages,
         )
         reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
         return SourceSubtask(*parts, reader=reader, positions=positions, pressure=self.pressure)

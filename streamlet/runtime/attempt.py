@@ -30,6 +30,7 @@ from streamlet.clock import Clock
 from streamlet.errors import AttemptSupersededError
 from streamlet.faults import fault_point
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.outages import Outages
 from streamlet.runtime.assembly import (
     Assembly,
     Surroundings,
@@ -66,6 +67,7 @@ class Attempt:
         lock: JobLock,
         clock: Clock,
         say: Callable[[str], None],
+        outages: Outages | None = None,
     ) -> None:
         self._name = name
         self._plan = plan
@@ -74,6 +76,7 @@ class Attempt:
         self._lock = lock
         self._clock = clock
         self._say = say
+        self._outages = outages or Outages(clock)
         self._storage = CheckpointStorage(options.state_dir, name)
         self._coordinator: CheckpointCoordinator | None = None
         self._assembly: Assembly | None = None
@@ -165,6 +168,7 @@ class Attempt:
             LocalControl(),
             self._clock,
             run_blocking,
+            self._outages,
         )
         for uid, (task, node) in self._plan.sinks.items():
             committer = node.made.committer(around.sink_context(self._plan, uid, -1, task.parallelism, False))  # type: ignore[union-attr]

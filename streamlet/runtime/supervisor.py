@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import random
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from streamlet.runtime.restart import RestartBudget
 
 log = logging.getLogger("streamlet.runtime")
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 
 @dataclass
 class Outcome:
@@ -27,7 +30,11 @@ class Outcome:
 
 class Supervisor:
     """Restarts attempts by the restart strategy. Errors that restarting cannot cure end it at once, and so does a
-    record at which the same function of the job fails twice in a row."""
+    record at which the same function of the job fails twice in a row.
+
+    An outage of the outside, or a full disk, is waited for without end and without being counted, once the job has
+    run: what never answered may be a wrong address.
+    """
 
     def __init__(self, make_attempt: AttemptMaker, strategy: Restart, clock: Clock, randomness: random.Random) -> None:
         self.life = JobLife()
@@ -39,6 +46,9 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._last_place: str | None = None
         self._has_run = False
+        self.failure = ""
+        """The error that the job has not come back from, in one line."""
+        self._is_waiting = False
 
     def stop(self) -> None:
         """Asks for a last checkpoint and the end; what is not yet running ends at once."""
@@ -64,7 +74,7 @@ class Supervisor:
                     return self._failed(error)
                 self.life.transition_to(JobState.RESTARTING)
                 self.restarts += 1
-                log.warning("%s\nrestart %d in %.1f s, from the last checkpoint", describe(error), self.restarts, delay)
+                self._tell(error, delay)
                 if await self._stopped_within(delay):
                     self.life.transition_to(JobState.SUSPENDED)
                     return Outcome(JobState.SUSPENDED)
@@ -73,7 +83,15 @@ class Supervisor:
 
     def _running(self) -> None:
         self._has_run = True
+        self.failure = ""
         self.life.transition_to(JobState.RUNNING)
+
+    def _tell(self, error: BaseException, delay: float) -> None:
+        self.failure = describe(error).partition("\n")[0]
+        was_waiting, self._is_waiting = self._is_waiting, is_outage(error)
+        # Restarts of one outage are told once: the outage itself says how long it lasts.
+        level = logging.DEBUG if self._is_waiting and was_waiting else logging.WARNING
+        log.log(level, "%s\nrestart %d in %.1f s, from the last checkpoint", describe(error), self.restarts, delay)
 
     def _ended(self, ending: Ending) -> Outcome:
         if ending is Ending.STOPPED:
@@ -89,6 +107,8 @@ class Supervisor:
         return Outcome(JobState.FAILED, error)
 
     def _delay_after(self, error: BaseException, attempt: Attempt) -> float | None:
+        if is_outage(error) and self._has_run:
+            return self._budget.waits_for_outside(attempt.healthy_seconds())
         if isinstance(error, StreamletError) and error.final:
             return None
         if isinstance(error, UserFunctionError):
@@ -104,6 +124,16 @@ class Supervisor:
         except TimeoutError:
             return False
         return True
+
+
+def is_outage(error: BaseException) -> bool:
+    """True for what ends by itself or by an operator's hand, without a change to the job: also a full disk."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return True
+        cause = cause.__cause__
+    return isinstance(error, StreamletError) and error.is_outage
 
 
 def describe(error: BaseException) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+from streamlet.observe.health import Health
 from streamlet.observe.progress import Progress, ProgressFacts
 from tests.unit.state_kit import SteppingClock
 
@@ -55,3 +57,10 @@ def test_on_a_terminal_the_line_is_shown_in_place_and_ends_with_the_job() -> Non
     assert "spend: running" in shown
     assert "restored checkpoint 3" in shown
     assert "\x1b[2K" in shown
+
+
+def test_an_unhealthy_job_says_why() -> None:
+    out = io.StringIO()
+    with Progress("spend", lambda: replace(FACTS, health=Health("Kafka is away")), out, SteppingClock()) as progress:
+        progress.show()
+    assert out.getvalue() == "spend: running, unhealthy: Kafka is away | 0 records/s | 1,000 read\n"

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from streamlet import FinalError
+from streamlet import FinalError, Outages, SystemClock
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.errors import (
     AccessDeniedError,
@@ -66,8 +66,10 @@ class Pauses:
 class KafkaConnection:
     """The way to one cluster for one task or a few; not to be shared between event loops."""
 
-    def __init__(self, options: KafkaOptions, *, client_id: str | None = None) -> None:
+    def __init__(self, options: KafkaOptions, *, client_id: str | None = None, outages: Outages | None = None) -> None:
         self.options = options
+        self.outages = outages or Outages(SystemClock())
+        self.name = f"Kafka at {options.bootstrap}"
         self._client_id = client_id or options.client_id
         self._socket_options: Mapping[str, Any] = {}
         # Bootstrap addresses are nodes -1, -2 ...: asked only while no real broker answers.
@@ -99,7 +101,8 @@ class KafkaConnection:
                         return
                     except TransportError as error:
                         last = error
-                        await pauses.pause(f"a Kafka broker of {self.options.bootstrap}, {limit:g} s: {error.message}")
+                        self.outages.away(self.name, error.message)
+                        await pauses.pause()
         except TimeoutError:
             raise self._unreachable(limit, last) from last
 
@@ -208,6 +211,7 @@ class KafkaConnection:
     async def look(self, topics: Iterable[str]) -> Mapping[str, TopicInfo]:
         """Asks the cluster once for these topics and for its brokers; a topic's `error` says if it is not there."""
         answer = await self.send_to_any(requests.metadata(topics))
+        self.outages.back(self.name)
         if answer.brokers:
             moved = {node for node, address in self._brokers.items() if answer.brokers.get(node) != address}
             for key in [key for key in self._sockets if key[0] in moved or key[0] < 0]:

@@ -100,7 +100,11 @@ class KafkaCommitter:
     async def _connected(self) -> KafkaConnection:
         async with self._opening:
             if self._connection is None:
-                connection = KafkaConnection(self._spec.options, client_id=f"{self._spec.options.client_id}-commit")
+                connection = KafkaConnection(
+                    self._spec.options,
+                    client_id=f"{self._spec.options.client_id}-commit",
+                    outages=self._context.outages,
+                )
                 try:
                     await connection.open()
                 except BaseException:

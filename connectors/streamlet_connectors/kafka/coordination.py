@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, TypeVar
 
-from streamlet import SinkError
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
-from streamlet_connectors.kafka.errors import TransportError
+from streamlet_connectors.kafka.errors import NotAnsweredError, TransportError
 
 __all__ = ["ask"]
 
@@ -35,7 +34,7 @@ async def ask(
     """Gives the first answer that is not "ask again" (14, 15, 16, 51, no answer); the caller judges its error.
 
     Every request of ours to a coordinator may be repeated: its answer to the second is that to the first, or 51 while
-    the first is being done.  Raises `SinkError` when there is no such answer within `seconds`.
+    the first is being done.  Raises `NotAnsweredError` when there is no such answer within `seconds`.
     """
     last = "it was never reached"
     busy, away = Pauses(0.003, 0.1), Pauses(0.05, 1.0)
@@ -49,7 +48,9 @@ async def ask(
                     )
                 except TransportError as error:
                     last = error.message
+                    connection.outages.away(connection.name, last)
                 else:
+                    connection.outages.back(connection.name)
                     if answer.error not in codes.COORDINATOR_BUSY:
                         return answer
                     last = codes.code_name(answer.error)
@@ -59,7 +60,7 @@ async def ask(
                         pauses = busy
                 await pauses.pause()
     except TimeoutError:
-        raise SinkError(
+        raise NotAnsweredError(
             f"{what}: the coordinator of transactional id {transactional_id!r} at {connection.options.bootstrap} "
             f"gave no final answer within {seconds:g} s; the last was: {last}",
             remedy="check that all brokers are up and that __transaction_state has leaders",

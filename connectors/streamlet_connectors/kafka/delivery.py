@@ -11,7 +11,7 @@ from streamlet import EncodeError, RunBlocking, SinkError
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.batching import seal
 from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses
-from streamlet_connectors.kafka.errors import TransportError
+from streamlet_connectors.kafka.errors import NotAnsweredError, TransportError
 from streamlet_connectors.kafka.transaction import Transaction, refused
 
 IN_FLIGHT_BYTES = 8 << 20
@@ -185,8 +185,10 @@ class Delivery:
                         answer = await self._produce_once(partition, request)
                     except TransportError as error:
                         last = error.message
+                        self._connection.outages.away(self._connection.name, last)
                         self._connection.forget_leaders(self._topic)
                     else:
+                        self._connection.outages.back(self._connection.name)
                         if answer.error == codes.NONE:
                             return answer.base_offset
                         if answer.error not in _AGAIN:
@@ -196,7 +198,7 @@ class Delivery:
                             self._connection.forget_leaders(self._topic)
                     await pauses.pause()
         except TimeoutError:
-            raise SinkError(
+            raise NotAnsweredError(
                 f"topic {self._topic!r}, partition {partition} at {self._connection.options.bootstrap}: {size} bytes "
                 f"could not be written within {self._seconds:g} s; the last answer was: {last}",
                 remedy="check that the brokers run, that the partition has a leader, and min.insync.replicas",

@@ -4,6 +4,8 @@
 StreamletError
 +- TransportError            no answer: the request may have been done or not. Met inside, retried, then one of these
 +- BrokersUnreachableError   no broker answered in time
++- SinkError
+|  +- NotAnsweredError       a write or commit was tried again for as long as it may be
 +- TopicMissingError         the topic does not exist, or has no leader, for too long
 +- BrokerAnswerError         an answer that nobody expects
 +- FinalError
@@ -18,16 +20,26 @@ StreamletError
 
 from __future__ import annotations
 
-from streamlet import FinalError, StreamletError
+from streamlet import FinalError, SinkError, StreamletError
 from streamlet_connectors.kafka.codes import code_name
 
 
 class TransportError(StreamletError):
     """A request got no answer: it may have been done or not."""
 
+    is_outage = True
+
 
 class BrokersUnreachableError(StreamletError):
     """No broker could be reached in time."""
+
+    is_outage = True
+
+
+class NotAnsweredError(SinkError):
+    """What the sink asked for was tried again until its time was over."""
+
+    is_outage = True
 
 
 class TopicMissingError(StreamletError):

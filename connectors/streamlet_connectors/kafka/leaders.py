@@ -57,7 +57,6 @@ class LeaderFinder:
         self._found = found
         self._failed = failed
         self._wanted = asyncio.Event()
-        self._away_since: dict[int | None, float] = {}
 
     def look_soon(self) -> None:
         """Says that there is a lost feed."""
@@ -83,21 +82,20 @@ class LeaderFinder:
                 except TimeoutError:
                     pass
 
-    # -- episodes of absence, each told once
+    # -- absences
 
     def away(self, node: int | None, error: StreamletError) -> None:
-        """Warns that a broker (None: every one) does not answer; once, until `back`."""
-        if node not in self._away_since:
-            self._away_since[node] = self._clock.monotonic()
-            _log.warning("Kafka at %s: %s; trying on", self._connection.options.bootstrap, error.message)
+        """Says that a broker (None: every one) does not answer."""
+        self._connection.outages.away(self._name(node), error.message)
 
     def back(self, node: int) -> None:
         """Says that a broker answered a fetch."""
-        for key in (node, None):
-            since = self._away_since.pop(key, None)
-            if since is not None:
-                seconds = self._clock.monotonic() - since
-                _log.warning("Kafka at %s answers again, after %.1f s", self._connection.options.bootstrap, seconds)
+        for one in (node, None):
+            self._connection.outages.back(self._name(one))
+
+    def _name(self, node: int | None) -> str:
+        name = self._connection.name
+        return name if node is None else f"broker {node} of {name}"
 
     # -- looking
 

@@ -54,7 +54,7 @@ class KafkaReader:
         self._decoder = decoder
         self._limit = context.batch_records
         self._bounded = bounded
-        self._connection = KafkaConnection(kafka)
+        self._connection = KafkaConnection(kafka, outages=context.outages)
         self._fetcher = Fetcher(
             self._connection,
             context.clock,

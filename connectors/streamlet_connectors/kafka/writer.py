@@ -77,7 +77,9 @@ class KafkaWriter:
         """The lanes with an open batch, in the order they were opened."""
         self._spec = spec
         self._context = context
-        self._connection = KafkaConnection(spec.options, client_id=f"{spec.options.client_id}-{context.uid}")
+        self._connection = KafkaConnection(
+            spec.options, client_id=f"{spec.options.client_id}-{context.uid}", outages=context.outages
+        )
         self._delivery = Delivery(
             self._connection,
             spec.topic,

@@ -1,0 +1,58 @@
+"""Outages of the outside: connectors tell of them, and people are told once, now and then, and when they are over."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from streamlet.clock import Clock
+
+log = logging.getLogger("streamlet.outages")
+
+_AGAIN_SECONDS = 30.0
+
+
+@dataclass
+class _Outage:
+    since: float
+    reason: str
+    is_told: bool
+
+
+class Outages:
+    """What does not answer just now, by name.  One object lives as long as the run, over all its attempts.
+
+    Whoever tries something outside calls `away` at every failure and `back` at every success, from the event loop,
+    as often as it likes: however many parts meet the same outage, a line is logged when it begins, at most every 30 s
+    while it lasts, and when it is over.  While there is one the job is reported as unhealthy.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._now: dict[str, _Outage] = {}
+        self._told: dict[str, float] = {}
+
+    def away(self, what: str, reason: str) -> None:
+        """Says that `what` did not answer; `reason` is for people."""
+        now = self._clock.monotonic()
+        outage = self._now.setdefault(what, _Outage(now, reason, is_told=False))
+        outage.reason = reason
+        if now - self._told.get(what, now - _AGAIN_SECONDS) < _AGAIN_SECONDS:
+            return
+        self._told[what] = now
+        outage.is_told = True
+        lasted = f" for {now - outage.since:.0f} s" if now > outage.since else ""
+        log.warning("%s does not answer%s: %s; trying on", what, lasted, reason)
+
+    def back(self, what: str) -> None:
+        """Says that `what` answered."""
+        outage = self._now.pop(what, None)
+        if outage is not None and outage.is_told:
+            log.warning("%s answers again, after %.1f s", what, self._clock.monotonic() - outage.since)
+
+    def describe(self) -> str:
+        """Names every outage, how long it has lasted, and why; empty when there is none."""
+        now = self._clock.monotonic()
+        return "; ".join(
+            f"{what} has not answered for {now - one.since:.0f} s ({one.reason})" for what, one in self._now.items()
+        )
