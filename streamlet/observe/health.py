@@ -18,6 +18,9 @@ class Health:
         return not self.reason
 
 
+HEALTHY = Health()
+
+
 def judge(*, outages: str, failure: str, trouble: str) -> Health:
     """Gives the health of a job. What is nearest to the cause is the reason.
 

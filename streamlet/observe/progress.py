@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from streamlet.clock import Clock
-from streamlet.observe.health import Health
+from streamlet.observe.health import HEALTHY, Health
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ProgressFacts:
     keys: int
     state_bytes: int
     restarts: int
-    health: Health = Health()
+    health: Health = HEALTHY
 
 
 class Progress:
