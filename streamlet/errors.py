@@ -17,6 +17,7 @@ StreamletError            retriable unless said otherwise
 |  |  +- KeyTypeError    a key is not of the one type of its keyed stream
 |  +- StateTypeError      a state's type does not fit
 +- UserFunctionError      a function of the job raised
++- FunctionBlockedError   raised into a function of the job that blocks
 +- SourceError            reading failed
 +- SinkError              writing failed
 +- CheckpointFailedError  a checkpoint was abandoned too often
@@ -109,6 +110,10 @@ class UserFunctionError(StreamletError):
     def __init__(self, message: str, *, place: str, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
         self.place = place
+
+
+class FunctionBlockedError(StreamletError):
+    """A function of the job was interrupted because it held the event loop for too long."""
 
 
 class SourceError(StreamletError):

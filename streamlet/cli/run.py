@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,11 +28,15 @@ from streamlet.outages import Outages
 from streamlet.runtime.attempt import Attempt
 from streamlet.runtime.garbage import collected_at_chosen_times
 from streamlet.runtime.job_state import JobState
+from streamlet.runtime.loop_watch import watched_loop
 from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor, describe
 
 FINISHED, FAILED, WRONG, LOCKED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: done or stopped; suspended after a failure; wrong job file or option; held by another; second Ctrl-C."""
+
+_SLOW_INTERVALS = 3
+_SHORTEST_WARNING_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,13 +129,22 @@ async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, clock:
         _on_signals(supervisor, progress)
         showing = asyncio.create_task(_show(progress))
         try:
-            async with collected_at_chosen_times():
+            async with collected_at_chosen_times(), _watched(config, clock):
                 outcome = await supervisor.run()
         finally:
             lock.release()
             showing.cancel()
             await asyncio.wait([showing])
     return _say_how_it_ended(name, outcome, supervisor, run, config, out)
+
+
+def _watched(config: JobConfig, clock: Clock) -> AbstractAsyncContextManager[None]:
+    stalled = max(config.stalled_intervals * config.checkpoint_interval, config.checkpoint_timeout)
+    return watched_loop(
+        clock,
+        warn_seconds=max(_SLOW_INTERVALS * config.checkpoint_interval.total_seconds(), _SHORTEST_WARNING_SECONDS),
+        interrupt_seconds=max(stalled.total_seconds(), _SHORTEST_WARNING_SECONDS),
+    )
 
 
 async def _show(progress: Progress) -> None:

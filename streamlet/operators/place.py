@@ -50,6 +50,11 @@ def calling_line() -> tuple[str, int]:
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("<unknown>", 0)
 
 
+def is_engine_file(filename: str) -> bool:
+    """True for code of the engine and its connectors."""
+    return filename.startswith(_ENGINE)
+
+
 def is_user_file(filename: str) -> bool:
     """True for code that is neither the engine's nor a library's."""
     return not filename.startswith((*_ENGINE, *_FOREIGN, "<frozen"))

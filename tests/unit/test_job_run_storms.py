@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamlet import Count, Job, Position, Restart, SinkContext, SinkError, SinkWriter, SourceError
+from streamlet import Count, Job, Position, Restart, SinkContext, SinkError, SourceError
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import Waiting, checkpoint_at, files, lines, make_job, run, storage
 
@@ -31,12 +31,12 @@ class Refusing(Waiting):
         return await super().discover(known)
 
 
-class RefusingSink(FileSink):
+class RefusingSink(FileSink[Any]):
     """Gives no writer the first few times: the attempt fails when its start is pinned and nothing runs yet."""
 
     refusals = 0
 
-    def writer(self, context: SinkContext) -> SinkWriter[Any]:
+    def writer(self, context: SinkContext) -> Any:
         if self.refusals:
             self.refusals -= 1
             raise SinkError("the sink does not answer")

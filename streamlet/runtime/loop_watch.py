@@ -1,0 +1,105 @@
+"""A thread that sees when the event loop stands still, for nobody in the loop can.
+
+A user's function that blocks (a lock, a request without a time-out, an endless loop) stops the whole job: no batch,
+no checkpoint, not even its time-out.  This thread names the line where it stands, and when a job may not go without a
+checkpoint any longer, interrupts the function there: it fails like one that raised, at its record, and the restart
+strategy goes on from that.  What catches every exception and blocks again is interrupted again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from types import FrameType
+
+from streamlet.clock import Clock
+from streamlet.errors import FunctionBlockedError
+from streamlet.operators.place import is_engine_file, is_user_file
+
+log = logging.getLogger("streamlet.runtime")
+
+_BEAT_SECONDS = 0.25
+_TELL_AGAIN_SECONDS = 30.0
+_SIGNAL = signal.SIGURG
+"""Ignored by every program that does not ask for it."""
+
+
+class _LoopWatch:
+    def __init__(self, clock: Clock, warn_seconds: float, interrupt_seconds: float, *, may_interrupt: bool) -> None:
+        self._clock = clock
+        self._warn_seconds = warn_seconds
+        self._interrupt_seconds = interrupt_seconds
+        self._may_interrupt = may_interrupt
+        self._watched = threading.get_ident()
+        self._stood: float | None = None
+        self._ended = threading.Event()
+        self._beat_at = clock.monotonic()
+        self._thread = threading.Thread(target=self._watch, name="loop-watch", daemon=True)
+
+    async def beat(self) -> None:
+        """Shows that the loop turns."""
+        self._thread.start()
+        try:
+            while True:
+                self._beat_at = self._clock.monotonic()
+                await asyncio.sleep(_BEAT_SECONDS)
+        finally:
+            self._ended.set()
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """The signal's handler, in the loop's thread: ends the function of the job that runs just now, if one does."""
+        stood = self._stood
+        if stood is not None and _users_line(frame) is not None:
+            raise FunctionBlockedError(
+                f"the function has held the event loop for {stood:.1f} s, so it was interrupted here",
+                remedy="give what it waits for a time-out of its own, shorter than checkpoint_timeout",
+            )
+
+    def _watch(self) -> None:
+        tell_at = interrupt_at = 0.0
+        while not self._ended.wait(_BEAT_SECONDS):
+            stood = self._clock.monotonic() - self._beat_at
+            if stood < self._warn_seconds:
+                tell_at, interrupt_at, self._stood = self._warn_seconds, self._interrupt_seconds, None
+                continue
+            if stood >= tell_at:
+                tell_at = stood + _TELL_AGAIN_SECONDS
+                self._tell(stood)
+            if self._may_interrupt and stood >= interrupt_at:
+                interrupt_at = stood + self._interrupt_seconds
+                self._stood = stood
+                signal.pthread_kill(self._watched, _SIGNAL)
+
+    def _tell(self, stood: float) -> None:
+        line = _users_line(sys._current_frames().get(self._watched)) or "something"
+        log.warning("%s has held the event loop for %.1f s: nothing else runs, no checkpoint either", line, stood)
+
+
+def _users_line(frame: FrameType | None) -> str | None:
+    """The innermost line of the job's own code, if a function of it is what runs."""
+    while frame is not None and not is_engine_file(frame.f_code.co_filename):
+        if is_user_file(frame.f_code.co_filename):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+        frame = frame.f_back
+    return None
+
+
+@contextlib.asynccontextmanager
+async def watched_loop(clock: Clock, *, warn_seconds: float, interrupt_seconds: float) -> AsyncIterator[None]:
+    """Watches the running loop; interrupting needs the main thread, where Python runs the handlers of signals."""
+    is_main = threading.current_thread() is threading.main_thread()
+    watch = _LoopWatch(clock, warn_seconds, interrupt_seconds, may_interrupt=is_main)
+    before = signal.signal(_SIGNAL, watch.interrupt) if is_main else None
+    beating = asyncio.create_task(watch.beat(), name="loop-watch")
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.wait([beating])
+        if is_main:
+            signal.signal(_SIGNAL, before)
