@@ -38,6 +38,7 @@ from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
 from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
 from streamlet.operators.process import KeyedProcessFunction, ProcessContext
+from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.outages import Outages
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
 from streamlet.source import ReaderContext, RunBlocking, Source, SourceReader
@@ -99,5 +100,6 @@ __all__ = [
     "UserFunctionError",
     "ValueState",
     "Watermark",
+    "WatermarkStrategy",
     "fault_point",
 ]

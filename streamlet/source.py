@@ -44,6 +44,8 @@ class ReaderContext(msgspec.Struct, frozen=True):
     run_blocking: RunBlocking
     outages: Outages = msgspec.field(default_factory=lambda: Outages(SystemClock()))
     """Where to tell that the outside does not answer."""
+    wants_timestamps: bool = False
+    """True when the job takes event times from the source: batches should carry their records' timestamps."""
 
 
 class SourceReader(Protocol[T_co]):

@@ -13,6 +13,7 @@ from streamlet.graph.plan import ExecutionPlan, plan
 from streamlet.graph.validate import check_uid
 from streamlet.operators.operator import Operator
 from streamlet.operators.place import Place, calling_line
+from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.sink import Sink
 from streamlet.source import Source
 
@@ -32,14 +33,29 @@ class Job:
         self.config = JobConfig.of(settings)
         self.graph = JobGraph()
 
-    def source(self, source: Source[T], *, uid: str | None = None, parallelism: int | None = None) -> Stream[T]:
-        """Begins a stream with the records of a source."""
+    def source(
+        self,
+        source: Source[T],
+        *,
+        watermarks: WatermarkStrategy[T] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[T]:
+        """Begins a stream with the records of a source. `watermarks` says how its event time moves on, which windows,
+        timers and joins behind it need."""
         if not isinstance(source, Source):
             raise JobDefinitionError(
                 f"{self.line()}: source takes a Source, not {source!r:.80}",
                 remedy="give an instance, such as KafkaSource(...), JsonLines(...) or Generator(...)",
             )
-        return Stream(self, self.add("source", source, [], uid, parallelism))
+        if watermarks is not None and not isinstance(watermarks, WatermarkStrategy):
+            raise JobDefinitionError(
+                f"{self.line()}: watermarks takes a WatermarkStrategy, not {watermarks!r:.80}",
+                remedy="give WatermarkStrategy.bounded_out_of_orderness(timedelta(seconds=5)), or monotonic()",
+            )
+        node = self.add("source", source, [], uid, parallelism)
+        self.graph.nodes[node].watermarks = watermarks
+        return Stream(self, node)
 
     def plan(self, config: JobConfig | None = None) -> ExecutionPlan:
         """Validates the job and lays it out as tasks; raises `JobDefinitionError` naming the user's line."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from streamlet.operators.operator import Operator
 from streamlet.operators.place import Place
+from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.sink import Sink
 from streamlet.source import Source
 
@@ -47,6 +48,8 @@ class Node:
     inputs: list[Edge]
     parallelism: int | None
     has_own_uid: bool
+    watermarks: WatermarkStrategy[Any] | None = None
+    """Of a source: how event time moves on there; None where nobody asked for it."""
 
     @property
     def uid(self) -> str:
@@ -75,3 +78,13 @@ class JobGraph:
     def consumers(self, node_id: int) -> list[Node]:
         """The nodes that read from this one."""
         return [node for node in self.nodes if any(edge.source == node_id for edge in node.inputs)]
+
+    def sources_of(self, node: Node) -> list[Node]:
+        """The sources whose records can come to this node."""
+        found, ahead = set(), [node.id]
+        while ahead:
+            one = ahead.pop()
+            if one not in found:
+                found.add(one)
+                ahead += [edge.source for edge in self.nodes[one].inputs]
+        return [self.nodes[one] for one in sorted(found) if self.nodes[one].is_source]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from streamlet.config import JobConfig
-from streamlet.errors import JobDefinitionError
+from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import JobGraph, Node
+from streamlet.operators.operator import Operator
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{0,119}")
 
@@ -19,11 +20,22 @@ def validate(graph: JobGraph, config: JobConfig) -> None:
     for node in graph.nodes:
         _check_uid(node, seen)
         _check_parallelism(node, config)
+        _check_time(node, graph)
         if not node.is_sink and not graph.consumers(node.id):
             raise JobDefinitionError(
                 f"{node.place}: the output of {node.place.operator} goes nowhere",
                 remedy="end the stream with .sink(...)",
             )
+
+
+def prototype(node: Node) -> Operator:
+    """An operator of the node, not open; raises `JobDefinitionError` naming the line when it cannot be made."""
+    try:
+        return node.made()  # type: ignore[operator]
+    except (JobDefinitionError, StateTypeError) as error:
+        raise JobDefinitionError(
+            f"{node.place}: {node.place.operator}: {error.message}", remedy=error.remedy
+        ) from error
 
 
 def check_uid(uid: str, line: str) -> None:
@@ -43,6 +55,20 @@ def _check_uid(node: Node, seen: dict[str, Node]) -> None:
             remedy="give each operator its own uid: its state is found by it",
         )
     seen[node.uid] = node
+
+
+def _check_time(node: Node, graph: JobGraph) -> None:
+    if node.is_source or node.is_sink or not prototype(node).uses_time:
+        return
+    for source in graph.sources_of(node):
+        if source.watermarks is None:
+            raise JobDefinitionError(
+                f"{node.place}: {node.place.operator} works by event time, but {source.place.operator} at "
+                f"{source.place} does not say how that moves on",
+                remedy=f"write there job.source(..., uid={source.uid!r}, "
+                "watermarks=WatermarkStrategy.bounded_out_of_orderness(timedelta(seconds=5))), "
+                "with as long a time as its records may come late",
+            )
 
 
 def _check_parallelism(node: Node, config: JobConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,9 @@ from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.routing import Router
 from streamlet.runtime.sink_leaf import SinkLeaf
 from streamlet.runtime.snapshots import SubtaskSnapshots
-from streamlet.runtime.subtask import GatedSubtask, SourceSubtask, Subtask
+from streamlet.runtime.source_subtask import SourceSubtask
+from streamlet.runtime.split_watermarks import SplitWatermarks
+from streamlet.runtime.subtask import GatedSubtask, Subtask
 from streamlet.sink import SinkContext
 from streamlet.source import ReaderContext, RunBlocking
 from streamlet.state.descriptors import StateDeclaration
@@ -184,12 +186,13 @@ class Assembly:
             task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
             around.clock,
         )  # fmt: skip
-        event_times = self._snapshots.get(f"{task.name}@time", [])
         if not task.is_source:
             gate = self._gates[task.id, subtask]
+            event_times = self._snapshots.get(f"{task.name}@time", [])
             gate.restore(event_times, is_mesh=all(edge.routing is not Routing.FORWARD for edge in task.inputs))
             return GatedSubtask(*parts, gate=gate)
         positions = self._splits_of(task, subtask)
+        strategy = task.head.watermarks
         context = ReaderContext(
             around.job,
             task.name,
@@ -199,9 +202,21 @@ class Assembly:
             around.clock,
             around.run_blocking,
             around.outages,
+            wants_timestamps=strategy is not None and strategy.takes_times_of_source,
         )
         reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
-        return SourceSubtask(*parts, reader=reader, positions=positions, pressure=self.pressure)
+        times = self._times(task, subtask, positions)
+        return SourceSubtask(*parts, reader=reader, positions=positions, pressure=self.pressure, times=times)
+
+    def _times(self, task: TaskPlan, subtask: int, splits: Iterable[str]) -> SplitWatermarks | None:
+        strategy, around = task.head.watermarks, self._around
+        if strategy is None:
+            return None
+        times = SplitWatermarks(
+            strategy, task.head.place, subtask, around.clock, splits, show_records=self._plan.config.show_records
+        )
+        times.restore(self._snapshots.get(f"{task.name}@time", []))
+        return times
 
     def _splits_of(self, task: TaskPlan, subtask: int) -> dict[str, Position]:
         """The splits of one subtask: dealt out in order of their ids, so that the load is even."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streamlet.checkpoint.alignment import BarrierAligner
@@ -127,7 +127,7 @@ class InputGate:
             return None
         return {"watermark": current, "inputs": [by_input[of] for of in sorted(by_input)]}
 
-    def restore(self, snapshots: list[Mapping[str, Any]], *, is_mesh: bool) -> None:
+    def restore(self, snapshots: Sequence[Mapping[str, Any]], *, is_mesh: bool) -> None:
         """Takes up the event time of all old subtasks.  Each channel begins at the lowest of its input.
 
         Where every subtask is fed by all of those before it (`is_mesh`), all had seen the same watermarks at the

@@ -9,7 +9,7 @@ from typing import Any
 from streamlet.checkpoint.messages import AddSplits
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.runtime.assembly import Assembly, Surroundings
-from streamlet.runtime.subtask import SourceSubtask
+from streamlet.runtime.source_subtask import SourceSubtask
 from streamlet.source import Source
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable, operator_key
@@ -23,11 +22,9 @@ from streamlet.runtime.alarm import Alarm
 from streamlet.runtime.chain import Chain
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.control import LocalControl
-from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.routing import Router
 from streamlet.runtime.sink_leaf import SinkLeaf
 from streamlet.runtime.snapshots import SubtaskSnapshots
-from streamlet.source import SourceReader
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -58,7 +55,7 @@ class Subtask:
         self._control = control
         self._inbox = control.inbox((plan.name, subtask))
         self._clock = clock
-        self._alarm = Alarm(clock, self.interrupt)
+        self._alarm = Alarm(lambda: clock.now_ms() / 1000, self.interrupt)
         self._has_clock = chain.has_clock
         chain.ring = self.interrupt
 
@@ -66,7 +63,7 @@ class Subtask:
         """Runs until it is cancelled or fails; everything it started has ended when it returns."""
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._chain.close)
-            stack.callback(self._alarm.set, None)
+            stack.callback(self.silence)
             for sink in self.sinks:
                 stack.push_async_callback(sink.writer.close)
             async with asyncio.TaskGroup() as opening:
@@ -84,6 +81,10 @@ class Subtask:
     def interrupt(self) -> None:
         """Lets a subtask that waits for input look at the clock."""
         raise NotImplementedError
+
+    def silence(self) -> None:
+        """Sees to it that no alarm rings any more."""
+        self._alarm.set(None)
 
     def event_time(self) -> Any:
         """What must be kept to go on with the same event time; None for nothing."""
@@ -149,7 +150,7 @@ class Subtask:
             await self.deliver()
             await self.snapshots.mind_memory()
             at = self._chain.next_clock_ms()
-        self._alarm.set(at)
+        self._alarm.set(None if at is None else at / 1000)
 
     async def checkpoint(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
         """Takes this subtask's part of a checkpoint; called between two batches."""
@@ -169,7 +170,7 @@ class Subtask:
         """Everything was read and handled: lets the chain finish, and says so downstream and to the coordinator.
         Barriers still come."""
         self._has_clock = False
-        self._alarm.set(None)
+        self.silence()
         await self._fire(MAX_TIMESTAMP)
         self._chain.end()
         await self.deliver()
@@ -220,109 +221,3 @@ class GatedSubtask(Subtask):
 def event_time_key(task: str, subtask: int) -> str:
     """Under which name a checkpoint keeps how far event time has come at a subtask. No uid has an @."""
     return operator_key(f"{task}@time", subtask)
-
-
-class SourceSubtask(Subtask):
-    """A subtask whose batches come from a source's reader. It owns the positions of what it sent."""
-
-    def __init__(
-        self, *args: Any, reader: SourceReader[Any], positions: Mapping[str, Position], pressure: MemoryPressure
-    ) -> None:
-        super().__init__(*args)
-        self._pressure = pressure
-        self.positions: dict[str, Position] = dict(positions)
-        self._reader = reader
-        self._wake = asyncio.Event()
-        self._triggers: deque[Trigger] = deque()
-        self._at_checkpoint: dict[int, dict[str, Position]] = {}
-        pressure.on_relieved.append(self._wake.set)
-
-    def interrupt(self) -> None:
-        self._wake.set()
-
-    def event_time(self) -> Any:
-        return None
-
-    def trigger(self, message: Trigger) -> None:
-        # Kept in a queue: a gate downstream counts on every barrier from every input, also on those of checkpoints that
-        # were abandoned while this subtask was held back.
-        self._triggers.append(message)
-        self._wake.set()
-
-    def add_splits(self, message: AddSplits) -> None:
-        for split, position in message.splits.items():
-            if split not in self.positions:
-                self.positions[split] = position
-                self._reader.add_splits({split: position})
-
-    async def source_marked(self, checkpoint_id: int) -> None:
-        for older in [one for one in self._at_checkpoint if one <= checkpoint_id]:
-            positions = self._at_checkpoint.pop(older)
-            if older == checkpoint_id:
-                try:
-                    await self._reader.marked(checkpoint_id, positions)
-                except Exception as error:
-                    log.warning("source %s: could not report positions: %s", self.plan.name, error)
-
-    async def work(self) -> None:
-        enter = self._chain.enter(self.plan.head.id)
-        async with contextlib.aclosing(self._batches()) as batches:
-            async for batch in batches:
-                await self.process(enter, batch)
-                if batch.next_position is not None:
-                    self.positions[batch.split] = batch.next_position
-                await self.snapshots.mind_memory()
-                while self._pressure.is_on:
-                    await self._barrier_if_asked()
-                    await self._wake.wait()
-                    self._wake.clear()
-
-    async def _batches(self) -> AsyncGenerator[Batch[Any], None]:
-        """Batches as they come; barriers are injected between two of them, also while a fetch is pending."""
-        fetch: asyncio.Task[Any] | None = None
-        try:
-            while True:
-                await self._barrier_if_asked()
-                if self._has_clock:
-                    await self.follow_clock()
-                if fetch is None:
-                    fetch = asyncio.ensure_future(self._reader.fetch())
-                    fetch.add_done_callback(lambda _: self._wake.set())
-                await self._wake.wait()
-                self._wake.clear()
-                if not fetch.done():
-                    continue
-                batches, fetch = fetch.result(), None
-                if batches is None:
-                    await self.end()
-                    await self._only_barriers()
-                for batch in batches:
-                    yield batch
-                    await self._barrier_if_asked()
-                    if self._has_clock:
-                        await self.follow_clock()
-                if not batches:
-                    await asyncio.sleep(0)
-        finally:
-            if fetch is not None:
-                fetch.cancel()
-                await asyncio.wait([fetch])
-            await self._reader.close()
-
-    async def _barrier_if_asked(self) -> None:
-        while self._triggers:
-            trigger = self._triggers.popleft()
-            self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
-            await self.checkpoint(trigger.checkpoint_id, self.positions)
-            if trigger.is_last:
-                await self._only_barriers()
-
-    async def _only_barriers(self) -> None:
-        """After the end of the input, or after the last barrier of a job that stops: nothing more is read."""
-        while True:
-            while self._triggers:
-                trigger = self._triggers.popleft()
-                self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
-                await self.checkpoint(trigger.checkpoint_id, self.positions)
-            await self._wake.wait()
-            self._wake.clear()

@@ -10,7 +10,8 @@ from streamlet.elements import Barrier
 from streamlet.operators import process, stateless
 from streamlet.runtime.channel import Channel
 from streamlet.runtime.sink_leaf import SinkLeaf
-from streamlet.runtime.subtask import SourceSubtask, Subtask
+from streamlet.runtime.source_subtask import SourceSubtask
+from streamlet.runtime.subtask import Subtask
 from tests.simulation.connectors import SimulatedReader, SimulatedWriter
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, assert_type
 
 import msgspec
@@ -19,10 +20,12 @@ from streamlet import (
     Max,
     Mean,
     Min,
+    OutputTag,
     ProcessContext,
     Stream,
     Sum,
     ValueState,
+    WatermarkStrategy,
 )
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
@@ -53,6 +56,43 @@ def sources() -> None:
     assert_type(job.source(JsonLines("in.jsonl", Payment)), Stream[Payment])
     assert_type(job.source(JsonLines("in.jsonl")), Stream[Any])
     assert_type(job.source(KafkaSource("broker", "topic", value=Json(Payment))), Stream[Payment])
+
+
+def time_of(payment: Payment) -> int:
+    return payment.amount
+
+
+def time_of_spend(spend: Spend) -> int:
+    return spend.count
+
+
+def event_time() -> None:
+    strategy = WatermarkStrategy.bounded_out_of_orderness(timedelta(seconds=5))
+    assert_type(job.source(Generator(payment), watermarks=strategy), Stream[Payment])
+    assert_type(
+        job.source(Generator(payment), watermarks=strategy.with_timestamps(lambda one: one.amount)), Stream[Payment]
+    )
+    assert_type(strategy.with_timestamps(time_of), WatermarkStrategy[Payment])
+    assert_type(
+        strategy.with_timestamps(time_of).with_idleness(timedelta(minutes=1)).with_max_ahead(None),
+        WatermarkStrategy[Payment],
+    )
+    assert_type(
+        job.source(
+            Generator(payment),
+            watermarks=WatermarkStrategy.from_function(lambda one, timestamp: timestamp if one.amount else None),
+        ),
+        Stream[Payment],
+    )
+
+
+LATE = OutputTag[Spend]("late")
+
+
+def side_outputs() -> None:
+    alarms = payments.key_by(lambda one: one.user).process(Alarms())
+    assert_type(alarms.side_output(LATE), Stream[Spend])
+    assert_type(alarms.side_output(LATE).key_by(lambda one: one.user), KeyedStream[str, Spend])
 
 
 def stateless() -> None:
@@ -118,6 +158,9 @@ class Alarms(KeyedProcessFunction[str, Payment, Spend]):
         self.last.update(value.amount)
         self.amounts.add(value.amount)
         self.by_day.put("monday", 1.5)
+        assert_type(ctx.current_watermark, int)
+        ctx.output(LATE, Spend(ctx.key, 1))
+        ctx.output(LATE, value)  # type: ignore
         yield Spend(ctx.key, len(self.amounts))
 
 
@@ -143,3 +186,6 @@ def what_does_not_fit_is_found() -> None:
     keyed.aggregate(Count(), result=lambda user: user)  # type: ignore
     payments.key_by(lambda one: one.amount).process(Alarms())  # type: ignore
     payments.key_by(lambda one: [one.user])  # type: ignore
+    bounded = WatermarkStrategy.monotonic()
+    job.source(Generator(payment), watermarks=bounded.with_timestamps(time_of_spend))  # type: ignore
+    job.source(Generator(payment), watermarks=bounded.with_timestamps(lambda one: one.user))  # type: ignore

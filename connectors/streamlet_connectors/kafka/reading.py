@@ -62,6 +62,7 @@ class KafkaReader:
             isolation=options.isolation,
             out_of_range=options.out_of_range,
         )
+        self._gives_timestamps = options.timestamps or context.wants_timestamps
         self._failure: DecodeError | None = None
         self._is_closed = False
         self.add_splits(splits)
@@ -134,7 +135,7 @@ class KafkaReader:
         return [
             Batch(
                 values,
-                [row.timestamp for row in rows] if self._options.timestamps else None,
+                [row.timestamp for row in rows] if self._gives_timestamps else None,
                 split=feed.split,
                 next_position=position_at(offset, feed.topic_id, feed.stop),
                 origin=KafkaOrigin(feed.topic, feed.partition, rows),

@@ -40,7 +40,7 @@ class KafkaSource(Source[T]):
     - `null_values`: a record without a value (a tombstone) fails the job, is skipped, or is passed as None.
     - `on_bad_record`: a record that cannot be decoded fails the job, or is logged, counted and skipped.  Messages name
       its place; its contents only with `show_records=True`, for logs are read by more people than topics are.
-    - `timestamps`: True gives Kafka's record timestamps as event times.
+    - `timestamps`: True gives Kafka's record timestamps as event times, also where no watermark strategy asks for them.
     - `isolation`: "read_committed" leaves out what transactions have not committed.
     - `out_of_range`: what to do when the topic no longer holds the position: fail, or go on elsewhere with a warning.
     - `group`: offsets are committed to it behind each checkpoint, for lag tools only: nothing is read back, and nobody

@@ -1,0 +1,111 @@
+"""The column of event times that a source's batches get, and the errors of functions that tell times."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streamlet.elements import MAX_TIMESTAMP, Batch
+from streamlet.errors import RecordError
+from streamlet.operators.place import Place, call_each, describe_record, function_error
+from streamlet.operators.watermark_strategy import WatermarkStrategy
+
+_INTS = frozenset({int})
+
+
+class Timestamps:
+    """Gives each batch its event times, by the strategy of its source; refuses what is no time."""
+
+    def __init__(
+        self,
+        strategy: WatermarkStrategy[Any],
+        place: Place,
+        subtask: int,
+        now_ms: Callable[[], int],
+        *,
+        show_records: bool = False,
+    ) -> None:
+        self._strategy = strategy
+        self._place = place
+        self._subtask = subtask
+        self._now_ms = now_ms
+        self._show_records = show_records
+        self._last_ms = 0
+
+    def assign(self, batch: Batch[Any]) -> Batch[Any]:
+        """The batch with its event times; raises `RecordError` or `UserFunctionError` naming the first bad record."""
+        function = self._strategy.timestamps
+        if self._strategy.kind == "processing_time":
+            return _timed(batch, [self.clock_ms()] * len(batch))
+        if function is not None:
+            column: Sequence[Any] = self.call(function, batch)
+        elif batch.timestamps is not None:
+            column = batch.timestamps
+        else:
+            raise RecordError(
+                f"{self._place}: the records of {self._place.operator} have no time of their own",
+                remedy="say where it is in the value: watermarks=....with_timestamps(lambda value: value.time_ms)",
+            )
+        if not _INTS.issuperset(map(type, column)) or min(column) < 0 or max(column) >= MAX_TIMESTAMP:
+            raise self._no_time(function, batch, column)
+        return batch if column is batch.timestamps else _timed(batch, column)
+
+    def watermark(self, batch: Batch[Any]) -> int | None:
+        """The highest watermark that the strategy's own function gives for the records of a batch."""
+        function = self._strategy.function
+        assert function is not None, "only strategies of that kind are asked"
+        column: list[Any] = self.call(function, batch, batch.values, batch.timestamps or ())
+        for row, one in enumerate(column):
+            if one is not None and type(one) is not int:
+                raise self._refused(function, batch, row, f"the watermark function gave {one!r:.80}")
+        return max((one for one in column if one is not None), default=None)
+
+    def clock_ms(self) -> int:
+        """The wall clock, but never going back."""
+        self._last_ms = max(self._last_ms, self._now_ms())
+        return self._last_ms
+
+    def call(self, function: Callable[..., Any], batch: Batch[Any], *columns: Sequence[Any]) -> list[Any]:
+        """Calls a function of the user per row; a failure names its line, this source and the record."""
+        return call_each(function, batch, *columns, fail=self._failure)
+
+    def _failure(self, error: BaseException, batch: Batch[Any], row: int) -> BaseException:
+        return function_error(error, self._place, batch, row, subtask=self._subtask, show_record=self._show_records)
+
+    def _no_time(self, function: Callable[..., Any] | None, batch: Batch[Any], column: Sequence[Any]) -> RecordError:
+        bad = (row for row, one in enumerate(column) if type(one) is not int or not 0 <= one < MAX_TIMESTAMP)
+        row = next(bad)
+        gave = "the source gave" if function is None else "the timestamp function gave"
+        return self._refused(function, batch, row, f"{gave} {column[row]!r:.80} as the time of a record")
+
+    def _refused(self, function: Callable[..., Any] | None, batch: Batch[Any], row: int, what: str) -> RecordError:
+        code = getattr(function, "__code__", None)
+        file, line = (
+            (code.co_filename, code.co_firstlineno) if code is not None else (self._place.file, self._place.line)
+        )
+        lines = [f"{file}:{line}: {what}"]
+        if text := linecache.getline(file, line).strip():
+            lines.append(f"    {text}")
+        lines.append(f"  in {self._place.operator}, subtask {self._subtask}, made at {self._place}")
+        lines.append(f"  record: {describe_record(batch, row)}")
+        if self._show_records:
+            lines.append(f"  value: {batch.values[row]!r:.2000}")
+        return RecordError(
+            "\n".join(lines),
+            remedy="give whole epoch milliseconds from 0 on, as an int: int(moment.timestamp() * 1000) of a datetime, "
+            "int(seconds * 1000) of seconds"
+            + ("" if function is not None else "; or take the time from the value by .with_timestamps(...)"),
+        )
+
+
+def _timed(batch: Batch[Any], timestamps: Sequence[int]) -> Batch[Any]:
+    return Batch(
+        batch.values,
+        timestamps,
+        batch.keys,
+        split=batch.split,
+        next_position=batch.next_position,
+        origin=batch.origin,
+        rows=batch.rows,
+    )

@@ -1,0 +1,157 @@
+"""The event time of one source subtask: a watermark for each of its splits, and the lowest of them.
+
+A split is idle when it had no records for the strategy's time-out.  Time during which the subtask was held up (a full
+channel, a slow sink, full memory) is taken off: what was not read because nobody could take it is not missing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from streamlet.clock import Clock
+from streamlet.elements import MIN_TIMESTAMP, Batch, Watermark
+from streamlet.operators.place import Place, describe_record
+from streamlet.operators.timestamps import Timestamps
+from streamlet.operators.watermark_strategy import WatermarkStrategy
+from streamlet.runtime.lowest_watermark import LowestWatermark
+
+log = logging.getLogger("streamlet.runtime")
+
+_MS = timedelta(milliseconds=1)
+_TICK_SECONDS = 0.2
+"""How often event time follows the clock while no record comes, under `processing_time()`."""
+
+
+class SplitWatermarks:
+    """Gives batches their times and follows them. Its methods that give a bool say whether `current` has changed."""
+
+    def __init__(
+        self,
+        strategy: WatermarkStrategy[Any],
+        place: Place,
+        subtask: int,
+        clock: Clock,
+        splits: Iterable[str],
+        *,
+        show_records: bool = False,
+    ) -> None:
+        self.ahead = 0
+        """Records that were too far ahead of the clock to move the watermark."""
+        self._strategy = strategy
+        self._place = place
+        self._clock = clock
+        self._timestamps = Timestamps(strategy, place, subtask, clock.now_ms, show_records=show_records)
+        self._delay_ms = strategy.delay // _MS + 1
+        self._ahead_ms = None if strategy.max_ahead is None else strategy.max_ahead // _MS
+        self._idle_seconds = None if strategy.idleness is None else strategy.idleness.total_seconds()
+        self._heard: dict[str, float] = {}
+        self._held_seconds = 0.0
+        self._lowest: LowestWatermark[str] = LowestWatermark()
+        for split in splits:
+            self.add(split)
+        self._lowest.settle()  # a subtask without splits is idle from the start
+
+    @property
+    def current(self) -> Watermark:
+        """The watermark of the subtask."""
+        return self._lowest.current
+
+    def add(self, split: str) -> None:
+        """Adds a split: it holds the others back until its first record, or until it is idle."""
+        self._lowest.add(split)
+        self._heard[split] = self._now()
+
+    def hear(self, split: str) -> bool:
+        """Notes that a split has records, before they are processed."""
+        self._heard[split] = self._now()
+        return self._lowest.advance(split, MIN_TIMESTAMP)
+
+    def timed(self, batch: Batch[Any]) -> Batch[Any]:
+        """The batch with its event times; raises the error of the first record that has none."""
+        return self._timestamps.assign(batch)
+
+    def follow(self, batch: Batch[Any]) -> bool:
+        """Moves the split's watermark behind the records of a batch, which have been processed."""
+        watermark = self._behind(batch)
+        return watermark is not None and self._lowest.advance(batch.split, watermark)
+
+    def held(self, seconds: float) -> None:
+        """Notes that the subtask could not read for so long."""
+        self._held_seconds += seconds
+
+    def check(self) -> bool:
+        """Does what is due without any record: finds splits that have fallen silent, or follows the clock."""
+        before = self._lowest.current
+        lowest, timeout = self._lowest, self._idle_seconds
+        if self._strategy.kind == "processing_time":
+            now = self._timestamps.clock_ms() - 1
+            for split in lowest.timestamps:
+                lowest.advance(split, now)
+        elif timeout is not None:
+            now_seconds = self._now()
+            for split, heard in self._heard.items():
+                if now_seconds - heard >= timeout and not lowest.is_silent(split):
+                    lowest.advance(split, MIN_TIMESTAMP, is_idle=True)
+        lowest.settle()
+        return lowest.current != before
+
+    def next_check(self) -> float | None:
+        """When `check` is due, by the clock's `monotonic`; None when only records can change anything."""
+        if self._strategy.kind == "processing_time":
+            return self._clock.monotonic() + _TICK_SECONDS
+        if self._idle_seconds is None:
+            return None
+        heard = [at for split, at in self._heard.items() if not self._lowest.is_silent(split)]
+        return min(heard) + self._idle_seconds + self._held_seconds if heard else None
+
+    def snapshot(self) -> dict[str, Any]:
+        """How far event time has come, by split. Who is idle is not kept: nobody knows after a restart."""
+        return {"watermark": self.current.timestamp, "splits": dict(self._lowest.timestamps)}
+
+    def restore(self, snapshots: Sequence[Mapping[str, Any]]) -> None:
+        """Takes up what the old subtasks knew of the splits that are here now."""
+        for one in snapshots:
+            for split in one["splits"].keys() & self._lowest.timestamps.keys():
+                self._lowest.add(split, one["splits"][split])
+        # The lowest: a split may have moved here from a subtask whose event time was behind.
+        told = [one["watermark"] for one in snapshots if one["splits"]]
+        self._lowest.keep(min(told, default=MIN_TIMESTAMP))
+        self._lowest.settle()
+
+    def _now(self) -> float:
+        return self._clock.monotonic() - self._held_seconds
+
+    def _behind(self, batch: Batch[Any]) -> int | None:
+        """The watermark behind the records of a batch; None when they say nothing."""
+        kind, timestamps = self._strategy.kind, batch.timestamps or ()
+        if kind == "processing_time":
+            return timestamps[-1] - 1
+        limit = None if self._ahead_ms is None else self._clock.now_ms() + self._ahead_ms
+        if kind == "function":
+            found = self._timestamps.watermark(batch)
+            if found is not None and limit is not None and found > limit:
+                self._too_far(batch, len(batch) - 1, 1)
+                return None
+            return found
+        newest = max(timestamps)
+        if limit is not None and newest > limit:
+            self._too_far(batch, timestamps.index(newest), sum(1 for one in timestamps if one > limit))
+            within = [one for one in timestamps if one <= limit]
+            if not within:
+                return None
+            newest = max(within)
+        return newest - self._delay_ms
+
+    def _too_far(self, batch: Batch[Any], row: int, count: int) -> None:
+        if not self.ahead:
+            log.warning(
+                "%s: a record is more than %s ahead of the clock, so it does not move event time (more are counted "
+                "only): %s; .with_max_ahead(...) sets the limit",
+                self._place.operator,
+                self._strategy.max_ahead,
+                describe_record(batch, row),
+            )
+        self.ahead += count
