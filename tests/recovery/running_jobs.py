@@ -30,15 +30,17 @@ class RunningJob:
         state_dir: Path,
         *options: str,
         environment: Mapping[str, str] | None = None,
+        log_dir: Path | None = None,
         fault: str = "",
         stops: bool = False,
+        main: str = "streamlet",
     ) -> None:
         state_dir.mkdir(parents=True, exist_ok=True)
-        self._log = state_dir / f"said-{time.monotonic_ns()}.log"
+        self._log = (log_dir or state_dir) / f"said-{time.monotonic_ns()}.log"
         self.started = time.monotonic()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlet", "run", str(job_file), "--state-dir", str(state_dir), *options],
+                [sys.executable, "-m", main, "run", str(job_file), "--state-dir", str(state_dir), *options],
                 cwd=state_dir,
                 env={**os.environ, **_paths(), **(environment or {}), **_fault(fault, stops)},
                 stdin=subprocess.DEVNULL,
@@ -118,18 +120,39 @@ class RunningJob:
 
 
 class JobHome:
-    """One job file on one state directory: where a test starts it again and again."""
+    """One job file on one state directory: where a test starts it again and again.
 
-    def __init__(self, job_file: Path, state_dir: Path, environment: Mapping[str, str] | None = None) -> None:
+    What the processes say goes into `log_dir`, or else into the state directory.
+    """
+
+    def __init__(
+        self,
+        job_file: Path,
+        state_dir: Path,
+        environment: Mapping[str, str] | None = None,
+        log_dir: Path | None = None,
+    ) -> None:
         self.job_file = job_file
         self.state_dir = state_dir
         self.environment = environment
+        self.log_dir = log_dir
         self.runs: list[RunningJob] = []
 
-    def start(self, *options: str, fault: str = "", stops: bool = False, **more: str) -> RunningJob:
-        """Starts the job; at a `fault` point it is killed, or only stopped. `more` are variables for this run."""
-        environment = {**(self.environment or {}), **more}
-        run = RunningJob(self.job_file, self.state_dir, *options, environment=environment, fault=fault, stops=stops)
+    def start(
+        self, *options: str, fault: str = "", stops: bool = False, main: str = "streamlet", **more: str
+    ) -> RunningJob:
+        """Starts the job; at a `fault` point it is killed, or only stopped.  `main` is the module that runs it, `more`
+        are variables for this run."""
+        run = RunningJob(
+            self.job_file,
+            self.state_dir,
+            *options,
+            environment={**(self.environment or {}), **more},
+            log_dir=self.log_dir,
+            fault=fault,
+            stops=stops,
+            main=main,
+        )
         self.runs.append(run)
         return run
 
@@ -139,9 +162,11 @@ class JobHome:
 
 
 @contextlib.contextmanager
-def a_home(job_file: Path, state_dir: Path, environment: Mapping[str, str] | None = None) -> Iterator[JobHome]:
+def a_home(
+    job_file: Path, state_dir: Path, environment: Mapping[str, str] | None = None, log_dir: Path | None = None
+) -> Iterator[JobHome]:
     """A home whose processes have ended when it is left."""
-    home = JobHome(job_file, state_dir, environment)
+    home = JobHome(job_file, state_dir, environment, log_dir)
     try:
         yield home
     finally:
