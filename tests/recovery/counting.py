@@ -1,6 +1,6 @@
 """A job for tests without Kafka: counts numbers by key into files, with more keys than its memory holds.
 
-COUNT, RATE and KEYS come from the environment; files go to the folder `out`.
+COUNT, RATE and KEYS come from the environment; files go to the folder OUT.
 """
 
 import os
@@ -33,5 +33,5 @@ job = Job(
     )
     .key_by(lambda number: number * 7919 % KEYS)
     .aggregate(Count(), result=Line, uid="count")
-    .sink(FileSink("out"), uid="out")
+    .sink(FileSink(os.environ.get("OUT", "out")), uid="out")
 )

@@ -107,8 +107,11 @@ class RunningJob:
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         """Waits for something outside; fails when the job has ended instead."""
         deadline = time.monotonic() + SECONDS
-        while not condition():
-            assert not self.has_ended, f"the job ended ({self.process.returncode}) before {what}:\n{self.said}"
+        while True:
+            has_ended = self.has_ended  # asked first, so that what it did at its very end is seen
+            if condition():
+                return
+            assert not has_ended, f"the job ended ({self.process.returncode}) before {what}:\n{self.said}"
             assert time.monotonic() < deadline, f"not within {SECONDS:g} s: {what}:\n{self.said}"
             time.sleep(_LOOK_SECONDS)
 

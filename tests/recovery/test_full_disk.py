@@ -1,0 +1,88 @@
+"""A state directory whose disk is full: checkpoints fail and say so, the old ones stay whole, the job goes on alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.recovery.part_files import check_counts
+from tests.recovery.running_jobs import PROJECT, SECONDS, JobHome, RunningJob, a_home
+from tests.recovery.small_disk import SmallDisk, a_small_disk
+
+pytestmark = pytest.mark.timeout(120)
+
+COUNTING = PROJECT / "tests" / "recovery" / "counting.py"
+KEYS, COUNT = 1000, 40_000
+NO_SPACE = "No space left on device"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with a_small_disk(tmp_path / "disk", megabytes=24) as disk:
+        yield disk
+
+
+@pytest.fixture
+def home(disk: SmallDisk, tmp_path: Path) -> Iterator[JobHome]:
+    """The job writes its output to another disk, and its messages too."""
+    out = tmp_path / "out"
+    settings = {"KEYS": str(KEYS), "COUNT": str(COUNT), "RATE": "15000", "OUT": str(out)}
+    with a_home(COUNTING, disk.folder / "state", settings, tmp_path) as home:
+        yield home
+
+
+def committed_files(tmp_path: Path) -> int:
+    return len(list((tmp_path / "out").glob("part-*")))
+
+
+def wait_for_output(job: RunningJob, tmp_path: Path) -> None:
+    before = committed_files(tmp_path)
+    job.wait_until(lambda: committed_files(tmp_path) > before, "something new is committed")
+
+
+def check_checkpoints(home: JobHome) -> None:
+    verify = [sys.executable, "-m", "streamlet", "checkpoints", "verify", "counting"]
+    verify += ["--state-dir", str(home.state_dir)]
+    done = subprocess.run(verify, cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0 and ": whole" in done.stdout, done.stdout + done.stderr
+
+
+def finish(home: JobHome, job: RunningJob, tmp_path: Path) -> None:
+    assert job.wait() == 0, job.said
+    check_counts(tmp_path / "out", (number * 7919 % KEYS for number in range(COUNT)), key="key")
+
+
+def test_a_job_goes_on_over_a_full_disk_and_recovers_when_there_is_space(
+    disk: SmallDisk, home: JobHome, tmp_path: Path
+) -> None:
+    job = home.start()
+    wait_for_output(job, tmp_path)
+    with disk.filled():
+        job.wait_until_it_says(NO_SPACE)
+        check_checkpoints(home)
+        assert not job.has_ended
+    wait_for_output(job, tmp_path)
+    finish(home, job, tmp_path)
+
+
+def test_a_job_that_is_killed_on_a_full_disk_goes_on_from_its_last_checkpoint(
+    disk: SmallDisk, home: JobHome, tmp_path: Path
+) -> None:
+    job = home.start()
+    wait_for_output(job, tmp_path)
+    with disk.filled():
+        job.wait_until_it_says(NO_SPACE)
+        job.kill()
+        check_checkpoints(home)
+        # A start on the full disk fails, names the disk, and harms nothing.
+        on_full_disk = home.start()
+        on_full_disk.wait_until_it_says(NO_SPACE)
+        on_full_disk.close()
+        check_checkpoints(home)
+    again = home.start()
+    finish(home, again, tmp_path)
+    assert "restored checkpoint" in again.said
