@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from streamlet.checkpoint import disk, layout, manifest_files
@@ -43,14 +43,17 @@ class CheckpointStorage:
 
     # --- an attempt -------------------------------------------------------------------------------------------------
 
-    def begin_attempt(self) -> int:
+    def begin_attempt(self, is_mine: Callable[[], bool] = lambda: True) -> int:
         """Shuts out every earlier attempt, also one of this process, and gives the number of the new one.
 
-        When it returns, the number is durable, and so is whatever the earlier attempts had decided.
+        When it returns, the number is durable, and so is whatever the earlier attempts had decided.  By `is_mine` a
+        process that was paused in here and taken over neither shuts out its successor nor runs beside it.
         """
         try:
             disk.ensure_folder(self.files)
             names = layout.names_in(self.folder)
+            if not is_mine():  # else no attempt of a successor is among these names
+                raise superseded(self.folder / "lock")
             for name in names:
                 if name.startswith("attempt-") and layout.attempt_number(name) is not None:
                     (self.folder / name).rename(self.folder / name.replace("attempt", "superseded"))
@@ -61,6 +64,9 @@ class CheckpointStorage:
             disk.sync_folder(self.folder)
             number = self._next_attempt(names)
             self._make_attempt(number)
+            if not is_mine():  # else whoever takes over from now on finds the new folder
+                disk.remove_tree(self.folder / f"attempt-{number}")
+                raise superseded(self.folder / "lock")
         except OSError as error:
             raise StateDirectoryError(
                 f"{self.folder} cannot be used as state directory: {error.filename}: {error.strerror or error}",
@@ -94,7 +100,7 @@ class CheckpointStorage:
             if name.startswith(("superseded-", "released-")):
                 disk.remove_tree(self.folder / name)
         for name in layout.names_in(self.folder / layout.WORK):
-            if name != str(number):
+            if not name.isdecimal() or int(name) < number:
                 disk.remove_tree(self.folder / layout.WORK / name)
 
     def work_folder(self) -> Path:

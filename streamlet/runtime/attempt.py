@@ -159,7 +159,7 @@ class Attempt:
         if not self._lock.still_mine():
             self._lock.acquire(take_over=self._options.take_over)
         instance = JobInstance(self._storage.folder)
-        number = await run_blocking(self._storage.begin_attempt)
+        number = await run_blocking(self._storage.begin_attempt, self._lock.still_mine)
         around = Surroundings(
             self._name,
             instance.instance,

@@ -54,7 +54,9 @@ class SimulatedDisk:
         self._top = Folder()
         self._journal = Journal(self._top)
         self._paths: dict[int, str] = {}
-        self._descriptors: set[int] = set()
+        self._descriptors: dict[int, object] = {}
+        self.owner: object = None
+        """Which process makes the calls from now on."""
         root.mkdir(parents=True, exist_ok=True)
 
     @contextlib.contextmanager
@@ -80,24 +82,24 @@ class SimulatedDisk:
 
     # --- dying --------------------------------------------------------------------------------------------------
 
-    def crash(self, randomness: random.Random, *, keep_all: bool = False) -> None:
+    def crash(self, randomness: random.Random, *, keep_all: bool = False, owner: object = None) -> None:
         """Rebuilds the folder as a machine finds it that lost power; with `keep_all` only the process has died, and
-        the system has everything that it wrote."""
+        the system has everything that it wrote.  `owner` says which process, when there are several."""
         self._adopt_all(self._top, str(self.root))
         if not keep_all:
             contents = dict(self._contents(self._top, str(self.root)))
             self._journal.lose(randomness)
             _wipe(str(self.root))
             self._rebuild(self._top, str(self.root), contents, {}, randomness)
-        self.forget_descriptors()
+        self._forget_descriptors(owner if keep_all else None)
 
-    def forget_descriptors(self) -> None:
-        """Closes what the dead process had open: its locks are free."""
-        for descriptor in self._descriptors:
+    def _forget_descriptors(self, owner: object) -> None:
+        """Closes what a dead process had open: its locks are free."""
+        for descriptor in [one for one, whose in self._descriptors.items() if owner is None or whose is owner]:
             with contextlib.suppress(OSError):
                 _REAL["close"](descriptor)
-        self._descriptors.clear()
-        self._paths.clear()
+            del self._descriptors[descriptor]
+            self._paths.pop(descriptor, None)
 
     def _contents(self, folder: Folder, path: str) -> Iterator[tuple[File, bytes]]:
         for name, node in folder.live.items():
@@ -200,7 +202,7 @@ class SimulatedDisk:
             self._began_anew(mine)
         if mine is not None or str(path) == str(self.root):
             self._paths[descriptor] = mine or str(self.root)
-            self._descriptors.add(descriptor)
+            self._descriptors[descriptor] = self.owner
         else:
             self._paths.pop(descriptor, None)
         return descriptor
@@ -225,7 +227,7 @@ class SimulatedDisk:
 
     def _close(self, descriptor: int) -> None:
         self._paths.pop(descriptor, None)
-        self._descriptors.discard(descriptor)
+        self._descriptors.pop(descriptor, None)
         _REAL["close"](descriptor)
 
     def _write(self, descriptor: int, data: Any) -> int:

@@ -114,6 +114,14 @@ class SimulatedLoop(_Loop):
         """True when only the passing of time can bring something to do."""
         return not self._ready
 
+    @property
+    def is_due(self) -> bool:
+        """True when a step would run something now."""
+        if self._ready:
+            return True
+        at = self.next_timer()
+        return at is not None and at <= self.clock.seconds
+
     def next_timer(self) -> float | None:
         """When the next timer is due."""
         while self._timers and self._timers[0][2].cancelled():

@@ -208,3 +208,10 @@ def start_checkpoint_is_left_out(patches: Patches) -> None:
         return parent
 
     patches.put(Restorer, "_write_start", lambda _: nothing)
+
+
+@planted
+def taken_over_process_begins_an_attempt_beside_its_successor(patches: Patches) -> None:
+    patches.put(
+        CheckpointStorage, "begin_attempt", lambda original: lambda self, is_mine=None: original(self, lambda: True)
+    )

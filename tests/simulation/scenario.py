@@ -34,6 +34,10 @@ class Faults:
     """How often an answer of the outside takes far longer than usual."""
     crashes: tuple[tuple[str, int], ...] = ()
     """For each process until there are no more: what is counted (step, disk, outside, marker), and where it dies."""
+    pauses: tuple[bool, ...] = ()
+    """For each of `crashes`: the process does not die there but is paused, taken over, and wakes up later."""
+    starts: tuple[str, ...] = ()
+    """For each of the first processes: `latest`, or `older` for a start with `--from` an older checkpoint."""
     stops: tuple[float, ...] = ()
     """For each of the first processes: after how many seconds it is asked to stop; 0 for never."""
     power: float = 0.7
@@ -101,6 +105,12 @@ class Scenario:
 
     def shape(self, process: int) -> Shape:
         return self.shapes[min(process, len(self.shapes) - 1)]
+
+    @property
+    def survives_shutting_out(self) -> bool:
+        """True when a zombie may shut out its successor: with one writer there is always a checkpoint to go back to.
+        (No system of ours can refuse that: taking an id is how a newer process shuts out an older one.)"""
+        return all(sink.deadline_seconds is not None for sink in self.sinks)
 
     @property
     def keeps_order(self) -> bool:
@@ -190,6 +200,7 @@ def _add_deadline(one: Scenario, rng: random.Random) -> None:
     one.sinks = [SinkSpec("out", "end", "pooled", DEADLINE_SECONDS)]
     one.shapes = [Shape(1, {source.uid: 1 for source in one.sources}, 1, 1, 1)]
     one.faults.downtime_seconds = DEADLINE_SECONDS
+    one.faults.starts = ()
     # An abandoned checkpoint leaves its unit to the next one, and of two units one may be lost.
     one.settings["checkpoint_timeout"] = timedelta(seconds=10)
     one.faults.disk_fails = 0.0
@@ -255,6 +266,10 @@ def _faults(rng: random.Random) -> Faults:
     faults.crashes = tuple(crashes)
     if rng.random() < 0.2:
         faults.stops = tuple(rng.choice((0.0, rng.random() * 2)) for _ in range(2))
+    if rng.random() < 0.35:
+        faults.pauses = tuple(rng.random() < 0.5 for _ in crashes)
+    if rng.random() < 0.15:
+        faults.starts = tuple(rng.choice(("latest", "older")) for _ in range(4))
     faults.power = rng.choice((0.0, 0.7, 1.0))
     faults.downtime_seconds = rng.choice((0.0, 0.0, 1.0))
     return faults

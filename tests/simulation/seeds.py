@@ -46,7 +46,7 @@ class Report:
         self.failures.update(other.failures)
 
     def count(self, world: World) -> None:
-        self.processes += world.processes
+        self.processes += len(world.processes)
         self.restarts += world.restarts
         self.faults.update(world.happened)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import logging
@@ -16,9 +17,11 @@ from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.errors import CheckpointError
 from streamlet.runtime.child import ChildProcess
 from streamlet.runtime.control import LocalControl
+from streamlet.runtime.restoring import Restorer
 from streamlet.state import logbook
 from streamlet.state.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
 from tests.simulation import functions
+from tests.simulation.forks import Forks
 from tests.simulation.oracle import WrongOutput
 from tests.simulation.patches import Patches
 from tests.simulation.scenario import Scenario
@@ -31,6 +34,7 @@ class Simulated(Protocol):
     """What is needed of the world."""
 
     scenario: Scenario
+    forks: Forks
     largest_id: int
     """The largest checkpoint id that was ever reserved, as far as a restart can know it."""
 
@@ -47,6 +51,9 @@ def surrounded(world: Simulated) -> Iterator[None]:
     patches.put(ChildProcess, "run", lambda _: _run_module)
     patches.put(LocalControl, "report", lambda report: _repeating(world, report))
     patches.put(CheckpointStorage, "reserve", lambda reserve: _rising(world, reserve))
+    patches.put(CheckpointStorage, "write_marker", lambda write: _marking(world, write))
+    patches.put(CheckpointStorage, "write_manifest", lambda write: _deciding(world, write))
+    patches.put(Restorer, "begin", lambda begin: _beginning(world, begin))
     patches.put(functions, "fails", lambda _: lambda: world.chance("function_fails"))
     patches.add(RocksDbKeyedStore, "__init__", _tight(world))
     logger = logging.getLogger("streamlet")
@@ -73,6 +80,7 @@ def _run_module(child: ChildProcess) -> None:
 def _repeating(world: Simulated, report: Any) -> Any:
     """Answers that come twice: nothing on the way promises that they do not."""
 
+    @functools.wraps(report)
     def repeating(control: LocalControl, message: Any) -> None:
         report(control, message)
         if isinstance(message, Acknowledge) and world.chance("repeats_answers"):
@@ -84,13 +92,43 @@ def _repeating(world: Simulated, report: Any) -> Any:
 def _rising(world: Simulated, reserve: Any) -> Any:
     """I8: checkpoint ids only rise, over restarts too."""
 
+    @functools.wraps(reserve)
     def rising(storage: CheckpointStorage, checkpoint_id: int) -> None:
+        reserve(storage, checkpoint_id)
         if checkpoint_id <= world.largest_id:
             raise WrongOutput(f"checkpoint id {checkpoint_id} comes after {world.largest_id}")
-        reserve(storage, checkpoint_id)
         world.largest_id = checkpoint_id
 
     return rising
+
+
+def _marking(world: Simulated, write: Any) -> Any:
+    @functools.wraps(write)
+    def marking(storage: CheckpointStorage, checkpoint_id: int) -> None:
+        lengths = world.forks.lengths()
+        write(storage, checkpoint_id)
+        world.forks.marked(checkpoint_id, lengths)
+
+    return marking
+
+
+def _deciding(world: Simulated, write: Any) -> Any:
+    @functools.wraps(write)
+    def deciding(storage: CheckpointStorage, manifest: Any) -> Any:
+        world.forks.deciding(manifest)
+        return write(storage, manifest)
+
+    return deciding
+
+
+def _beginning(world: Simulated, begin: Any) -> Any:
+    @functools.wraps(begin)
+    async def beginning(restorer: Restorer, *args: Any) -> Any:
+        positions, parent = await begin(restorer, *args)
+        world.forks.begins(parent, restorer._storage)
+        return positions, parent
+
+    return beginning
 
 
 def _tight(world: Simulated) -> Any:

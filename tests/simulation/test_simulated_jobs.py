@@ -24,7 +24,20 @@ def test_i17_output_after_failures_is_that_of_a_run_without_failures() -> None:
     assert not unseen, f"faults that never happened: {unseen}; a simulation without them shows nothing"
 
 
-FAULTS = ("kill", "power cut", "stop", "disk_fails", "fetch_fails", "answer_lost", "request_lost", "repeats_answers")
+FAULTS = (
+    "kill",
+    "power cut",
+    "stop",
+    "disk_fails",
+    "fetch_fails",
+    "answer_lost",
+    "request_lost",
+    "repeats_answers",
+    "function_fails",
+    "take-over",
+    "zombie failed",
+    "older",
+)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

@@ -3,13 +3,14 @@
 Every step of the loop, every call that changes the disk and every request to the outside is counted, and at one of
 them a process may die.  From that instant nothing of it has any effect: its loop is not stepped any more, and whatever
 its coroutines do when they are closed at last meets `ProcessDied`.
+
+A process may also be paused there, between two calls of the system even: then the next one takes the job over and runs
+for a while before the first goes on, as a zombie, beside it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import heapq
 import os
 import random
 import shutil
@@ -20,7 +21,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from streamlet import SinkError, StreamletError
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.runtime.job_state import JobState
@@ -28,10 +28,14 @@ from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor
 from streamlet.testing.disk import SimulatedDisk
 from streamlet.testing.errors import ProcessDied, SimulationStuck
-from streamlet.testing.loop import SimulatedLoop, VirtualClock, running
+from streamlet.testing.loop import VirtualClock, running
 from tests.simulation.connectors import SimulatedSink, SimulatedSource
+from tests.simulation.forks import Forks
+from tests.simulation.leftovers import check_folder, check_outside
+from tests.simulation.network import Network
 from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput, check_output
 from tests.simulation.outside import Outside
+from tests.simulation.process import KINDS, Process
 from tests.simulation.scenario import NO_FAULTS, Scenario, build
 from tests.simulation.surroundings import surrounded
 from tests.simulation.watched import WatchedAttempt
@@ -39,7 +43,6 @@ from tests.simulation.watched import WatchedAttempt
 MOST_PROCESSES = 40
 MOST_STEPS = 200_000
 MOST_SECONDS = 600.0
-ANSWER_TIMEOUT = 3.0
 
 
 class World:
@@ -58,40 +61,44 @@ class World:
         self.faults = one.faults
         self.root = root
         self.disk = SimulatedDisk(root, self)
-        self.is_dead = False
-        self.loop: SimulatedLoop | None = None
-        self.processes = 0
+        self.network = Network(self)
+        self.happened: Counter[str] = Counter()
+        """Kind of fault -> how often it came."""
+        self.forks = Forks(self.outside, self.happened)
+        self._current: Process | None = None
+        self.processes: list[Process] = []
+        self.zombies: list[Process] = []
+        """Those that were paused and taken over, and have not ended yet."""
         self.crashes = 0
         self.calls: list[str] = []
         """What was asked of the disk, in order."""
-        self.happened: Counter[str] = Counter()
-        """Kind of fault -> how often it came."""
         self.restarts = 0
         """Attempts that failed inside processes which lived on."""
-        self.broken: BaseException | None = None
-        """An error of the engine that no fault explains."""
         self.outcomes: list[str] = []
-        self.counts = {"step": 0, "disk": 0, "outside": 0, "marker": 0}
-        self.total = {"step": 0, "disk": 0, "outside": 0, "marker": 0}
+        self.total = dict.fromkeys(KINDS, 0)
         self.said: list[str] = []
         self.pinned: dict[str, int] = {}
         self.largest_id = -1
-        self._dies_at: tuple[str, int] | None = None
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = 0
-        self._arrivals: dict[str, float] = {}
+
+    @property
+    def current(self) -> Process | None:
+        """The process that runs now."""
+        return self._current
+
+    @current.setter
+    def current(self, process: Process | None) -> None:
+        self._current = self.disk.owner = process
 
     # --- counting, dying, failing -------------------------------------------------------------------------------
 
     def count(self, kind: str) -> None:
-        """Counts something that happens; a process that is dead, or dies here, gets `ProcessDied`."""
-        if self.is_dead:
-            raise ProcessDied
-        self.counts[kind] += 1
+        """Counts something that the running process does; if it is dead, or dies here, it gets `ProcessDied`."""
+        process = self.current
+        if process is None:
+            return
         self.total[kind] += 1
-        if self._dies_at is not None and self._dies_at[0] == kind and self.counts[kind] >= self._dies_at[1]:
-            self.is_dead = True
-            raise ProcessDied
+        if process.count(kind):
+            self._take_over(process)
 
     def before(self, call: str, path: str) -> None:
         """As the disk's watcher."""
@@ -125,52 +132,13 @@ class World:
     def number(self, most: int) -> int:
         return self.random.randint(0, most)
 
-    # --- the outside --------------------------------------------------------------------------------------------
-
     def ask(
         self, action: Callable[[], Any], connection: str = "", *, arrives_late: bool = True, times: float = 1
     ) -> Awaitable[Any]:
-        """Sends a request: it arrives later, also when the process has died meanwhile, and so does the answer."""
+        """See `Line`."""
         self.count("outside")
-        loop = self.loop
-        assert loop is not None
-        future: asyncio.Future[Any] = loop.create_future()
-        if self.chance("request_lost"):
-            loop.call_later(ANSWER_TIMEOUT, _fail, future)
-            return future
-        is_lost = self.chance("answer_lost")
-        if is_lost:
-            loop.call_later(ANSWER_TIMEOUT, _fail, future)
-
-        def arrive() -> None:
-            answer, error = None, None
-            if not arrives_late and (future.done() or self.loop is not loop):
-                return
-            try:
-                answer = action()
-            except StreamletError as failed:
-                error = failed
-            if not is_lost:
-                self.at(self._travel(), lambda: _answer(future, answer, error))
-
-        at = self.clock.seconds + self._travel() * (times if self.faults is not NO_FAULTS else 1)
-        if connection:
-            at = self._arrivals[connection] = max(at, self._arrivals.get(connection, 0.0))
-        self.at(at - self.clock.seconds, arrive)
-        return future
-
-    def _travel(self) -> float:
-        slow = 20 if self.chance("slow") else 1
-        return self.random.random() * self.scenario.answer_seconds * slow
-
-    def at(self, delay: float, event: Callable[[], None]) -> None:
-        """Lets something happen in the world, whatever process is alive then."""
-        self._numbers += 1
-        heapq.heappush(self._events, (self.clock.seconds + delay, self._numbers, event))
-
-    def _happen(self) -> None:
-        while self._events and self._events[0][0] <= self.clock.seconds:
-            heapq.heappop(self._events)[2]()
+        assert self.current is not None, "only a process asks"
+        return self.network.ask(self.current, action, connection, arrives_late=arrives_late, times=times)
 
     # --- processes ----------------------------------------------------------------------------------------------
 
@@ -180,177 +148,216 @@ class World:
             try:
                 self._run_processes()
                 self.faults = NO_FAULTS
-                check_output(self.scenario, self.outside.log, self.pinned)
+                self._end_zombies()
+                self.network.drain()
+                check_output(self.scenario, self.forks.wanted(), self.pinned)
                 self._check_finished()
-                self._check_orphans()
+                self.network.drain()
+                check_outside(self.outside)
+                check_folder(CheckpointStorage(self.root, "simulated"))
             finally:
-                self._bury()
+                for process in self.processes:
+                    self._bury(process)
 
     def _run_processes(self) -> None:
         faults = self.faults
-        for process in range(MOST_PROCESSES):
-            self._dies_at = faults.crashes[process] if process < len(faults.crashes) else None
-            if process >= max(len(faults.crashes), len(faults.stops)):
+        for number in range(MOST_PROCESSES):
+            if number >= max(len(faults.crashes), len(faults.stops), len(faults.starts)):
                 # From here on nothing goes wrong any more, and the job must come to its end.
                 self.faults = NO_FAULTS
-            outcome = self._run_process(process)
-            self.outcomes.append("died" if outcome is None else outcome.state.value)
+            outcome = self._run_process(number)
+            ended = "taken over" if self.processes[number].is_superseded else "died"
+            self.outcomes.append(ended if outcome is None else outcome.state.value)
             if outcome is not None and outcome.state is JobState.FINISHED:
                 return
-            if outcome is not None and outcome.state is JobState.FAILED and self.faults is NO_FAULTS:
+            if outcome is not None and outcome.state is JobState.FAILED and self.processes[number].is_spared:
                 raise JobFailed(f"nothing goes wrong, but the job failed: {outcome.error!r}") from outcome.error
             self.clock.seconds += faults.downtime_seconds
         raise SimulationStuck(f"not finished after {MOST_PROCESSES} processes: {self.outcomes}")
 
-    def _run_process(self, process: int) -> Outcome | None:
-        """One process from its start to its end; None when it died."""
-        self.processes += 1
-        self.counts = dict.fromkeys(self.counts, 0)
-        self.is_dead = False
-        loop = self.loop = SimulatedLoop(self.clock, self.random, self.scenario.policy)
-        loop.longest_blocking_seconds = self.scenario.blocking_seconds
-        if self.faults is not NO_FAULTS:
-            loop.slow_calls = self.scenario.slow_calls
-        supervisors: list[Supervisor] = []
-        main = loop.create_task(self._main(process, supervisors))
-        stops = self.faults.stops
-        if process < len(stops) and stops[process]:
-            loop.call_later(stops[process], self._stop, supervisors)
-        with running(loop):
-            self._drive(loop, main)
-        if self.is_dead:
-            self.crashes += 1
-            self._bury()
-            cuts = self.scenario.faults.power_cuts
-            keeps = self.random.random() >= self.faults.power
-            if self.crashes <= len(cuts):
-                keeps = not cuts[self.crashes - 1]
-            if not keeps:
-                # A reserved number is kept over a kill, not over a power cut: then nothing else with it is there.
-                self.largest_id = -1
-            self.happened["kill" if keeps else "power cut"] += 1
-            self.disk.crash(self.random, keep_all=keeps)
+    def _run_process(self, number: int) -> Outcome | None:
+        """One process from its start to its end; None when it died, or was taken over."""
+        # One that takes over has begun already.
+        process = (
+            self.processes[number]
+            if number < len(self.processes)
+            else self._start(number, takes_over=bool(self.zombies))
+        )
+        self._drive(process)
+        if process.is_superseded:
             return None
-        self._require_tidy(loop, main)
-        outcome: Outcome = main.result()
-        self.restarts += supervisors[0].restarts
-        if isinstance(self.broken, WrongOutput):
-            raise self.broken
-        if self.broken is not None:
-            raise EngineBroke(f"an attempt failed with {self.broken!r}") from self.broken
-        if loop.unhandled:
-            raise EngineBroke(f"nobody took an error: {loop.unhandled[0]}")
-        self._bury()
+        if process.is_dead:
+            self._crash(process)
+            return None
+        return self._ended(process)
+
+    def _start(self, number: int, *, takes_over: bool = False) -> Process:
+        one, faults = self.scenario, self.scenario.faults
+        process = Process(number, self.clock, self.random, one.policy)
+        process.is_spared = self.faults is NO_FAULTS
+        process.loop.longest_blocking_seconds = one.blocking_seconds
+        if self.faults is not NO_FAULTS:
+            process.loop.slow_calls = one.slow_calls
+            if number < len(faults.crashes):
+                if number < len(faults.pauses) and faults.pauses[number]:
+                    process.pauses_at = faults.crashes[number]
+                else:
+                    process.dies_at = faults.crashes[number]
+            if number < len(faults.stops) and faults.stops[number]:
+                process.loop.call_later(faults.stops[number], self._stop, process)
+        self.processes.append(process)
+        process.main = process.loop.create_task(self._main(process, takes_over))
+        return process
+
+    def _take_over(self, paused: Process) -> None:
+        """Runs the next process for a while, inside of the call at which the paused one stands."""
+        if paused.is_superseded or paused.number + 1 >= MOST_PROCESSES:
+            return
+        self.happened["take-over"] += 1
+        paused.is_superseded = True
+        self.zombies.append(paused)
+        process = self._start(paused.number + 1, takes_over=True)
+        # Its loop asks which process runs; the paused one goes on when this returns.
+        until = process.loop.steps + int(2000 * self.random.random() ** 2)
+        while not process.has_ended and process.loop.steps < until:
+            self._turn([process])
+        self.current = paused
+
+    def _crash(self, process: Process) -> None:
+        self.crashes += 1
+        self._bury(process)
+        cuts = self.scenario.faults.power_cuts
+        keeps = self.random.random() >= self.faults.power
+        if self.crashes <= len(cuts):
+            keeps = not cuts[self.crashes - 1]
+        if not keeps:
+            # A reserved number is kept over a kill, not over a power cut: then nothing else with it is there.
+            self.largest_id = -1
+            for zombie in self.zombies:
+                self._bury(zombie)
+            self.zombies.clear()
+        self.happened["kill" if keeps else "power cut"] += 1
+        self.disk.crash(self.random, keep_all=keeps, owner=process)
+
+    def _ended(self, process: Process) -> Outcome | None:
+        """A process that has ended by itself left nothing running and had no error of its own."""
+        left = [task.get_name() for task in process.loop.tasks if task is not process.main and not task.done()]
+        if left:
+            raise WrongOutput(f"tasks are left when the process ends: {left}")
+        assert process.supervisor is not None
+        self.restarts += process.supervisor.restarts
+        if isinstance(process.broken, WrongOutput):
+            raise process.broken
+        if process.broken is not None and not process.is_superseded:
+            raise EngineBroke(f"an attempt failed with {process.broken!r}") from process.broken
+        if process.loop.unhandled:
+            raise EngineBroke(f"nobody took an error: {process.loop.unhandled[0]}")
+        outcome = process.outcome()
+        self._bury(process)
         return outcome
 
-    def _stop(self, supervisors: list[Supervisor]) -> None:
-        if supervisors:
+    def _stop(self, process: Process) -> None:
+        if process.supervisor is not None:
             self.happened["stop"] += 1
-            supervisors[0].stop()
+            process.supervisor.stop()
 
-    def _bury(self) -> None:
-        """Closes what is left of a process, with the world dead to it."""
-        if self.loop is not None:
-            self.is_dead = True
-            self.loop.bury()
-            self.loop = None
+    def _bury(self, process: Process) -> None:
+        before, self.current = self.current, process
+        process.bury()
+        self.current = before if before is not process else None
 
-    def _drive(self, loop: SimulatedLoop, main: asyncio.Task[Any]) -> None:
+    # --- driving ------------------------------------------------------------------------------------------------
+
+    def _drive(self, process: Process) -> None:
+        """Until it has ended or was taken over; zombies go on beside it."""
         deadline = self.clock.seconds + MOST_SECONDS
-        while not main.done():
-            self._happen()
-            try:
-                self.count("step")
-            except ProcessDied:
-                return
-            if not loop.step():
-                self._jump(loop)
-            if self.is_dead:
-                return
-            if loop.steps > MOST_STEPS or self.clock.seconds > deadline:
-                raise SimulationStuck(
-                    f"process {self.processes - 1} is not done after {loop.steps} steps and "
-                    f"{self.clock.seconds - deadline + MOST_SECONDS:.0f} s"
-                )
+        with running(process.loop):
+            while not process.has_ended and not process.is_superseded:
+                self._turn([process, *self.zombies] if self.zombies else [process])
+                if process.loop.steps > MOST_STEPS or self.clock.seconds > deadline:
+                    raise SimulationStuck(
+                        f"process {process.number} is not done after {process.loop.steps} steps and "
+                        f"{self.clock.seconds - deadline + MOST_SECONDS:.0f} s"
+                    )
+        self.current = None
 
-    def _jump(self, loop: SimulatedLoop) -> None:
-        times = [one for one in (loop.next_timer(), self._events[0][0] if self._events else None) if one is not None]
+    def _turn(self, alive: list[Process]) -> None:
+        """One step of one of them."""
+        self.network.happen()
+        start = self.random.randrange(len(alive)) if len(alive) > 1 else 0
+        for process in (*alive[start:], *alive[:start]):
+            self.current = process
+            try:
+                if process.loop.is_due:
+                    self.count("step")
+                    process.loop.step()
+                    break
+            except ProcessDied:
+                break
+        else:
+            self._jump(alive)
+        for zombie in [one for one in alive if one in self.zombies and one.has_ended]:
+            self.zombies.remove(zombie)
+            self._zombie_ended(zombie)
+
+    def _zombie_ended(self, zombie: Process) -> None:
+        if zombie.is_dead:
+            self._bury(zombie)
+            self.disk.crash(self.random, keep_all=True, owner=zombie)
+            return
+        outcome = self._ended(zombie)
+        if outcome is not None:
+            self.happened[f"zombie {outcome.state.value}"] += 1
+
+    def _end_zombies(self) -> None:
+        while self.zombies:
+            self._drive_zombie(self.zombies[0])
+        self.current = None
+
+    def _drive_zombie(self, zombie: Process) -> None:
+        while zombie in self.zombies:
+            self._turn(list(self.zombies))
+            if zombie.loop.steps > MOST_STEPS:
+                raise SimulationStuck(f"process {zombie.number} was taken over and does not end")
+
+    def _jump(self, alive: list[Process]) -> None:
+        times = [one for one in (*(one.loop.next_timer() for one in alive), self.network.next()) if one is not None]
         if not times:
-            waiting = [task.get_name() for task in loop.tasks if not task.done()]
+            waiting = [task.get_name() for one in alive for task in one.loop.tasks if not task.done()]
             raise SimulationStuck(f"every task waits, and nothing can wake one: {waiting}")
         self.clock.seconds = max(self.clock.seconds, min(times))
 
-    def _notice(self, error: BaseException) -> None:
-        if self.broken is None and not self.is_dead:
-            self.broken = error
-
-    async def _main(self, process: int, supervisors: list[Supervisor]) -> Outcome:
+    async def _main(self, process: Process, takes_over: bool) -> Outcome:
         one = self.scenario
         if self.faults is NO_FAULTS:
-            one.settings["checkpoint_timeout"] = timedelta(seconds=20)
-        job = build(one, process, lambda spec: SimulatedSource(spec, self), lambda spec: SimulatedSink(spec, self))
+            one.settings |= {"checkpoint_timeout": timedelta(seconds=20), "stalled_intervals": 100_000}
+        number = process.number
+        job = build(one, number, lambda spec: SimulatedSource(spec, self), lambda spec: SimulatedSink(spec, self))
         plan = job.plan()
-        lock = JobLock(CheckpointStorage(self.root, job.name).folder, self.clock)
+        storage = CheckpointStorage(self.root, job.name)
+        lock = JobLock(storage.folder, self.clock)
+        starts = self.faults.starts
+        begins = starts[number] if number < len(starts) else "latest"
 
-        def make(_: bool) -> WatchedAttempt:
-            options = AttemptOptions(self.root)
-            return WatchedAttempt(job.name, plan, options, lock, self.clock, self.said.append, notice=self._notice)
+        def make(is_first: bool) -> WatchedAttempt:
+            wanted = self.forks.choose(storage, begins, self.random) if is_first else "latest"
+            options = AttemptOptions(self.root, wanted, take_over=takes_over and is_first)
+            return WatchedAttempt(job.name, plan, options, lock, self.clock, self.said.append, notice=process.notice)
 
-        supervisor = Supervisor(make, plan.config.restart, self.clock, random.Random(one.seed))
-        supervisors.append(supervisor)
+        process.supervisor = Supervisor(make, plan.config.restart, self.clock, random.Random(one.seed))
         try:
-            return await supervisor.run()
+            return await process.supervisor.run()
         finally:
             lock.release()
 
     # --- checking -----------------------------------------------------------------------------------------------
 
-    def _require_tidy(self, loop: SimulatedLoop, main: asyncio.Task[Any]) -> None:
-        """A process that has ended by itself left nothing running."""
-        left = [task.get_name() for task in loop.tasks if task is not main and not task.done()]
-        if left:
-            raise WrongOutput(f"tasks are left when the process ends: {left}")
-
     def _check_finished(self) -> None:
         """A finished job that is started again says so and changes nothing."""
-        self.faults, self._dies_at = NO_FAULTS, None
         before = {uid: list(values) for uid, values in self.outside.log.items()}
-        outcome = self._run_process(self.processes)
+        outcome = self._run_process(len(self.processes))
         if outcome is None or outcome.state is not JobState.FINISHED or self.outside.log != before:
             raise WrongOutput(f"a finished job that was started again did not just say so: {outcome}")
-
-    def _check_orphans(self) -> None:
-        open_units = self.outside.open_units()
-        if open_units:
-            raise WrongOutput(f"units are left open for ever: {open_units}")
-        storage = CheckpointStorage(self.root, "simulated")
-        infos = storage.checkpoints()
-        named = {name for info in infos if info.manifest is not None for name in info.manifest.file_names()}
-        there = {path.name for path in storage.files.iterdir()}
-        if named != there:
-            raise WrongOutput(f"files that no checkpoint names: {there - named}; missing: {named - there}")
-        for info in infos:
-            if info.manifest is None:
-                raise WrongOutput(f"checkpoint {info.id} cannot be read: {info.problem}")
-            storage.verify(info.manifest, full=True)
-        known = {"files", "began", "instance", "instance.new", "lock"} | {info.path.name for info in infos}
-        others = {path.name for path in storage.folder.iterdir()} - known
-        if {name for name in others if not name.startswith("attempt-") and name != "work"}:
-            raise WrongOutput(f"left over in the state directory: {others}")
-
-
-def _fail(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_exception(SinkError("no answer came"))
-
-
-def _answer(future: asyncio.Future[Any], answer: Any, error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(answer)
 
 
 def simulate(one: Scenario) -> World:

@@ -1,0 +1,82 @@
+"""Starts with `--from ID`: what was written since that checkpoint comes twice, exactly, and nothing else does."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+from streamlet.checkpoint.storage import CheckpointStorage
+from tests.simulation.outside import Outside
+
+
+class Forks:
+    """Knows how much output belongs to each checkpoint, so that what an older one begins again can be set aside."""
+
+    def __init__(self, outside: Outside, happened: Counter[str]) -> None:
+        self._outside = outside
+        self._cuts: dict[int, dict[str, int]] = {}
+        """Checkpoint -> how much of each sink's log it covers."""
+        self._wanted: int | None = None
+        self._open: dict[int, int] = {}
+        """Start checkpoint that may or may not be durable -> the older checkpoint that it goes on from."""
+        self._set_aside: list[tuple[str, int, int]] = []
+        self.happened = happened
+
+    def choose(self, storage: CheckpointStorage, begins: str, randomness: random.Random) -> str:
+        """Gives the option of a start: `latest`, or for `older` the id of a checkpoint that is there."""
+        self._wanted = None
+        if begins != "older":
+            return "latest"
+        infos = storage.checkpoints()
+        newest = max((info.id for info in infos), default=None)
+        found = [
+            info.id
+            for info in infos
+            if info.is_marked and info.id in self._cuts and info.id != newest and info.manifest is not None
+        ]
+        if not found:
+            return "latest"
+        self._wanted = randomness.choice(found)
+        return str(self._wanted)
+
+    def lengths(self) -> dict[str, int]:
+        """How much is visible now."""
+        return {uid: len(values) for uid, values in self._outside.log.items()}
+
+    def marked(self, checkpoint_id: int, lengths: dict[str, int]) -> None:
+        """It has a marker: when that was about to be written, exactly what it covers was visible."""
+        self._cuts[checkpoint_id] = lengths
+
+    def deciding(self, manifest: Any) -> None:
+        """A checkpoint is about to be decided; whether it was, the next start will see."""
+        self._open.pop(manifest.checkpoint_id, None)
+        if manifest.kind == "start" and self._wanted is not None:
+            self._open[manifest.checkpoint_id] = self._wanted
+
+    def begins(self, parent: int | None, storage: CheckpointStorage) -> None:
+        """An attempt goes on from this checkpoint of the state directory; nothing that it writes is visible yet."""
+        by_id = {info.id: info for info in storage.checkpoints()}
+        following = parent
+        while following is not None and following in by_id:
+            older = self._open.pop(following, None)
+            if older is not None:
+                self.happened["older"] += 1
+                cuts = self._cuts[older]
+                for uid, values in self._outside.log.items():
+                    self._set_aside.append((uid, cuts.get(uid, 0), len(values)))
+            manifest = by_id[following].manifest
+            following = None if manifest is None else manifest.parent
+        if parent is not None:
+            self.marked(parent, self.lengths())
+
+    def wanted(self) -> dict[str, list[Any]]:
+        """What is visible, without what came a second time because the user asked for it."""
+        found = {}
+        for uid, values in self._outside.log.items():
+            gone: set[int] = set()
+            for one, start, end in self._set_aside:
+                if one == uid:
+                    gone.update(range(start, end))
+            found[uid] = [value for place, value in enumerate(values) if place not in gone]
+        return found
