@@ -23,8 +23,9 @@ class Outages:
     """What does not answer just now, by name.  One object lives as long as the run, over all its attempts.
 
     Whoever tries something outside calls `away` at every failure and `back` at every success, from the event loop,
-    as often as it likes: however many parts meet the same outage, a line is logged when it begins, at most every 30 s
-    while it lasts, and when it is over.  While there is one the job is reported as unhealthy.
+    as often as it likes; a part of something is named `part of whole`.  However many parts of the job meet the same
+    outage, a line is logged when it begins, at most every 30 s while it lasts, and when it is over.  While there is
+    one the job is reported as unhealthy.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -54,5 +55,7 @@ class Outages:
         """Names every outage, how long it has lasted, and why; empty when there is none."""
         now = self._clock.monotonic()
         return "; ".join(
-            f"{what} has not answered for {now - one.since:.0f} s ({one.reason})" for what, one in self._now.items()
+            f"{what} has not answered for {now - one.since:.0f} s ({one.reason})"
+            for what, one in self._now.items()
+            if not any(what.endswith(f" of {whole}") for whole in self._now)
         )

@@ -68,6 +68,11 @@ class CoordinatorSettings:
     retain: int
 
     @property
+    def patience_seconds(self) -> float:
+        """After this what is waited for is told."""
+        return min(_SLOW_INTERVALS * self.interval_seconds, self.timeout_seconds)
+
+    @property
     def stalled_seconds(self) -> float:
         """So long may a job go without a complete checkpoint; one that is pending has its whole time-out."""
         return max(self.stalled_intervals * self.interval_seconds, self.timeout_seconds)
@@ -201,8 +206,7 @@ class CheckpointCoordinator:
         self._last_good = self._clock.monotonic()
         while True:
             while self._behind >= _COMMITS_BEHIND:
-                self._caught_up.clear()
-                await self._caught_up.wait()
+                await self._until_caught_up()
             kind: ManifestKind = "periodic"
             if not self._running:
                 kind = "final"
@@ -265,25 +269,34 @@ class CheckpointCoordinator:
 
     async def _until_answered(self, pending: PendingCheckpoint) -> None:
         """Waits for every subtask; says who is slow after three intervals, and abandons after the time-out."""
-        patience = min(_SLOW_INTERVALS * self._settings.interval_seconds, self._settings.timeout_seconds)
-        if await self._answered_within(patience):
+        patience = self._settings.patience_seconds
+        if await _is_set_within(patience, self._answered):
             return
-        trouble = f"checkpoint {pending.checkpoint_id} has waited {patience:.1f} s for {pending.describe_missing()}"
+        self._tell(f"checkpoint {pending.checkpoint_id} has waited {patience:.1f} s for {pending.describe_missing()}")
+        if not await _is_set_within(self._settings.timeout_seconds - patience, self._answered):
+            pending.time_out()
+
+    async def _until_caught_up(self) -> None:
+        """Waits for a commit, as long as a job may go without a complete checkpoint."""
+        self._caught_up.clear()
+        patience = self._settings.patience_seconds
+        if await _is_set_within(patience, self._caught_up):
+            return
+        waiting = f"{self._behind} complete checkpoints wait for their output to be committed, for"
+        self._tell(f"{waiting} {patience:.1f} s")
+        left = self._last_good + self._settings.stalled_seconds - self._clock.monotonic()
+        if not await _is_set_within(left, self._caught_up):
+            raise CheckpointFailedError(
+                f"{waiting} {self._clock.monotonic() - self._last_good:.1f} s, and no other may begin before",
+                remedy="see what the sinks' system does; nothing is lost, a restart commits it",
+            )
+
+    def _tell(self, trouble: str) -> None:
         self.figures.trouble = trouble
         now = self._clock.monotonic()
         if now >= self._tell_from:
             self._tell_from = now + _TELL_AGAIN_SECONDS
             log.warning("%s", trouble)
-        if not await self._answered_within(self._settings.timeout_seconds - patience):
-            pending.time_out()
-
-    async def _answered_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._answered.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def _failed(self, error: CheckpointFailedError) -> None:
         """An abandoned checkpoint aborts nothing: what it prepared stays listed, its state goes into the next."""
@@ -354,3 +367,12 @@ class CheckpointCoordinator:
         """One thread at a time changes what is on disk."""
         async with self._disk:
             return await self._run_blocking(call, *args)
+
+
+async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

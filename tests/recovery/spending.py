@@ -75,6 +75,11 @@ class Spending:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 job.process.wait(_PAUSE_SECONDS)
 
+    def feed_until_it_stands(self, job: RunningJob) -> None:
+        """Writes portions until the job has stopped itself at its fault point."""
+        while not job.stands_still:
+            self.feed(_PORTION)
+
     def finish(self, *options: str) -> None:
         """Runs the job to the end of what was fed, stops it, and checks what a reader sees."""
         job = self.home.start(*QUICK, *options)

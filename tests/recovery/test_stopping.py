@@ -52,8 +52,7 @@ def test_a_job_that_is_stopped_makes_a_last_checkpoint_and_says_how_to_go_on(
 def test_a_second_interrupt_ends_the_job_at_once_and_loses_nothing(tmp_path: Path) -> None:
     with a_home(COUNTING, tmp_path, SETTINGS) as home:
         job = home.start(fault="before_manifest@4", stops=True)  # stands still inside a checkpoint
-        state = Path(f"/proc/{job.pid}/stat")
-        job.wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", "it stands still")
+        job.wait_until(lambda: job.stands_still, "it stands still")
         job.send(signal.SIGINT)
         job.send(signal.SIGTERM)
         job.send(signal.SIGCONT)

@@ -307,6 +307,23 @@ def test_triggering_waits_while_two_decided_checkpoints_are_not_committed(tmp_pa
     play(tmp_path, scenario)
 
 
+def test_commits_that_hang_for_as_long_as_no_checkpoint_may_complete_fail_the_attempt(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
+        played.outside.go.clear()
+        played.control.report(Started())
+        for number in (0, 1):
+            assert await played.triggered() == Trigger(number)
+            played.acknowledge(number, units=[number])
+        with pytest.raises(ExceptionGroup) as caught:
+            await played.running
+        said = "2 complete checkpoints wait for their output to be committed"
+        assert caught.group_contains(CheckpointFailedError, match=said)
+        assert said in played.coordinator.figures.trouble
+        assert not any(info.is_marked for info in played.storage.checkpoints())
+
+    play(tmp_path, scenario, timeout=0.2)
+
+
 def test_a_manifest_that_cannot_be_written_abandons_its_checkpoint_only(tmp_path: Path) -> None:
     async def scenario(played: Played) -> None:
         played.control.report(Started())

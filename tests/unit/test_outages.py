@@ -50,10 +50,14 @@ def test_each_outage_has_its_own_name(caplog: pytest.LogCaptureFixture) -> None:
     outages.away("Kafka", "refused")
     outages.away("a store", "no route")
     assert outages.describe() == "Kafka has not answered for 0 s (refused); a store has not answered for 0 s (no route)"
+    outages.away("broker 1 of Kafka", "no need to tell, with all of Kafka away")
+    assert "broker 1" not in outages.describe()
     outages.back("Kafka")
+    assert "broker 1 of Kafka has not answered" in outages.describe()
+    outages.back("broker 1 of Kafka")
     outages.back("what was never away")
     assert outages.describe() == "a store has not answered for 0 s (no route)"
-    assert len(told(caplog)) == 3
+    assert len(told(caplog)) == 5
 
 
 def test_a_job_is_healthy_while_nothing_is_wrong_and_else_the_cause_is_the_reason() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar, get_args, overload
 
-from streamlet import ConfigError, Format, Json, Position, ReaderContext, Source
+from streamlet import ConfigError, Format, Json, Outages, Position, ReaderContext, Source
 from streamlet_connectors.kafka import requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.decoding import Decoder, KafkaRecord, NullValues, OnBadRecord
@@ -124,6 +124,7 @@ class KafkaSource(Source[T]):
         self._value: Format[Any] = Json() if value is None else value
         self._key = key
         self._full = record == "full"
+        self._outages: Outages | None = None
         self._null_values: NullValues = null_values
         self._on_bad_record: OnBadRecord = on_bad_record
         self._show_records = show_records
@@ -138,6 +139,7 @@ class KafkaSource(Source[T]):
     # -- the contract
 
     def reader(self, context: ReaderContext, splits: Mapping[str, Position]) -> KafkaReader:
+        self._outages = context.outages  # discovery meets the same outages, which are told once
         decoder = Decoder(
             self._value,
             self._key,
@@ -154,7 +156,7 @@ class KafkaSource(Source[T]):
         A topic that was deleted and created again, or is gone for `topic_timeout_seconds`, is a final error.  Brokers
         that do not answer are no error once positions are known: the readers compare topic ids too, and wait for them.
         """
-        connection = KafkaConnection(self._kafka)
+        connection = KafkaConnection(self._kafka, outages=self._outages)
         try:
             await connection.open()
             found = {topic: await self._topic(connection, topic) for topic in self.topics}
