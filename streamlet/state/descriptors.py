@@ -126,6 +126,15 @@ class MapState(Descriptor, Generic[K, V]):
         raise self._unbound(instance)
 
 
+class TimerState(Descriptor):
+    """Declares timers: moments that come back to the operator, per key and in the order of time."""
+
+    kind = "timers"
+
+    def __init__(self) -> None:
+        super().__init__(bool)
+
+
 def declared_states(function: object) -> dict[str, Descriptor]:
     """The states that a function's class declares, by name, in the order of declaration, base classes first.
 

@@ -1,7 +1,8 @@
 """Where a key lives: its packed bytes, its key group, and the subtask that owns the group.
 
 A stored key is `key group u16 | state id u16 | key length u32 | key | namespace`, big endian, so that one subtask's
-keys are one range, and the entries of one state of one key are one range inside it.
+keys are one range, and the entries of one state of one key are one range inside it.  A timer's is
+`key group u16 | state id u16 | time u64 | key length u32 | key | namespace`, so that timers lie in the order of time.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ NO_STATE = 0xFFFE
 """State id in slots of a store without value states: nothing is ever stored under it."""
 
 _head = struct.Struct(">HHI").pack
+_timer_head = struct.Struct(">HHQI")
+_EPOCH = 1 << 63
+"""Added to a time, so that negative ones come first."""
 
 
 def key_group(packed: bytes, key_groups: int) -> int:
@@ -58,3 +62,20 @@ def state_of(stored: bytes) -> int:
 def namespace_of(stored: bytes) -> bytes:
     """The namespace in a stored key."""
     return stored[HEAD_BYTES + int.from_bytes(stored[4:8], "big") :]
+
+
+def timer_key(group: int, state_id: int, time: int, packed: bytes, namespace: bytes = b"") -> bytes:
+    """The key of a timer in logs and in RocksDB. `time` is any signed integer of 64 bits."""
+    return _timer_head.pack(group, state_id, time + _EPOCH, len(packed)) + packed + namespace
+
+
+def timer_prefix(group: int, state_id: int, time: int) -> bytes:
+    """What no timer of this group and state before `time` is below."""
+    return _timer_head.pack(group, state_id, time + _EPOCH, 0)[:12]
+
+
+def split_timer_key(stored: bytes) -> tuple[int, bytes, bytes]:
+    """The time, the packed key and the namespace of a timer."""
+    _, _, time, length = _timer_head.unpack_from(stored)
+    end = _timer_head.size + length
+    return time - _EPOCH, stored[_timer_head.size : end], stored[end:]

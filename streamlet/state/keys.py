@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -44,6 +46,11 @@ def shape_text(shape: Shape) -> str:
     return f"{name}({', '.join(map(shape_text, shape[1:]))})"
 
 
+def classes_text(shape: Shape) -> str:
+    """Names the classes in a shape by module, so that a restored job finds them: `job:Place`; empty for plain keys."""
+    return ",".join(sorted({f"{kind.__module__}:{kind.__qualname__}" for kind in _classes(shape)}))
+
+
 class KeyType:
     """Holds the shape that all keys must have: the declared one, or that of the first key seen by any who share it."""
 
@@ -54,11 +61,15 @@ class KeyType:
         self.probe: Callable[[Any], Shape] = type
         """Gives of a key what `expected` is compared with: its class alone is enough for scalars."""
         self.expected: frozenset[Shape] = frozenset()
+        self.classes = ""
+        """Where the classes of the keys are; empty for plain keys."""
+        self._decode: Callable[[bytes], Any] | None = None
         if declared is not None:
             self._fix(declared_shape(declared, where=where))
 
-    def restore(self, text: str) -> None:
+    def restore(self, text: str, classes: str = "") -> None:
         """Says what the restored keys were; raises `StateTypeError` when another type was declared."""
+        self.classes = self.classes or classes
         if self.text and self.text != text:
             raise StateTypeError(
                 f"{self.where}: keys are {self.text}, but the checkpoint has keys of type {text}",
@@ -82,8 +93,24 @@ class KeyType:
                     remedy="make the key function give one type, e.g. str(...) around what it returns",
                 )
 
+    def decode(self, packed: bytes) -> Any:
+        """Gives the key of packed bytes; raises `StateTypeError` when the class that it had is not there any more."""
+        if self._decode is None:
+            shapes = list(self.expected)
+            type = _type_of(shapes[0]) if shapes else _type_in(self.text, self.classes, self.where)
+            self._decode = msgspec.msgpack.Decoder(type).decode
+        try:
+            return self._decode(packed)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise StateTypeError(
+                f"{self.where}: a restored key is no {self.text}: {error}",
+                remedy="give the fields of the key's class their former types",
+            ) from error
+
     def _fix(self, shape: Shape) -> None:
         self.text = shape_text(shape)
+        self.classes = classes_text(shape)
+        self._decode = None
         self.expected = frozenset({shape})
         self.probe = key_shape if isinstance(shape, tuple) else type
 
@@ -104,3 +131,68 @@ def _shape_of(facts: inspect.Type, declared: Any, where: str) -> Shape:
     ):
         return (facts.cls, *(_shape_of(field.type, declared, where) for field in facts.fields))
     raise StateTypeError(f"{where}: {declared!r} is not a type for keys", remedy=_REMEDY)
+
+
+def _classes(shape: Shape) -> Iterator[Any]:
+    if isinstance(shape, tuple):
+        if shape[0] is not tuple:
+            yield shape[0]
+        for part in shape[1:]:
+            yield from _classes(part)
+
+
+def _type_of(shape: Shape) -> Any:
+    """The type by which keys of a shape are decoded."""
+    if not isinstance(shape, tuple):
+        return shape
+    if shape[0] is not tuple:
+        return shape[0]
+    return tuple[tuple(map(_type_of, shape[1:]))]  # type: ignore[misc]
+
+
+def _type_in(text: str, classes: str, where: str) -> Any:
+    """The same from what a checkpoint has noted, before any key was seen."""
+    known: dict[str, Any] = {kind.__name__: kind for kind in KEY_SCALARS}
+    for place in filter(None, classes.split(",")):
+        kind = _find_class(place)
+        if kind is None:
+            raise StateTypeError(
+                f"{where}: the restored keys are of class {place}, which the job file does not have",
+                remedy="define the class again under that name, or start without state by --from none",
+            )
+        known[kind.__name__] = kind
+    type, rest = _parse(text, known)
+    if rest or type is None:
+        raise StateTypeError(f"{where}: the restored keys are {text!r}, which is no type of keys", remedy=_REMEDY)
+    return type
+
+
+def _parse(text: str, known: dict[str, Any]) -> tuple[Any, str]:
+    """Reads one shape as `shape_text` writes it; gives its type, or None, and what follows."""
+    name = text.split("(", 1)[0].split(",", 1)[0].split(")", 1)[0]
+    rest = text[len(name) :]
+    if not rest.startswith("("):
+        return known.get(name), rest
+    parts: list[Any] = []
+    rest = rest[1:]
+    while rest and not rest.startswith(")"):
+        part, rest = _parse(rest, known)
+        if part is None:
+            return None, rest
+        parts.append(part)
+        rest = rest.removeprefix(", ")
+    return (known.get(name) if name else tuple[tuple(parts)]), rest[1:]  # type: ignore[misc]
+
+
+def _find_class(place: str) -> Any:
+    """A class of keys in a module that is loaded; nothing is imported here."""
+    module, _, name = place.partition(":")
+    for candidate in (module, "__main__"):
+        try:
+            kind = attrgetter(name)(sys.modules[candidate])
+        except (KeyError, AttributeError):
+            continue
+        is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.frozen
+        if is_struct or (isinstance(kind, type) and issubclass(kind, tuple)):
+            return kind
+    return None

@@ -31,9 +31,12 @@ from streamlet.state.overlay import Overlay
 from streamlet.state.residency import Residency
 from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, SlotTable
 from streamlet.state.snapshot import LogRef, SnapshotFiles, StateSpec, StoreSnapshot
+from streamlet.state.timers import Timers
 
 KEY_TYPE_NOTE = b"key type"
 """Under `META_STATE`: the shape of the keys, so that a restored job refuses another one."""
+KEY_CLASSES_NOTE = b"key classes"
+"""Under `META_STATE`: where their classes are, so that a restored timer finds its key before any record comes."""
 
 
 class LoggedStore:
@@ -75,6 +78,7 @@ class LoggedStore:
         self._inline = values[0] if values else None
         self._inline_cells = self.value_cells(self.states[values[0]].spec) if values else None
         self._frozen: Delta | None = None
+        self._timers: dict[int, Timers] = {}
         self._slots = SlotTable(self._slot_maker())
         self.residency = Residency(self._slots, memory_bytes)
 
@@ -114,6 +118,12 @@ class LoggedStore:
             return ListHandle[Any](self, cells, lengths)
         raise JobDefinitionError(f"{_where(spec)}: there is no state of kind {spec.kind!r}")
 
+    def timers(self, spec: StateSpec) -> Timers:
+        """Gives the timers of a declared state. Only once the store is open."""
+        if spec.id not in self._timers:
+            self._timers[spec.id] = Timers(self, spec.id)
+        return self._timers[spec.id]
+
     def scan(self, cells: StateCells, slot: Slot) -> list[tuple[bytes, Any]]:
         """Gives what the cells of all namespaces of a key hold, in the order of their namespaces."""
         prefix = cells.prefix(slot)
@@ -140,6 +150,24 @@ class LoggedStore:
             found.update(zip(unknown, self.read_base(unknown), strict=True))
         return [found[key] for key in stored]
 
+    def range_stored(self, low: bytes, high: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
+        """The first entries outside memory from `low` to before `high`, of one state; and where to go on, None at the
+        end. There may be fewer than `limit` before that, even none."""
+        newer = self.overlay.range(low, high, limit)
+        base = self.range_base(low, high, limit)
+        ends = [max(found) + b"\0" for found in (newer, base) if len(found) >= limit]
+        end = min(ends, default=None)
+        keys = {*newer, *base}.difference(stored for stored, value in newer.items() if value is None)
+        return sorted(stored for stored in keys if end is None or stored < end), end
+
+    def buried_epoch(self) -> int:
+        """Tombstones of this epoch or before are needed no more in memory."""
+        return self.folded_epoch
+
+    def decode_key(self, packed: bytes) -> Any:
+        """The key of its packed bytes."""
+        return self._keys.decode(packed)
+
     def unread_value(self) -> Any:
         """What a new cell holds."""
         return ABSENT if self.is_base_empty() and not self.overlay.entries else NOT_LOADED
@@ -161,6 +189,10 @@ class LoggedStore:
     def scan_base(self, prefix: bytes) -> dict[bytes, bytes]:
         """Gives the entries of the base whose stored key begins with `prefix`."""
         return {}
+
+    def range_base(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Gives the first stored keys of the base from `low` to before `high`."""
+        return []
 
     # -- freezing, packing, writing ------------------------------------------------------------------------------
 
@@ -222,7 +254,10 @@ class LoggedStore:
 
     def memory_bytes(self) -> int:
         """Estimates the memory in use, RocksDB's cache included."""
-        self.residency.other_bytes = self.overlay.memory_bytes() + self.logbook.unwritten_bytes() + self.cache_bytes()
+        timers = sum(timers.memory_bytes() for timers in self._timers.values())
+        self.residency.other_bytes = (
+            self.overlay.memory_bytes() + self.logbook.unwritten_bytes() + self.cache_bytes() + timers
+        )
         return self.residency.memory_bytes()
 
     def cache_bytes(self) -> int:
@@ -233,11 +268,17 @@ class LoggedStore:
         """Drops clean cells while over the bound; only between two batches, since a batch holds slots."""
         self.current = None
         self.memory_bytes()
-        return self.residency.evict(self.folded_epoch, self.clock, budget_seconds)
+        deadline = self.clock.monotonic() + budget_seconds
+        dropped = self.residency.evict(self.folded_epoch, self.clock, budget_seconds)
+        for timers in self._timers.values():
+            while self.residency.is_over_bound and not timers.is_exhausted and self.clock.monotonic() < deadline:
+                dropped += timers.evict_some()
+                self.memory_bytes()
+        return dropped
 
     def can_evict(self) -> bool:
         """True when memory is over its bound and `evict` may find something to drop."""
-        return self.residency.is_over_bound and not self.residency.is_exhausted
+        return self.residency.is_over_bound and not self._is_exhausted()
 
     def wants_checkpoint(self) -> bool:
         """True when memory is nearly full, and half of it or more is changes that are in no base."""
@@ -245,10 +286,17 @@ class LoggedStore:
 
     def needs_fold_to_evict(self) -> bool:
         """True when memory is over its bound and nothing is clean: checkpoint, fold, and hold the source back."""
-        return self.residency.is_over_bound and self.residency.is_exhausted and self._unfolded() > 0
+        return self.residency.is_over_bound and self._is_exhausted() and self._unfolded() > 0
+
+    def became_clean(self) -> None:
+        """Says that a fold was adopted: what memory holds may be dropped now."""
+        self.residency.look_again()
+        for timers in self._timers.values():
+            timers.look_again()
 
     def close(self) -> None:
         """Lets go of memory."""
+        self._timers.clear()
         self.current = None
         self._frozen = None
         self.dirty = []
@@ -288,20 +336,27 @@ class LoggedStore:
             self._noted = self._keys.text
             stored = stored_key(self.first_group, META_STATE, KEY_TYPE_NOTE)
             self.dirty.append(Cell(self._keys.text, None, self.epoch, None, stored))
+            if self._keys.classes:
+                stored = stored_key(self.first_group, META_STATE, KEY_CLASSES_NOTE)
+                self.dirty.append(Cell(self._keys.classes, None, self.epoch, None, stored))
 
     def restore_key_type(self) -> None:
         """Takes the shape of the keys from the restored state."""
-        noted = self.read((stored_key(self.first_group, META_STATE, KEY_TYPE_NOTE),))[0]
+        notes = [stored_key(self.first_group, META_STATE, note) for note in (KEY_TYPE_NOTE, KEY_CLASSES_NOTE)]
+        noted, classes = self.read(notes)
         if noted is not None:
             self._noted = msgspec.msgpack.decode(noted, type=str)
-            self._keys.restore(self._noted)
+            self._keys.restore(self._noted, "" if classes is None else msgspec.msgpack.decode(classes, type=str))
 
     def replay(self, restored: StoreSnapshot) -> None:
         """Reads the logs of a snapshot into the overlay and names them from now on. Blocks."""
         self.overlay.replay([self.files.path(log.file) for log in restored.logs])
-        self.overlay.order([id for id, state in self.states.items() if state.spec.kind == "map"])
+        self.overlay.order([id for id, state in self.states.items() if state.spec.kind in ("map", "timers")])
         self.logbook.restore(restored.base_cut, restored.base, restored.logs)
         self.cut = restored.cut
+
+    def _is_exhausted(self) -> bool:
+        return self.residency.is_exhausted and all(timers.is_exhausted for timers in self._timers.values())
 
     def _unfolded(self) -> int:
         """How many changes are in no base yet; a key that changed in several intervals counts several times."""

@@ -53,6 +53,12 @@ class MemoryKeyedStore(LoggedStore):
         if job.merged is not None:
             self.logbook.rebase(job.cut, (), (job.merged,))
 
+        self.became_clean()
+
+    def buried_epoch(self) -> int:
+        """What was packed; but beside restored entries a tombstone is for ever."""
+        return self.epoch - 1 if not self.overlay.entries else 0
+
     def abandon_fold(self, job: FoldJob) -> None:
         """Gives a fold up: nothing is lost."""
         job.out.unlink(missing_ok=True)

@@ -58,6 +58,15 @@ class Overlay:
             at += 1
         return found
 
+    def range(self, low: bytes, high: bytes, limit: int) -> dict[bytes, msgspec.Raw | None]:
+        """The first `limit` entries from `low` to before `high`, both of one state, tombstones among them."""
+        if self.entries and state_of(low) not in self._states:
+            self.order({*self._states, state_of(low)})
+        ordered = self._ordered
+        start = bisect_left(ordered, low)
+        found = ordered[start : min(bisect_left(ordered, high, start), start + limit)]
+        return {stored: self.entries[stored] for stored in found}
+
     def memory_bytes(self) -> int:
         """Estimated memory."""
         return len(self.entries) * ENTRY_BYTES

@@ -149,6 +149,15 @@ class RocksBase:
         except Exception as error:
             self._raise(error)
 
+    def keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Gives the first keys from `low` to before `high`, in order."""
+        found: list[bytes] = []
+        for key, _ in self.range(low):
+            if key >= high or len(found) == limit:
+                break
+            found.append(key)
+        return found
+
     def ingest(self, sst: Path) -> None:
         """Takes a sorted file in by moving it. Blocks, 2-7 ms."""
         move = IngestExternalFileOptions()

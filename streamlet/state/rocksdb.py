@@ -71,7 +71,7 @@ class RocksDbKeyedStore(LoggedStore):
         self.folded_epoch = max(self.folded_epoch, self.logbook.rebase(job.cut, job.base))
         # Every restored log is older than any cut of this attempt, so all of the overlay is in the base now.
         self.overlay = Overlay()
-        self.residency.look_again()
+        self.became_clean()
 
     def abandon_fold(self, job: FoldJob) -> None:
         """Gives a fold up, at any time before `adopt_fold`: nothing is lost."""
@@ -92,6 +92,10 @@ class RocksDbKeyedStore(LoggedStore):
     def scan_base(self, prefix: bytes) -> dict[bytes, bytes]:
         """Gives the entries of RocksDB whose stored key begins with `prefix`."""
         return dict(self._base.scan(prefix))
+
+    def range_base(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Gives the first stored keys of RocksDB from `low` to before `high`."""
+        return [] if self._base.is_empty else self._base.keys(low, high, limit)
 
     def close(self) -> None:
         """BLOCKING. Closes RocksDB and lets go of memory."""

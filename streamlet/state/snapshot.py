@@ -56,7 +56,7 @@ class StateSpec(msgspec.Struct, frozen=True):
     uid: str
     name: str
     kind: str
-    """`value`, `list` or `map`."""
+    """`value`, `list`, `map` or `timers`."""
     type: str
     """The declared type as text: compared at restore."""
     key_type: str = ""

@@ -14,6 +14,7 @@ from streamlet.state.descriptors import StateDeclaration, declared_states
 from streamlet.state.handles import Handle
 from streamlet.state.slots import Cell, Slot
 from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
+from streamlet.state.timers import Timers
 
 
 class FoldJob(msgspec.Struct):
@@ -58,6 +59,10 @@ class KeyedStore(Protocol):
 
     def handle(self, spec: StateSpec) -> Handle:
         """Gives the typed view of a declared state."""
+        ...
+
+    def timers(self, spec: StateSpec) -> Timers:
+        """Gives the timers of a declared state. Only once the store is open."""
         ...
 
     def freeze(self, checkpoint_id: int) -> None:
