@@ -1,7 +1,11 @@
-"""Every example is short and runs. `spend_per_user` runs against Kafka in its tests; here it is only planned."""
+"""Every example is short and runs, and so does each block of the README that says so.
+
+`spend_per_user` runs against Kafka in its tests; here it is only planned.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -28,6 +32,35 @@ def test_an_example_builds_a_plan_without_warnings_or_running(path: Path, tmp_pa
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("task ")
     assert list(tmp_path.iterdir()) == []
+
+
+def _readme_blocks() -> list[str]:
+    """The Python blocks of the README whose first line ends in `runs`."""
+    return re.findall(r"^```python runs\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_event_time_example_of_the_readme_finds_the_late_records(tmp_path: Path) -> None:
+    (block,) = [one for one in _readme_blocks() if "WatermarkStrategy" in one]
+    (tmp_path / "job.py").write_text(block)
+    done = python(tmp_path, "job.py")
+    assert done.returncode == 0, done.stderr
+    late, watermark = [], -1
+    for first in range(0, 50, 10):
+        times = [1000 * (10 + one - one * one % 9) for one in range(first, first + 10)]
+        late += [
+            f"late: {{'page': '/{one % 3}', 'at': {at}}}" for one, at in enumerate(times, first) if at <= watermark
+        ]
+        watermark = max(watermark, max(times) - 2001)
+    assert late
+    assert [line for line in done.stdout.splitlines() if line.startswith("late: ")] == late
+    assert sum(line.startswith("{'page'") for line in done.stdout.splitlines()) == 50 - len(late)
+
+
+@pytest.mark.parametrize("block", _readme_blocks(), ids=lambda block: block.split('Job("')[1].split('"')[0])
+def test_every_block_of_the_readme_that_should_run_ends_well(block: str, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(block)
+    done = python(tmp_path, "job.py")
+    assert done.returncode == 0, done.stderr
 
 
 def _quick(path: Path) -> str:

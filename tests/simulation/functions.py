@@ -118,6 +118,35 @@ class Remembering(KeyedProcessFunction[int, Record, Output]):
         return [(ctx.key, value[1], count, checksum)]
 
 
+TIME_BROKE: list[str] = []
+"""What was wrong with event time in the run at hand."""
+
+
+def time_of(record: Record) -> int:
+    """Rises within every split."""
+    return record[1] * 10
+
+
+class Timekeeping(Remembering):
+    """The same with an eye on event time: where times rise in every split nothing is late, and what a key has seen of
+    the watermark is never taken back, whatever died in between."""
+
+    highest = ValueState(int)
+
+    def __init__(self) -> None:
+        super().__init__(clears=False)
+
+    def process_element(self, value: Record, ctx: ProcessContext[int]) -> Iterable[Output]:
+        emitted = super().process_element(value, ctx)
+        before = self.highest.value()
+        if ctx.timestamp is None or ctx.timestamp <= ctx.current_watermark:
+            TIME_BROKE.append(f"record {value} of time {ctx.timestamp} is late at {ctx.current_watermark}")
+        if before is not None and ctx.current_watermark < before:
+            TIME_BROKE.append(f"key {ctx.key}: the watermark went back from {before} to {ctx.current_watermark}")
+        self.highest.update(ctx.current_watermark)
+        return emitted
+
+
 class Listing(KeyedProcessFunction[int, Record, Output]):
     """Keeps every id in a list."""
 
@@ -208,6 +237,7 @@ def replay_sorting(ids: list[int]) -> list[tuple[int, int]]:
 REPLAY: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
     "aggregate": replay_chain,
     "value": replay_chain,
+    "timed": replay_chain,
     "list": replay_chain,
     "clearing": replay_clearing,
     "map": replay_sorting,
@@ -221,6 +251,7 @@ def keyed(kind: str, stream: Any, uid: str, parallelism: int | None) -> Any:
         return stream.aggregate(Chain(), result=chained, uid=uid, parallelism=parallelism)
     function: Any = {
         "value": lambda: Remembering(clears=False),
+        "timed": Timekeeping,
         "clearing": lambda: Remembering(clears=True),
         "list": Listing,
         "map": Sorting,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from streamlet import Job, Restart, Sink, Source
+from streamlet import Job, Restart, Sink, Source, WatermarkStrategy
 from streamlet.testing.loop import POLICIES, Policy
 from tests.simulation import functions
 from tests.simulation.functions import Record
@@ -102,6 +102,8 @@ class Scenario:
     blocking_seconds: float
     slow_calls: dict[str, float]
     answer_seconds: float
+    watermarks: WatermarkStrategy[Any] | None = None
+    """Of every source; only some tests ask for event time."""
 
     def shape(self, process: int) -> Shape:
         return self.shapes[min(process, len(self.shapes) - 1)]
@@ -282,7 +284,7 @@ def build(one: Scenario, process: int, make_source: Any, make_sink: Any) -> Job:
     streams = []
     for read in one.sources:
         source: Source[Record] = make_source(read)
-        streams.append(job.source(source, uid=read.uid, parallelism=shape.sources[read.uid]))
+        streams.append(job.source(source, uid=read.uid, watermarks=one.watermarks, parallelism=shape.sources[read.uid]))
     stream = streams[0] if len(streams) == 1 else streams[0].union(*streams[1:], uid="union")
     for number, kind in enumerate(one.before):
         place: dict[str, Any] = {"uid": f"{kind}{number}", "parallelism": shape.before}
