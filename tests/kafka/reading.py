@@ -22,15 +22,16 @@ class Read(NamedTuple):
     timestamp: int
 
 
-def read_committed(bootstrap: str, topic: str, *, timeout_seconds: float = 60) -> list[Read]:
+def read_committed(bootstrap: str, topic: str, *, timeout_seconds: float = 60, to_the_end: bool = True) -> list[Read]:
     """Every committed record, by partition and offset.
 
     It waits until no transaction is open (last stable offset = high watermark), and fails rather than give a part.
+    With `to_the_end=False` it gives what a reader sees now, in front of the first open transaction of each partition.
     """
     deadline = time.monotonic() + timeout_seconds
     consumer = _consumer(bootstrap, "read_committed")
     try:
-        ends = _stable_ends(bootstrap, consumer, topic, deadline)
+        ends = _stable_ends(bootstrap, consumer, topic, deadline if to_the_end else None)
         out: list[Read] = []
         todo = {partition: end for partition, end in ends.items() if end > 0}
         consumer.assign([TopicPartition(topic, partition, 0) for partition in todo])
@@ -137,14 +138,14 @@ def _consumer(bootstrap: str, isolation: str) -> Consumer:
     )
 
 
-def _stable_ends(bootstrap: str, consumer: Consumer, topic: str, deadline: float) -> dict[int, int]:
+def _stable_ends(bootstrap: str, consumer: Consumer, topic: str, deadline: float | None) -> dict[int, int]:
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     uncommitted = _consumer(bootstrap, "read_uncommitted")
     try:
         while True:
             ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
             all_ = {p: uncommitted.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
-            if ends == all_:
+            if ends == all_ or deadline is None:
                 return ends
             if time.monotonic() > deadline:
                 raise TimeoutError(f"topic {topic}: a transaction stays open (stable ends {ends}, ends {all_})")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.proxy import ADD_PARTITIONS, END_TXN, INIT_PRODUCER_ID, PRODUCE, Held, Proxy, Trouble, a_proxy
+from tests.kafka.reading import read_committed
 from tests.kafka.wire_driving import a_wire
 from tests.recovery.running_jobs import SECONDS, RunningJob
 from tests.recovery.spending import QUICK, Spending, a_spending
@@ -104,25 +107,59 @@ def test_a_request_of_a_dead_process_that_comes_late_changes_nothing(
     go_on(spending, second)
 
 
+def aborted_under_the_second(
+    spending: Spending, proxy: Proxy, broker: KafkaBroker, subtask: int, *options: str
+) -> RunningJob:
+    """A job whose newest checkpoint is decided and not committed, when a dead process's InitProducerId comes late."""
+    id = f".{subtask}.0"
+    first = spending.home.start("--checkpoint-interval", "50ms", *options)
+    feed_until(spending, first, lambda: first.has_restored, "it runs")
+    proxy.plan(INIT_PRODUCER_ID, Trouble.HOLD, only=lambda frame: transactional_id(frame).endswith(id))
+    feed_until(spending, first, lambda: bool(proxy.held), "it takes the first id of its pool")
+    first.kill()
+    (late,) = proxy.held
+
+    second = spending.home.start(*QUICK, *options, fault="after_manifest_durable", stops=True)
+    feed_until(spending, second, lambda: second.stands_still, "a checkpoint is decided, its output prepared")
+    assert asyncio.run(fate(broker, transactional_id(late.frame), late, proxy)) == ["Ongoing", "CompleteAbort"]
+    second.send(signal.SIGCONT)
+    return second
+
+
 def test_an_id_that_a_dead_process_takes_late_costs_a_prepared_transaction_but_no_record(
     spending: Spending, proxy: Proxy, broker: KafkaBroker
 ) -> None:
     """InitProducerId knows no epoch of its sender, so the broker obeys it, and aborts what the next attempt prepared
     under the id.  The checkpoint that lists it was decided; it is given up and made again."""
-    first = spending.home.start("--checkpoint-interval", "50ms")
-    feed_until(spending, first, lambda: first.has_restored, "it runs")
-    proxy.plan(INIT_PRODUCER_ID, Trouble.HOLD, only=lambda frame: transactional_id(frame).endswith(".0.0"))
-    feed_until(spending, first, lambda: bool(proxy.held), "it takes the first id of its pool")
-    first.kill()
-    (late,) = proxy.held
-
-    second = spending.home.start(*QUICK, fault="after_manifest_durable", stops=True)
-    feed_until(spending, second, lambda: second.stands_still, "a checkpoint is decided, its output prepared")
-    assert asyncio.run(fate(broker, transactional_id(late.frame), late, proxy)) == ["Ongoing", "CompleteAbort"]
-    second.send(signal.SIGCONT)
+    second = aborted_under_the_second(spending, proxy, broker, 0)
     go_on(spending, second)
     assert "restart 1 in" in second.said
     assert "going back from checkpoint" in second.said
+
+
+def test_when_others_of_its_checkpoint_are_committed_the_job_stops_and_names_what_is_lost(
+    spending: Spending, proxy: Proxy, broker: KafkaBroker
+) -> None:
+    """Of three transactions of one checkpoint, one is aborted.  If it is the first to be committed, nothing is lost;
+    else there is no way that neither loses nor doubles, and none is taken."""
+    second = aborted_under_the_second(spending, proxy, broker, 2, "--parallelism", "3")
+    second.wait_until(lambda: "restart 1 in" in second.said, "the attempt fails")
+    second.wait_until(
+        lambda: "going back from checkpoint" in second.said or "without losing or doubling output" in second.said,
+        "settling has judged",
+    )
+    if "going back from checkpoint" in second.said:
+        go_on(spending, second)
+        return
+    assert second.wait() == 1
+    assert "--accept-lost-output" in second.said
+    counts: dict[str, list[int]] = defaultdict(list)
+    # What else is prepared stays open: it can still be committed when somebody has decided.
+    for record in read_committed(broker.bootstrap, spending.out_topic, to_the_end=False):
+        value = json.loads(record.value or b"")
+        counts[value["user"]].append(value["count"])
+    assert counts
+    assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in counts.values())
 
 
 def transactional_id(frame: bytes) -> str:
