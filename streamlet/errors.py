@@ -20,7 +20,8 @@ StreamletError            retriable unless said otherwise
 +- FunctionBlockedError   raised into a function of the job that blocks
 +- SourceError            reading failed
 +- SinkError              writing failed
-+- CheckpointFailedError  a checkpoint was abandoned too often
++- CheckpointFailedError  a checkpoint was abandoned, or none completed for too long
++- DiskFullError          no space left where state is kept
 +- CheckpointUndecidedError  the attempt ends without knowing whether a checkpoint is durable
 ```
 """
@@ -126,6 +127,12 @@ class SinkError(StreamletError):
 
 class CheckpointFailedError(StreamletError):
     """No checkpoint completed for too long."""
+
+
+class DiskFullError(StreamletError):
+    """There is no space left where state is kept."""
+
+    is_outage = True
 
 
 class CheckpointUndecidedError(StreamletError):

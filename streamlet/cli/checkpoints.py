@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from streamlet.checkpoint.layout import folder_name
 from streamlet.checkpoint.lock import read_instance
@@ -28,6 +26,9 @@ def checkpoints() -> None:
 @click.option("--state-dir", metavar="DIR", help="Folder of checkpoints (default: the job's, else streamlet-state).")
 def list_checkpoints(job: str, state_dir: str | None) -> None:
     """List the complete checkpoints of a job, oldest first."""
+    from rich.console import Console
+    from rich.table import Table
+
     storage = _storage(job, state_dir)
     infos = storage.checkpoints()
     if not infos:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TextIO
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from typing import TYPE_CHECKING, TextIO
 
 from streamlet.clock import Clock
 from streamlet.observe.health import HEALTHY, Health
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,24 @@ class Progress:
         self._name = name
         self._look = look
         self._clock = clock
-        self._console = Console(file=stream, highlight=False)
+        self._stream = stream
         self._live: Live | None = None
         self._last: tuple[float, int] | None = None
-        self.seconds_between = 0.25 if self._console.is_terminal else 10.0
+        self.seconds_between = 0.25 if self.is_live else 10.0
 
     @property
     def is_live(self) -> bool:
         """True when the line is shown in place, on a terminal."""
-        return self._console.is_terminal
+        return self._stream.isatty()
 
     def __enter__(self) -> Progress:
         if self.is_live:
-            self._live = Live(
-                Text(f"{self._name}: starting"), console=self._console, auto_refresh=False, transient=True
-            )
+            # Only here: a restart without a terminal owes nobody the time that loading it takes.
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self._stream, highlight=False)
+            self._live = Live(f"{self._name}: starting", console=console, auto_refresh=False, transient=True)
             self._live.start()
         return self
 
@@ -62,7 +64,10 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        if self._live is not None:
+            self._live.console.print(text, markup=False, soft_wrap=True)
+        else:
+            print(text, file=self._stream, flush=True)
 
     def show(self) -> None:
         """Shows the figures of now."""
@@ -71,6 +76,8 @@ class Progress:
             return
         line = self._line(facts)
         if self._live is not None:
+            from rich.text import Text
+
             self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
             self.say(line)

@@ -10,7 +10,7 @@ from typing import Any
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Busy, Decline, SubtaskReport
 from streamlet.elements import Position
-from streamlet.errors import CheckpointFailedError
+from streamlet.errors import CheckpointFailedError, DiskFullError
 from streamlet.runtime.child import ChildProcess
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
@@ -91,7 +91,7 @@ class SubtaskSnapshots:
                     self.busy(checkpoint_id, "writing state")
                     await self._run_blocking(store.write_log)
                 stores = [store.snapshot(checkpoint_id) for store in self.stores]
-            except (OSError, CheckpointFailedError) as error:
+            except (OSError, CheckpointFailedError, DiskFullError) as error:
                 reason = f"state of {self._task}[{self._subtask}] cannot be written: {error}"
                 self._control.report(Decline(self._attempt, checkpoint_id, self._task, self._subtask, reason))
                 self._has_asked = False
@@ -115,7 +115,7 @@ class SubtaskSnapshots:
             try:
                 while (store.fold_due() or store.needs_fold_to_evict()) and await self._fold_one(store):
                     await self._make_room(store)
-            except (OSError, CheckpointFailedError) as error:
+            except (OSError, CheckpointFailedError, DiskFullError) as error:
                 log.warning("state of %s[%d] stays in its logs: %s", self._task, self._subtask, error)
         self._has_asked = False
         await self._relieve()

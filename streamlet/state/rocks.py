@@ -25,7 +25,7 @@ from rocksdict import (
     SstFileWriter,
 )
 
-from streamlet.errors import CheckpointDamagedError, StateDirectoryError
+from streamlet.errors import CheckpointDamagedError, DiskFullError, StateDirectoryError
 from streamlet.state.snapshot import FileRef, SnapshotFiles
 
 BLOOM_BITS = 10
@@ -181,7 +181,7 @@ class RocksBase:
         self._db.close()
 
     def _raise(self, error: Exception) -> NoReturn:
-        if isinstance(error, (CheckpointDamagedError, StateDirectoryError)):
+        if isinstance(error, (CheckpointDamagedError, DiskFullError, StateDirectoryError)):
             raise error
         text = str(error)
         if "Corruption" in text or "does not exist" in text or "No such file" in text:
@@ -190,6 +190,8 @@ class RocksBase:
                 remedy="check the disk, see which files are damaged with `streamlet checkpoints verify`, restore an "
                 "older checkpoint with --from",
             ) from error
+        if "No space left" in text or "Disk quota exceeded" in text:
+            raise DiskFullError(f"RocksDB cannot write to {self._folder}: {text}", remedy="free space there") from error
         raise StateDirectoryError(
             f"RocksDB cannot use {self._folder}: {text}", remedy="check space, rights and limits of open files there"
         ) from error

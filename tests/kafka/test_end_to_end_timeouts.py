@@ -125,3 +125,22 @@ def test_an_older_checkpoint_writes_again_what_was_committed_since(kafka: Kafka,
         whole = by_user(lines(kafka, second))
         for user, numbers in by_user(lines(kafka, spending.out_topic)).items():
             assert numbers == early.get(user, []) + whole[user]
+
+
+@pytest.mark.parametrize(("second", "is_pinned"), [("after_settling", False), ("after_start_checkpoint", True)])
+def test_a_kill_while_lost_output_is_accepted_leaves_it_accepted_or_still_to_be_accepted(
+    kafka: Kafka, tmp_path: Path, second: str, *, is_pinned: bool
+) -> None:
+    with half_committed(kafka, tmp_path) as (spending, topic, stopped):
+        spending.home.start("--accept-lost-output", fault=second).wait_until_killed()
+        if not is_pinned:
+            refused = spending.home.start()
+            assert refused.wait() == 1, refused.said
+            assert "--accept-lost-output" in refused.said
+        spending.feed(RECORDS)
+        job = spending.home.start(*([] if is_pinned else ["--accept-lost-output"]))
+        spending.wait_for_output(job)
+        assert job.stop() == 0, job.said
+        spending.check()
+        whole, rest = by_user(lines(kafka, spending.out_topic)), by_user(lines(kafka, topic))
+        assert sum(map(len, whole.values())) - sum(map(len, rest.values())) == lost_records(stopped)

@@ -1,6 +1,6 @@
 """A job for tests without Kafka: counts numbers by key into files, with more keys than its memory holds.
 
-COUNT, RATE, KEYS and RETAIN come from the environment; files go to the folder `out`, or OUT.
+COUNT, RATE, KEYS, TIMEOUT and RETAIN come from the environment; files go to the folder `out`, or OUT.
 """
 
 import os
@@ -24,6 +24,7 @@ job = Job(
     "counting",
     checkpoint_interval=timedelta(milliseconds=100),
     state_memory=1 << 20,
+    checkpoint_timeout=timedelta(seconds=float(os.environ.get("TIMEOUT", "60"))),
     retain=int(os.environ.get("RETAIN", "1")),
     verify="full" if os.environ.get("VERIFY") == "full" else "default",
 )

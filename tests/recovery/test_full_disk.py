@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from streamlet.checkpoint.retention import CheckpointInfo
+from streamlet.checkpoint.storage import CheckpointStorage
 from tests.recovery.part_files import check_counts
 from tests.recovery.running_jobs import PROJECT, SECONDS, JobHome, RunningJob, a_home
 from tests.recovery.small_disk import SmallDisk, a_small_disk
@@ -51,6 +53,10 @@ def check_checkpoints(home: JobHome) -> None:
     assert done.returncode == 0 and ": whole" in done.stdout, done.stdout + done.stderr
 
 
+def checkpoints(home: JobHome) -> list[CheckpointInfo]:
+    return CheckpointStorage(home.state_dir, "counting").checkpoints()
+
+
 def finish(home: JobHome, job: RunningJob, tmp_path: Path) -> None:
     assert job.wait() == 0, job.said
     check_counts(tmp_path / "out", (number * 7919 % KEYS for number in range(COUNT)), key="key")
@@ -86,3 +92,21 @@ def test_a_job_that_is_killed_on_a_full_disk_goes_on_from_its_last_checkpoint(
     again = home.start()
     finish(home, again, tmp_path)
     assert "restored checkpoint" in again.said
+
+
+def test_a_disk_that_is_full_for_longer_than_a_job_may_go_without_a_checkpoint_is_waited_for(
+    disk: SmallDisk, home: JobHome, tmp_path: Path
+) -> None:
+    home.environment = {**(home.environment or {}), "TIMEOUT": "1"}
+    job = home.start()
+    wait_for_output(job, tmp_path)
+    with disk.filled():
+        job.wait_until_it_says(" restarts")  # more than one, in the line that shows how it fares
+        check_checkpoints(home)
+    wait_for_output(job, tmp_path)
+    finish(home, job, tmp_path)
+    left = [path.name for path in (home.state_dir / "counting").iterdir()]
+    assert not [name for name in left if name.startswith(("superseded-", "released-"))]
+    assert len([name for name in left if name.startswith("attempt-")]) == 1
+    named = {name for info in checkpoints(home) if info.manifest for name in info.manifest.file_names()}
+    assert {path.name for path in (home.state_dir / "counting" / "files").iterdir()} == named
