@@ -139,7 +139,7 @@ class Assembly:
         self._key_types: dict[str, KeyType] = {}
         self._snapshots = snapshots_by_uid(operators or {})
         self._gates: dict[tuple[int, int], InputGate] = {
-            (task.id, subtask): InputGate()
+            (task.id, subtask): InputGate([_upstream(plan, edge) for edge in task.inputs])
             for task in plan.tasks
             if not task.is_source
             for subtask in range(task.parallelism)
@@ -272,6 +272,12 @@ class Assembly:
         ]
         await around.run_blocking(store.open, mine)
         return store
+
+
+def _upstream(plan: ExecutionPlan, edge: ChannelEdge) -> str:
+    """Names an output for ever: whose it is, and its tag."""
+    uid = next(node.uid for node in plan.tasks[edge.from_task].nodes if node.id == edge.from_node)
+    return uid if edge.tag is None else f"{uid}@{edge.tag}"
 
 
 def _sink(node: Node) -> Any:

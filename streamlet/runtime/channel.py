@@ -55,7 +55,9 @@ class InputGate:
     """All input channels of one subtask; gives batches as they come, barriers when they are aligned, and the
     watermark of all channels when it has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        """`names`: whose output each input edge is."""
+        self._names = names
         self.channels: list[Channel] = []
         self.inputs: list[int] = []
         """Channel -> the number of the input edge that it belongs to."""
@@ -118,14 +120,14 @@ class InputGate:
 
     def snapshot(self) -> dict[str, Any] | None:
         """How far event time has come, by input; None while nothing is known of it."""
-        by_input: dict[int, int] = {}
+        by_input: dict[str, int] = {}
         for channel, timestamp in self.watermarks.timestamps.items():
-            of = self.inputs[channel]
+            of = self._name(channel)
             by_input[of] = min(timestamp, by_input.get(of, timestamp))
         current = self.watermarks.current.timestamp
         if current == MIN_TIMESTAMP and all(one == MIN_TIMESTAMP for one in by_input.values()):
             return None
-        return {"watermark": current, "inputs": [by_input[of] for of in sorted(by_input)]}
+        return {"watermark": current, "inputs": by_input}
 
     def restore(self, snapshots: Sequence[Mapping[str, Any]], *, is_mesh: bool) -> None:
         """Takes up the event time of all old subtasks.  Each channel begins at the lowest of its input.
@@ -133,12 +135,17 @@ class InputGate:
         Where every subtask is fed by all of those before it (`is_mesh`), all had seen the same watermarks at the
         aligned barrier, so that the highest is right for each of them; else only the lowest is.
         """
-        for channel, of in enumerate(self.inputs):
-            known = [one["inputs"][of] for one in snapshots if of < len(one["inputs"])]
+        for channel in range(len(self.channels)):
+            known = [one["inputs"].get(self._name(channel), MIN_TIMESTAMP) for one in snapshots]
             self.watermarks.add(channel, min(known, default=MIN_TIMESTAMP))
         kept = [one["watermark"] for one in snapshots]
         if kept:
             self.watermarks.keep(max(kept) if is_mesh else min(kept))
+
+    def _name(self, channel: int) -> str:
+        """By whose output a checkpoint knows the input of a channel, so that others may be added beside it."""
+        of = self.inputs[channel]
+        return self._names[of] if of < len(self._names) else str(of)
 
     def _aligned(self, index: int, checkpoint_id: int) -> bool:
         if self._aligner.barrier(index, checkpoint_id):

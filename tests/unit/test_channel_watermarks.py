@@ -78,7 +78,7 @@ def test_a_watermark_behind_a_barrier_waits_for_the_alignment() -> None:
     _send(one, Watermark(10), Barrier(1), Watermark(30))
     _send(other, Watermark(20))
     assert _drain(gate) == [Watermark(10)]
-    assert gate.snapshot() == {"watermark": 10, "inputs": [10]}
+    assert gate.snapshot() == {"watermark": 10, "inputs": {"0": 10}}
     _send(other, Barrier(1))
     assert _drain(gate) == [Barrier(1), Watermark(20)]
 
@@ -133,9 +133,11 @@ def test_a_restored_gate_begins_at_the_lowest_of_each_input_and_takes_nothing_ba
     _send(other, Watermark(20))
     _send(third, Watermark(5, is_idle=True))
     _drain(gate)
-    assert gate.snapshot() == {"watermark": 20, "inputs": [20, 5]}
+    assert gate.snapshot() == {"watermark": 20, "inputs": {"0": 20, "1": 5}}
     restored, (first, second, last, more) = _gate(0, 0, 1, 1)
-    restored.restore([{"watermark": 18, "inputs": [20, 5]}, {"watermark": 20, "inputs": [20, 5]}], is_mesh=True)
+    restored.restore(
+        [{"watermark": 18, "inputs": {"0": 20, "1": 5}}, {"watermark": 20, "inputs": {"0": 20, "1": 5}}], is_mesh=True
+    )
     assert restored.watermarks.current == Watermark(20)
     assert restored.watermarks.timestamps == {0: 20, 1: 20, 2: 5, 3: 5}
     _send(last, Watermark(40))
@@ -148,7 +150,7 @@ def test_a_restored_gate_begins_at_the_lowest_of_each_input_and_takes_nothing_ba
 
 def test_where_subtasks_have_inputs_of_their_own_only_the_lowest_watermark_is_kept() -> None:
     gate, _ = _gate(0)
-    gate.restore([{"watermark": 18, "inputs": [18]}, {"watermark": 90, "inputs": [90]}], is_mesh=False)
+    gate.restore([{"watermark": 18, "inputs": {"0": 18}}, {"watermark": 90, "inputs": {"0": 90}}], is_mesh=False)
     assert gate.watermarks.current == Watermark(18)
 
 
@@ -159,3 +161,18 @@ def test_a_gate_that_knows_no_event_time_has_nothing_to_keep() -> None:
     assert gate.snapshot() is None
     gate.restore([], is_mesh=True)
     assert gate.watermarks.current == Watermark(MIN_TIMESTAMP)
+
+
+def test_an_input_is_found_again_by_whose_output_it_is() -> None:
+    gate = InputGate(["clicks", "views@late"])
+    one, other = (gate.connect(index, 10) for index in range(2))
+    _send(one, Watermark(30))
+    _send(other, Watermark(20))
+    _drain(gate)
+    snapshot = gate.snapshot()
+    assert snapshot == {"watermark": 20, "inputs": {"clicks": 30, "views@late": 20}}
+    changed = InputGate(["new", "views@late", "clicks"])
+    for index in range(3):
+        changed.connect(index, 10)
+    changed.restore([snapshot], is_mesh=True)
+    assert changed.watermarks.timestamps == {0: MIN_TIMESTAMP, 1: 20, 2: 30}
