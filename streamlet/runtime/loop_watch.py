@@ -61,9 +61,13 @@ class _LoopWatch:
             )
 
     def _watch(self) -> None:
-        tell_at = interrupt_at = 0.0
+        tell_at = interrupt_at = stood = 0.0
+        seen = looked = self._beat_at
         while not self._ended.wait(_BEAT_SECONDS):
-            stood = self._clock.monotonic() - self._beat_at
+            beat, now = self._beat_at, self._clock.monotonic()
+            # What this thread has slept through, the whole process was stopped for: that is no function's fault.
+            stood = 0.0 if beat != seen else stood + min(now - looked, 2 * _BEAT_SECONDS)
+            seen, looked = beat, now
             if stood < self._warn_seconds:
                 tell_at, interrupt_at, self._stood = self._warn_seconds, self._interrupt_seconds, None
                 continue
