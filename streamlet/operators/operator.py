@@ -115,7 +115,8 @@ class Operator:
 
     def on_end(self, out: Emit) -> None:
         """The whole input has ended: the last chance to emit. `on_watermark(MAX_TIMESTAMP)` came before.  After a
-        restore of a checkpoint that was taken later, both come again.  A stop is no end: it calls neither."""
+        restore of a checkpoint in which every subtask of the task had ended, neither comes again unless there are new
+        records; where only some had, both do.  A stop is no end: it calls neither."""
 
     def snapshot(self) -> Any:
         """Gives what is remembered and not keyed, as plain data that msgpack carries; None for nothing. It is packed

@@ -32,7 +32,7 @@ from streamlet.state.key_groups import group_range
 from streamlet.state.keys import KeyType
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
-from streamlet.state.snapshot import StateSpec, StoreSnapshot
+from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore, check_types
 
 Splits = Mapping[str, Mapping[str, Position]]
@@ -123,21 +123,20 @@ class Assembly:
         plan: ExecutionPlan,
         around: Surroundings,
         states: Mapping[tuple[str, str], StateDeclaration],
-        stores: list[StoreSnapshot],
+        restored: Manifest | None,
         positions: Splits,
-        operators: Mapping[str, Any] | None = None,
     ) -> None:
-        """`operators`: what the restored checkpoint keeps of them beside their keyed state."""
         self.subtasks: list[Subtask] = []
         self.stores: list[KeyedStore] = []
         self.pressure = MemoryPressure(lambda: around.control.report(Pressed()))
         self._plan = plan
         self._around = around
         self._states = states
-        self._restored = stores
+        self._restored = restored.stores if restored is not None else []
+        self._finished = frozenset(restored.finished if restored is not None else ())
         self._positions = positions
         self._key_types: dict[str, KeyType] = {}
-        self._snapshots = snapshots_by_uid(operators or {})
+        self._snapshots = snapshots_by_uid(restored.operators if restored is not None else {})
         self._gates: dict[tuple[int, int], InputGate] = {
             (task.id, subtask): InputGate([_upstream(plan, edge) for edge in task.inputs])
             for task in plan.tasks
@@ -184,7 +183,7 @@ class Assembly:
         )
         parts = (
             task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
-            around.clock,
+            around.clock, task.name in self._finished,
         )  # fmt: skip
         if not task.is_source:
             gate = self._gates[task.id, subtask]

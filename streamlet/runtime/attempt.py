@@ -194,14 +194,7 @@ class Attempt:
         check_snapshots_have_owners(self._plan, manifest)
         positions, parent = await restorer.begin(restored, specs_of(states))
         self._restored = parent if parent is not None else self._restored
-        assembly = self._assembly = Assembly(
-            self._plan,
-            around,
-            states,
-            list(manifest.stores) if manifest is not None else [],
-            positions,
-            manifest.operators if manifest is not None else None,
-        )
+        assembly = self._assembly = Assembly(self._plan, around, states, manifest, positions)
         await assembly.build()
         fault_point("during_restore")
         self._say_where_from(restored)

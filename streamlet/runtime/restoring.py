@@ -185,6 +185,7 @@ class Restorer:
             states=states,
             stores=list(manifest.stores) if manifest is not None else [],
             positions=positions,
+            finished=list(manifest.finished) if manifest is not None else [],
             operators=dict(manifest.operators) if manifest is not None else {},
             restored_from="nothing" if restored is None else f"checkpoint {restored.id}",
         )

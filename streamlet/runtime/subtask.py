@@ -42,11 +42,14 @@ class Subtask:
         snapshots: SubtaskSnapshots,
         control: LocalControl,
         clock: Clock,
+        had_ended: bool,
     ) -> None:
+        """`had_ended`: in the restored checkpoint every subtask of this task had seen the end of its input."""
         self.plan = plan
         self.subtask = subtask
         self.records = 0
         """Records taken in since the attempt began."""
+        self._had_ended = had_ended
         self._watermark = MIN_TIMESTAMP
         self.sinks = sinks
         self.snapshots = snapshots
@@ -171,9 +174,10 @@ class Subtask:
         Barriers still come."""
         self._has_clock = False
         self.silence()
-        await self._fire(MAX_TIMESTAMP)
-        self._chain.end()
-        await self.deliver()
+        if self.records or not self._had_ended:
+            await self._fire(MAX_TIMESTAMP)
+            self._chain.end()
+            await self.deliver()
         await self._send_on(EndOfInput())
         self.snapshots.is_ended = True
         self._control.report(Ended(task=self.plan.name, subtask=self.subtask))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -32,7 +33,7 @@ from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
-from tests.unit.job_kit import BACKENDS, Waiting, checkpoint_at, files, lines, make_job, run
+from tests.unit.job_kit import BACKENDS, Waiting, checkpoint_at, files, lines, make_job, run, storage
 
 LATE = OutputTag[int]("late")
 COUNT, CUT = 80, 10
@@ -276,6 +277,30 @@ def test_a_snapshot_of_an_operator_that_is_gone_stops_the_start(tmp_path: Path) 
     ran = run(build("other"), from_checkpoint=str(checkpoint_at(tmp_path, 30)))
     assert ran.code == 1
     assert "a snapshot of operator 'count', which the job does not have" in ran.said
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_what_was_put_out_at_the_end_is_not_put_out_again_after_a_restore(parallelism: int, tmp_path: Path) -> None:
+    def build() -> Job:
+        job = make_job(tmp_path)
+        short: Stream[Any] = job.source(Generator(int, count=20), uid="short")._then(
+            "count", Counting, Counting, "count", parallelism
+        )
+        short.sink(FileSink(str(tmp_path / "out")), uid="out", parallelism=1)
+        job.source(Waiting(COUNT, *PAUSES), uid="numbers").sink(Print(stream=io.StringIO()), uid="numbers-out")
+        return job
+
+    assert run(build()).code == 0
+    assert sum(lines(tmp_path / "out")) == 20
+    before = files(tmp_path / "out")
+    had_ended = [
+        info.id
+        for info in storage(tmp_path).checkpoints()
+        if info.manifest is not None and info.manifest.kind == "periodic" and "short" in info.manifest.finished
+    ]
+    for back in had_ended[0], had_ended[-1]:
+        assert run(build(), from_checkpoint=str(back)).code == 0
+        assert lines(tmp_path / "out", but=before) == []
 
 
 class Timed(Operator):
