@@ -40,8 +40,9 @@ from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, 
 from streamlet.operators.process import KeyedProcessFunction, ProcessContext
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.outages import Outages
+from streamlet.ports import RunBlocking
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
-from streamlet.source import ReaderContext, RunBlocking, Source, SourceReader
+from streamlet.source import ReaderContext, Source, SourceReader
 from streamlet.state.descriptors import ListState, MapState, ValueState
 
 __all__ = [

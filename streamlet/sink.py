@@ -34,7 +34,7 @@ import msgspec
 from streamlet.clock import Clock, SystemClock
 from streamlet.elements import Batch
 from streamlet.outages import Outages
-from streamlet.source import RunBlocking
+from streamlet.ports import RunBlocking
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)

@@ -12,23 +12,17 @@ Three laws carry exactly-once, and an implementer must keep them:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from streamlet.clock import Clock, SystemClock
 from streamlet.elements import Batch, Position
 from streamlet.outages import Outages
+from streamlet.ports import RunBlocking
 
-T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-
-class RunBlocking(Protocol):
-    """Runs a blocking call (file, compression) in a thread of the engine, off the event loop."""
-
-    def __call__(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]: ...
 
 
 class ReaderContext(msgspec.Struct, frozen=True):

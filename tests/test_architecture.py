@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE = "streamlet"
 CONNECTORS = "streamlet_connectors"
 
-FOUNDATION = {"errors", "elements", "clock", "config", "faults", "outages"}
+FOUNDATION = {"errors", "elements", "clock", "config", "faults", "outages", "ports"}
 CONTRACTS = FOUNDATION | {"source", "sink", "formats"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,6 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outages": FOUNDATION,
     "config": FOUNDATION,
     "faults": set(),
+    "ports": {"clock"},
+    "machine": FOUNDATION | {"machine"},
     "source": CONTRACTS,
     "sink": CONTRACTS,
     "formats": CONTRACTS,
@@ -43,6 +45,7 @@ RUNS_LATE = {("dsl", "runtime"), ("dsl", "cli")}
 """Imports that are right inside a function only: `job.run()` starts what the job file itself must not load."""
 
 MAY_USE_ASYNCIO = ("streamlet/runtime/", "streamlet/checkpoint/coordinator.py", "streamlet/operators/map_async.py",
+                   "streamlet/machine/threads.py",
                    "streamlet/cli/", "streamlet/testing/", "connectors/")  # fmt: skip
 MAY_READ_CLOCKS = ("streamlet/clock.py",)
 CLOCKS = {

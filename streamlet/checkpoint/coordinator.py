@@ -38,8 +38,8 @@ from streamlet.checkpoint.settling import commit_ordered
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock
 from streamlet.errors import CheckpointFailedError, OutputLostError, SinkError
+from streamlet.ports import RunBlocking
 from streamlet.sink import Committer
-from streamlet.source import RunBlocking
 from streamlet.state.snapshot import StateSpec
 
 log = logging.getLogger("streamlet.checkpoint")

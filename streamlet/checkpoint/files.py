@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from streamlet.checkpoint import disk
+from streamlet.checkpoint import durable
 from streamlet.checkpoint.layout import is_file_name
 from streamlet.errors import AttemptSupersededError, CheckpointDamagedError, CheckpointFailedError
+from streamlet.ports import Disk
 from streamlet.state.snapshot import FileRef
 
 _CANNOT_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
@@ -58,7 +58,8 @@ class AttemptFiles:
     Its calls block, and may come from any thread.
     """
 
-    def __init__(self, attempt: Path, files: Path, pins: Pins, owner: str, scratch: str) -> None:
+    def __init__(self, disk: Disk, attempt: Path, files: Path, pins: Pins, owner: str, scratch: str) -> None:
+        self.disk = disk
         self._attempt = attempt
         self._files = files
         self._pins = pins
@@ -68,8 +69,8 @@ class AttemptFiles:
     def scratch(self) -> Path:
         """Gives this store's folder for files in the making."""
         try:
-            self._scratch.parent.mkdir(mode=disk.FOLDER_MODE, exist_ok=True)
-            self._scratch.mkdir(mode=disk.FOLDER_MODE, exist_ok=True)
+            durable.make_folder(self.disk, self._scratch.parent)
+            durable.make_folder(self.disk, self._scratch)
         except OSError as error:
             raise self._explained(self._scratch, error) from error
         return self._scratch
@@ -78,7 +79,7 @@ class AttemptFiles:
         """Makes the finished file durable under its content's name.  `path` stays, as a second name of the same file:
         remove it when it is no longer wanted, and never write to it again."""
         try:
-            checksum, size = disk.sync_and_hash(path)
+            checksum, size = durable.sync_and_hash(self.disk, path)
             name = f"{checksum}{suffix}"
             if not is_file_name(name):
                 raise ValueError(f"{suffix!r} is not a suffix such as .sst or .log")
@@ -94,10 +95,10 @@ class AttemptFiles:
 
     def _link(self, path: Path, target: Path, size: int) -> None:
         try:
-            target.hardlink_to(path)
+            self.disk.link(path, target)
         except FileExistsError:
             # The same content, unless something has damaged it since: then this is the moment to heal it.
-            if target.stat().st_size != size:
+            if self.disk.size(target) != size:
                 self._copy(path, target)
         except OSError as error:
             if error.errno not in _CANNOT_LINK:
@@ -106,14 +107,14 @@ class AttemptFiles:
 
     def _copy(self, path: Path, target: Path) -> None:
         temporary = self.scratch() / f"{target.name}.copy"
-        shutil.copyfile(path, temporary)
-        checksum, _ = disk.sync_and_hash(temporary)
+        self.disk.copy(path, temporary)
+        checksum, _ = durable.sync_and_hash(self.disk, temporary)
         if checksum != target.name[: len(checksum)]:
             raise OSError(errno.EIO, "a copy differs from what was copied", str(path))
-        temporary.rename(target)
+        self.disk.rename(temporary, target)
 
     def _explained(self, path: Path, error: OSError) -> Exception:
-        if not self._attempt.is_dir():
+        if not self.disk.is_folder(self._attempt):
             return superseded(self._attempt)
         return CheckpointFailedError(
             f"{path} could not be kept in {self._files}: {error.strerror or error}",

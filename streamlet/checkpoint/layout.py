@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from streamlet.errors import ConfigError
+from streamlet.ports import Disk
 
 MANIFEST = "manifest"
 MARKER = "committed"
@@ -55,6 +56,11 @@ def checkpoint_name(checkpoint_id: int) -> str:
     return f"chk-{checkpoint_id:08d}"
 
 
+def temporary_name(checkpoint_id: int) -> str:
+    """Gives the name of a checkpoint's folder until it is decided."""
+    return f"{checkpoint_name(checkpoint_id)}.tmp"
+
+
 def checkpoint_number(name: str) -> int | None:
     """Gives the id in the name of a complete checkpoint's folder, None for any other name."""
     match = _CHECKPOINT.fullmatch(name)
@@ -72,24 +78,24 @@ def is_file_name(name: str) -> bool:
     return _FILE.fullmatch(name) is not None
 
 
-def names_in(folder: Path) -> list[str]:
+def names_in(disk: Disk, folder: Path) -> list[str]:
     """Gives the names in a folder, sorted; none when the folder is not there."""
     try:
-        return sorted(entry.name for entry in folder.iterdir())
+        return disk.names(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def largest_checkpoint_number(folder: Path) -> int | None:
+def largest_checkpoint_number(disk: Disk, folder: Path) -> int | None:
     """Gives the largest checkpoint number on anything in a job's folder, complete or not; None when there is none."""
-    return max(_numbers(_all_names(folder)), default=None)
+    return max(_numbers(_all_names(disk, folder)), default=None)
 
 
-def _all_names(folder: Path) -> Iterator[str]:
-    for name in names_in(folder):
+def _all_names(disk: Disk, folder: Path) -> Iterator[str]:
+    for name in names_in(disk, folder):
         yield name
         if attempt_number(name) is not None:
-            yield from names_in(folder / name)
+            yield from names_in(disk, folder / name)
 
 
 def _numbers(names: Iterable[str]) -> Iterator[int]:

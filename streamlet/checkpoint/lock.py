@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import os
-import socket
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from streamlet.checkpoint import disk, layout
-from streamlet.clock import Clock
+from streamlet.checkpoint import durable, layout
 from streamlet.errors import JobLockedError, StateDirectoryError
+from streamlet.ports import Disk, HeldLock, Ports, Processes, Randomness, random_uuid
 
 LOCK = "lock"
 
@@ -28,11 +23,11 @@ class LockHolder(msgspec.Struct, frozen=True):
     host: str
     started_ms: int
 
-    def describe(self) -> str:
+    def describe(self, processes: Processes) -> str:
         """Says who it is: process, host, since when, and whether it seems to be there at all."""
         since = datetime.fromtimestamp(self.started_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         text = f"process {self.pid} on {self.host} since {since}"
-        if self.host == socket.gethostname() and not _is_alive(self.pid):
+        if self.host == processes.host and not processes.is_alive(self.pid):
             text += " (that process is gone: a process that it started still holds the lock)"
         return text
 
@@ -44,104 +39,87 @@ class JobLock:
     ask; a process that was stopped and wakes up after a take-over is shut out by its attempt's folder, which is gone.
     """
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path, ports: Ports) -> None:
         self._folder = folder
         self._path = folder / LOCK
-        self._clock = clock
-        self._descriptor: int | None = None
+        self._ports = ports
+        self._disk = ports.disk
+        self._held: HeldLock | None = None
 
     def acquire(self, *, take_over: bool = False) -> None:
-        """Takes the lock or raises `JobLockedError` that says who holds it.  `take_over` sets a held lock aside and
-        takes a new one."""
-        disk.ensure_folder(self._folder)
-        descriptor = self._open_and_lock()
-        if descriptor is None and take_over:
-            self._set_aside()
-            descriptor = self._open_and_lock()
-        if descriptor is None:
-            raise self._held()
+        """Takes the lock or raises `JobLockedError` that says who holds it; `StateDirectoryError` when there can be no
+        lock.  `take_over` sets a held lock aside and takes a new one."""
         try:
-            self._sign(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
+            held = self._acquired(take_over=take_over)
+        except OSError as error:
+            raise StateDirectoryError(
+                f"{self._path} cannot be locked: {error.strerror or error}",
+                remedy="check that its folder is this user's, on a file system with free space that has flock (network "
+                "file systems may not)",
+            ) from error
+        if held is None:
+            raise self._taken()
+        self._held = held
 
     def still_mine(self) -> bool:
         """False once another process has taken over (or the state directory is gone). Two system calls."""
-        if self._descriptor is None:
-            return False
-        return _is_same_file(self._descriptor, self._path)
+        return self._held is not None and self._held.is_at(self._path)
 
     @property
     def is_lost(self) -> bool:
         """True when this process held it and another one has taken over."""
-        return self._descriptor is not None and not self.still_mine()
+        return self._held is not None and not self.still_mine()
 
     def release(self) -> None:
         """Lets the lock go; may be called twice. The file stays: removing it would let two processes in."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._held is not None:
+            self._held.release()
+            self._held = None
 
-    def _open_and_lock(self) -> int | None:
-        while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.FILE_MODE)
+    def _acquired(self, *, take_over: bool) -> HeldLock | None:
+        durable.ensure_folder(self._disk, self._folder)
+        held = self._lock()
+        if held is None and take_over:
+            self._set_aside()
+            held = self._lock()
+        if held is not None:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                return None
+                self._sign(held)
             except BaseException:
-                os.close(descriptor)
+                held.release()
                 raise
+        return held
+
+    def _lock(self) -> HeldLock | None:
+        while True:
+            held = self._disk.lock(self._path)
             # Between opening and locking another process may have set this file aside.
-            if _is_same_file(descriptor, self._path):
-                return descriptor
-            os.close(descriptor)
+            if held is None or held.is_at(self._path):
+                return held
+            held.release()
 
     def _set_aside(self) -> None:
-        aside = self._path.with_name(f"{LOCK}.{uuid.uuid4().hex}")
-        with contextlib.suppress(FileNotFoundError):
-            self._path.rename(aside)
-            aside.unlink()
-
-    def _sign(self, descriptor: int) -> None:
-        holder = LockHolder(pid=os.getpid(), host=socket.gethostname(), started_ms=self._clock.now_ms())
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
-        os.fsync(descriptor)
-
-    def _held(self) -> JobLockedError:
+        aside = self._path.with_name(f"{LOCK}.{random_uuid(self._ports.randomness)}")
         try:
-            who = msgspec.json.decode(self._path.read_bytes(), type=LockHolder).describe()
+            self._disk.rename(self._path, aside)
+        except FileNotFoundError:
+            return
+        self._disk.remove(aside)
+
+    def _sign(self, held: HeldLock) -> None:
+        me = self._ports.processes
+        held.write(msgspec.json.encode(LockHolder(me.pid, me.host, self._ports.clock.now_ms())))
+
+    def _taken(self) -> JobLockedError:
+        try:
+            holder = msgspec.json.decode(self._disk.read(self._path), type=LockHolder)
+            who = holder.describe(self._ports.processes)
         except (OSError, ValueError, OverflowError, msgspec.MsgspecError):
             who = "another process"
         return JobLockedError(
             f"the job in {self._folder} is run by {who}",
             remedy="stop that process; if it does not answer, start with `--take-over`, which shuts it out",
         )
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _is_same_file(descriptor: int, path: Path) -> bool:
-    try:
-        there = path.stat()
-    except OSError:
-        return False
-    here = os.fstat(descriptor)
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 _REMEDY = (
@@ -171,13 +149,13 @@ class JobInstance:
     attempt before it may have left.  Use it under the `JobLock`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk, randomness: Randomness) -> None:
         self._path = folder / layout.INSTANCE
-        self._content = _read_instance(self._path)
+        self._disk = disk
+        self._content = _read_instance(disk, self._path)
         if self._content is None:
-            self._content = _InstanceFile(instance=uuid.uuid4().hex, job=folder.name)
-            disk.ensure_folder(folder)
-            self._write(self._content)
+            self._content = _InstanceFile(instance=random_uuid(randomness), job=folder.name)
+            self._write(self._content, is_first=True)
 
     @property
     def instance(self) -> str:
@@ -204,9 +182,11 @@ class JobInstance:
             raise StateDirectoryError(f"{self._path} was not read")
         return self._content
 
-    def _write(self, content: _InstanceFile) -> None:
+    def _write(self, content: _InstanceFile, *, is_first: bool = False) -> None:
         try:
-            disk.replace_file(self._path, content.sealed())
+            if is_first:
+                durable.ensure_folder(self._disk, self._path.parent)
+            durable.replace_file(self._disk, self._path, content.sealed())
         except OSError as error:
             raise StateDirectoryError(
                 f"{self._path} could not be written: {error.strerror or error}",
@@ -214,20 +194,20 @@ class JobInstance:
             ) from error
 
 
-def read_instance(folder: Path) -> str:
+def read_instance(disk: Disk, folder: Path) -> str:
     """Gives the uuid of a job's folder, "" for a new job; raises `StateDirectoryError` when it is damaged, or missing
     beside checkpoints."""
-    content = _read_instance(folder / layout.INSTANCE)
+    content = _read_instance(disk, folder / layout.INSTANCE)
     return "" if content is None else content.instance
 
 
-def _read_instance(path: Path) -> _InstanceFile | None:
+def _read_instance(disk: Disk, path: Path) -> _InstanceFile | None:
     """None where a job is new."""
     try:
-        data = path.read_bytes()
+        data = disk.read(path)
         content = msgspec.json.decode(data, type=_InstanceFile)
     except FileNotFoundError:
-        if any(layout.checkpoint_number(name) is not None for name in layout.names_in(path.parent)):
+        if any(layout.checkpoint_number(name) is not None for name in layout.names_in(disk, path.parent)):
             raise StateDirectoryError(f"{path} is missing, though there are checkpoints", remedy=_REMEDY) from None
         return None
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from streamlet.checkpoint import disk, layout
+from streamlet.checkpoint import durable, layout
 from streamlet.checkpoint.files import file_path
 from streamlet.checkpoint.manifest import Manifest, decode
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.errors import CheckpointDamagedError, CheckpointError, StateDirectoryError
+from streamlet.ports import Disk
 from streamlet.state.snapshot import FileRef
 
 _LARGEST_MANIFEST = 1 << 31
@@ -25,16 +26,16 @@ def total_bytes(manifest: Manifest) -> int:
     return sum({file.name: file.size for file in manifest.files()}.values())
 
 
-def look(path: Path, checkpoint_id: int, job: str) -> CheckpointInfo | None:
+def look(disk: Disk, path: Path, checkpoint_id: int, job: str) -> CheckpointInfo | None:
     """Reads one checkpoint's folder; a damaged manifest is told in `problem`. None when the folder is not there."""
     manifest, problem, size = None, None, 0
     try:
-        data = _read(path / layout.MANIFEST)
+        data = _read(disk, path / layout.MANIFEST)
         size = len(data)
         manifest = decode(data, str(path / layout.MANIFEST))
         _require_place(manifest, path, checkpoint_id, job)
     except CheckpointError as error:
-        if not path.is_dir():
+        if not disk.is_folder(path):
             return None
         manifest, problem = None, error.message
     return CheckpointInfo(
@@ -42,31 +43,31 @@ def look(path: Path, checkpoint_id: int, job: str) -> CheckpointInfo | None:
         path=path,
         manifest=manifest,
         problem=problem,
-        is_marked=is_marked(path, checkpoint_id),
+        is_marked=is_marked(disk, path, checkpoint_id),
         manifest_bytes=size,
         files_bytes=0 if manifest is None else total_bytes(manifest),
     )
 
 
-def look_outside(path: Path, job: str) -> CheckpointInfo:
+def look_outside(disk: Disk, path: Path, job: str) -> CheckpointInfo:
     """Reads a checkpoint by its path. Raises `CheckpointError` when it is not one, cannot be read, or is another
     job's."""
     checkpoint_id = layout.checkpoint_number(path.absolute().name)
-    if checkpoint_id is None or not path.is_dir():
+    if checkpoint_id is None or not disk.is_folder(path):
         raise CheckpointError(
             f"{path} is not a checkpoint",
             remedy="name a folder such as <state dir>/<job>/chk-00000042, which lists its files in ../files",
         )
-    info = look(path.absolute(), checkpoint_id, job)
+    info = look(disk, path.absolute(), checkpoint_id, job)
     if info is None or info.manifest is None:
         raise CheckpointDamagedError((info and info.problem) or f"{path} cannot be read")
     return info
 
 
-def is_marked(path: Path, checkpoint_id: int) -> bool:
+def is_marked(disk: Disk, path: Path, checkpoint_id: int) -> bool:
     """True when the marker is there and says so."""
     try:
-        return (path / layout.MARKER).read_bytes() == marker_text(checkpoint_id)
+        return disk.read(path / layout.MARKER) == marker_text(checkpoint_id)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -76,38 +77,38 @@ def is_marked(path: Path, checkpoint_id: int) -> bool:
         ) from error
 
 
-def verify_presence(manifest: Manifest, files: Path) -> None:
+def verify_presence(disk: Disk, manifest: Manifest, files: Path) -> None:
     """Looks whether every file is there with its size; raises `CheckpointDamagedError` for the first that is not."""
     for file in _each_once(manifest):
-        _require_size(manifest, files, file)
+        _require_size(disk, manifest, files, file)
 
 
-def verify(manifest: Manifest, files: Path, *, full: bool) -> None:
+def verify(disk: Disk, manifest: Manifest, files: Path, *, full: bool) -> None:
     """Raises the first of `damages`."""
-    for damage in damages(manifest, files, full=full):
+    for damage in damages(disk, manifest, files, full=full):
         raise damage
 
 
-def damages(manifest: Manifest, files: Path, *, full: bool) -> Iterator[CheckpointDamagedError]:
+def damages(disk: Disk, manifest: Manifest, files: Path, *, full: bool) -> Iterator[CheckpointDamagedError]:
     """Checks every file and gives an error for each that is not what was written: presence and size of all, and the
     content of all but SST files, whose blocks have checksums of their own; of those too with `full`."""
     for file in _each_once(manifest):
         try:
-            _require_size(manifest, files, file)
+            _require_size(disk, manifest, files, file)
             # A RocksDB manifest that was cut or changed at its end would open as an older state.
             if full or not file.role.endswith(".sst"):
-                _require_content(manifest, files, file)
+                _require_content(disk, manifest, files, file)
         except CheckpointDamagedError as damage:
             yield damage
 
 
-def folder_damages(info: CheckpointInfo) -> list[str]:
+def folder_damages(disk: Disk, info: CheckpointInfo) -> list[str]:
     """Gives what is wrong with a checkpoint's own folder, besides its manifest."""
     marker = info.path / layout.MARKER
     found = []
-    if not info.is_marked and marker.exists():
+    if not info.is_marked and disk.exists(marker):
         found.append(f"{marker} is damaged: a start settles this checkpoint's output anew")
-    strangers = set(layout.names_in(info.path)) - {layout.MANIFEST, layout.MARKER}
+    strangers = set(layout.names_in(disk, info.path)) - {layout.MANIFEST, layout.MARKER}
     return found + [f"{info.path / name} does not belong there" for name in sorted(strangers)]
 
 
@@ -115,20 +116,20 @@ def _each_once(manifest: Manifest) -> list[FileRef]:
     return list({(file.name, file.size): file for file in manifest.files()}.values())
 
 
-def _require_size(manifest: Manifest, files: Path, file: FileRef) -> None:
+def _require_size(disk: Disk, manifest: Manifest, files: Path, file: FileRef) -> None:
     path = file_path(files, file)
     try:
-        size = path.stat().st_size
+        size = disk.size(path)
     except OSError as error:
         raise _damaged(manifest, path, f"cannot be found: {error.strerror or error}") from error
     if size != file.size:
         raise _damaged(manifest, path, f"has {size} bytes instead of {file.size}")
 
 
-def _require_content(manifest: Manifest, files: Path, file: FileRef) -> None:
+def _require_content(disk: Disk, manifest: Manifest, files: Path, file: FileRef) -> None:
     path = file_path(files, file)
     try:
-        checksum, _ = disk.hash_file(path)
+        checksum, _ = durable.hash_file(disk, path)
     except OSError as error:
         raise _damaged(manifest, path, f"cannot be read: {error.strerror or error}") from error
     if checksum != file.checksum:
@@ -142,11 +143,11 @@ def _damaged(manifest: Manifest, path: Path, what: str) -> CheckpointDamagedErro
     )
 
 
-def _read(path: Path) -> bytes:
+def _read(disk: Disk, path: Path) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST_MANIFEST:
+        if disk.size(path) > _LARGEST_MANIFEST:
             raise CheckpointDamagedError(f"{path} is damaged: it is far larger than any manifest")
-        return path.read_bytes()
+        return disk.read(path)
     except OSError as error:
         raise CheckpointDamagedError(f"{path} cannot be read: {error.strerror or error}") from error
 

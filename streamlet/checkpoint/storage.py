@@ -15,7 +15,7 @@ import errno
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from streamlet.checkpoint import disk, layout, manifest_files
+from streamlet.checkpoint import durable, layout, manifest_files
 from streamlet.checkpoint.files import AttemptFiles, Pins, file_path, superseded
 from streamlet.checkpoint.manifest import Manifest, encode
 from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance, releasable, unreferenced
@@ -27,14 +27,16 @@ from streamlet.errors import (
     StateDirectoryError,
 )
 from streamlet.faults import fault_point
+from streamlet.ports import Disk
 
 
 class CheckpointStorage:
     """The checkpoints of one job in one state directory. Building it touches nothing; writing needs the `JobLock` and
     `begin_attempt` first."""
 
-    def __init__(self, root: Path, job: str) -> None:
+    def __init__(self, root: Path, job: str, disk: Disk) -> None:
         self.job = job
+        self._disk = disk
         self.folder = root / layout.folder_name(job)
         self.files = self.folder / layout.FILES
         self._pins = Pins()
@@ -50,22 +52,22 @@ class CheckpointStorage:
         process that was paused in here and taken over neither shuts out its successor nor runs beside it.
         """
         try:
-            disk.ensure_folder(self.files)
-            names = layout.names_in(self.folder)
+            durable.ensure_folder(self._disk, self.files)
+            names = layout.names_in(self._disk, self.folder)
             if not is_mine():  # else no attempt of a successor is among these names
                 raise superseded(self.folder / "lock")
             for name in names:
                 if name.startswith("attempt-") and layout.attempt_number(name) is not None:
-                    (self.folder / name).rename(self.folder / name.replace("attempt", "superseded"))
+                    self._disk.rename(self.folder / name, self.folder / name.replace("attempt", "superseded"))
             for name in names:
                 # A marker that is there may not be durable yet: its writer was killed before the last fsync.
                 if layout.checkpoint_number(name) is not None:
-                    disk.sync_folder(self.folder / name)
-            disk.sync_folder(self.folder)
+                    self._disk.sync_folder(self.folder / name)
+            self._disk.sync_folder(self.folder)
             number = self._next_attempt(names)
             self._make_attempt(number)
             if not is_mine():  # else whoever takes over from now on finds the new folder
-                disk.remove_tree(self.folder / f"attempt-{number}")
+                self._disk.remove_tree(self.folder / f"attempt-{number}")
                 raise superseded(self.folder / "lock")
         except OSError as error:
             raise StateDirectoryError(
@@ -79,45 +81,45 @@ class CheckpointStorage:
 
     def _next_attempt(self, names: list[str]) -> int:
         numbers = [layout.attempt_number(name) or 0 for name in names]
-        numbers += [int(name) for name in layout.names_in(self.folder / layout.WORK) if name.isdecimal()]
+        numbers += [int(name) for name in layout.names_in(self._disk, self.folder / layout.WORK) if name.isdecimal()]
         return max(numbers, default=0) + 1
 
     def _make_attempt(self, number: int) -> None:
         attempt = self.folder / f"attempt-{number}"
-        floor = layout.largest_checkpoint_number(self.folder)
-        attempt.mkdir(mode=disk.FOLDER_MODE)
+        floor = layout.largest_checkpoint_number(self._disk, self.folder)
+        self._disk.make_folder(attempt)
         if floor is not None:
             # Numbers that stand only on what is about to be removed must not be given again.
-            disk.write_file(attempt / f"floor-{floor:08d}", b"")
-        disk.sync_folder(attempt)
-        disk.sync_folder(self.folder)
+            self._disk.write(attempt / f"floor-{floor:08d}", ())
+        self._disk.sync_folder(attempt)
+        self._disk.sync_folder(self.folder)
         self._attempt = attempt
         self._pins = Pins()
         self._distrust = None
 
     def _clean(self, number: int) -> None:
-        for name in layout.names_in(self.folder):
+        for name in layout.names_in(self._disk, self.folder):
             if name.startswith(("superseded-", "released-")):
-                disk.remove_tree(self.folder / name)
-        for name in layout.names_in(self.folder / layout.WORK):
+                self._disk.remove_tree(self.folder / name)
+        for name in layout.names_in(self._disk, self.folder / layout.WORK):
             if not name.isdecimal() or int(name) < number:
-                disk.remove_tree(self.folder / layout.WORK / name)
+                self._disk.remove_tree(self.folder / layout.WORK / name)
 
     def work_folder(self) -> Path:
         """Gives `work/<attempt>`, for working copies that are never the truth; those of earlier attempts are gone."""
         path = self.folder / layout.WORK / self._running().name.removeprefix("attempt-")
-        path.mkdir(mode=disk.FOLDER_MODE, parents=True, exist_ok=True)
+        self._disk.make_folders(path)
         return path
 
     def attempt_files(self, store: str, subtask: int) -> AttemptFiles:
         """Gives the `SnapshotFiles` of one store; both arguments as in its `StoreSnapshot`."""
         scratch = f"{layout.folder_name(store or '-')}-{subtask}"
-        return AttemptFiles(self._running(), self.files, self._pins, f"{store}/{subtask}", scratch)
+        return AttemptFiles(self._disk, self._running(), self.files, self._pins, f"{store}/{subtask}", scratch)
 
     def _running(self) -> Path:
         if self._attempt is None:
             raise StateDirectoryError(f"{self.folder}: nothing may be written before an attempt has begun")
-        if not self._attempt.is_dir():
+        if not self._disk.is_folder(self._attempt):
             raise superseded(self._attempt)
         return self._attempt
 
@@ -125,21 +127,21 @@ class CheckpointStorage:
 
     def next_checkpoint_id(self) -> int:
         """Gives one more than the largest number on anything there, complete or not; 0 for a new job."""
-        largest = layout.largest_checkpoint_number(self.folder)
+        largest = layout.largest_checkpoint_number(self._disk, self.folder)
         return 0 if largest is None else largest + 1
 
     def has_history(self) -> bool:
         """True when there ever was a checkpoint here, as far as anything left can tell."""
-        if (self.folder / layout.BEGAN).exists() or layout.names_in(self.files):
+        if self._disk.exists(self.folder / layout.BEGAN) or layout.names_in(self._disk, self.files):
             return True
-        return any(name.startswith(("chk-", "released-")) for name in layout.names_in(self.folder))
+        return any(name.startswith(("chk-", "released-")) for name in layout.names_in(self._disk, self.folder))
 
     def checkpoints(self) -> list[CheckpointInfo]:
         """Gives every complete checkpoint, oldest first, also those whose manifest cannot be read."""
         found = []
-        for name in layout.names_in(self.folder):
+        for name in layout.names_in(self._disk, self.folder):
             number = layout.checkpoint_number(name)
-            info = None if number is None else manifest_files.look(self.folder / name, number, self.job)
+            info = None if number is None else manifest_files.look(self._disk, self.folder / name, number, self.job)
             if info is not None:
                 found.append(info)
         return sorted(found, key=lambda info: info.id)
@@ -150,8 +152,8 @@ class CheckpointStorage:
         Raises `CheckpointError` when it is not there and `CheckpointDamagedError` when it cannot be read.
         """
         if isinstance(which, Path):
-            return manifest_files.look_outside(which, self.job)
-        info = manifest_files.look(self.folder / layout.checkpoint_name(which), which, self.job)
+            return manifest_files.look_outside(self._disk, which, self.job)
+        info = manifest_files.look(self._disk, self.folder / layout.checkpoint_name(which), which, self.job)
         if info is None:
             there = ", ".join(str(info.id) for info in self.checkpoints()) or "none"
             raise CheckpointError(
@@ -168,7 +170,7 @@ class CheckpointStorage:
         Logs and small files are read whole, SSTs only looked at, unless `full`.  `files` is the folder where they
         lie when it is not this job's (see `load`).
         """
-        manifest_files.verify(manifest, files or self.files, full=full)
+        manifest_files.verify(self._disk, manifest, files or self.files, full=full)
 
     def damages(self, info: CheckpointInfo, instance: str) -> list[str]:
         """Hashes every file of a checkpoint and gives all that is not as written; each names its file."""
@@ -176,8 +178,9 @@ class CheckpointStorage:
         if info.manifest is not None:
             if strange := foreign_instance(info, instance):
                 found.append(strange)
-            found += [damage.message for damage in manifest_files.damages(info.manifest, self.files, full=True)]
-        return found + manifest_files.folder_damages(info)
+            damages = manifest_files.damages(self._disk, info.manifest, self.files, full=True)
+            found += [damage.message for damage in damages]
+        return found + manifest_files.folder_damages(self._disk, info)
 
     def unnamed(self) -> list[Path]:
         """Gives files that no checkpoint names: of the running attempt, of one that died, or a stranger's.  None while
@@ -186,7 +189,7 @@ class CheckpointStorage:
         if any(info.manifest is None for info in infos):
             return []
         named = frozenset[str]().union(*(manifest.file_names() for manifest in _manifests(infos)))
-        return [self.files / name for name in layout.names_in(self.files) if name not in named]
+        return [self.files / name for name in layout.names_in(self._disk, self.files) if name not in named]
 
     def adopt(self, manifest: Manifest, files: Path) -> None:
         """Takes the files of a checkpoint from another state directory, so that one of this job may name them."""
@@ -204,10 +207,10 @@ class CheckpointStorage:
         a kill, though nothing else of it may be there by then."""
         attempt = self._running()
         try:
-            self._temporary(attempt, checkpoint_id).mkdir(mode=disk.FOLDER_MODE, exist_ok=True)
-            for name in layout.names_in(attempt):
-                if name.endswith(".tmp") and name < f"{layout.checkpoint_name(checkpoint_id)}.tmp":
-                    disk.remove_tree(attempt / name)
+            durable.make_folder(self._disk, attempt / layout.temporary_name(checkpoint_id))
+            for name in layout.names_in(self._disk, attempt):
+                if name.endswith(".tmp") and name < layout.temporary_name(checkpoint_id):
+                    self._disk.remove_tree(attempt / name)
         except OSError as error:
             raise self._failed(checkpoint_id, error) from error
 
@@ -223,17 +226,17 @@ class CheckpointStorage:
         if attempt.name != f"attempt-{manifest.attempt}":
             # A thread of an earlier attempt of this same process, which comes late.
             raise superseded(self.folder / f"attempt-{manifest.attempt}")
-        temporary = self._temporary(attempt, manifest.checkpoint_id)
+        temporary = attempt / layout.temporary_name(manifest.checkpoint_id)
         target = self.folder / layout.checkpoint_name(manifest.checkpoint_id)
-        if target.exists():
+        if self._disk.exists(target):
             raise CheckpointError(f"{target} exists already: checkpoint ids never repeat")
-        manifest_files.verify_presence(manifest, self.files)
+        manifest_files.verify_presence(self._disk, manifest, self.files)
         self._prepare(manifest, data, temporary)
         fault_point("after_manifest_written")
         self._rename(manifest.checkpoint_id, temporary, target)
         fault_point("after_manifest_renamed")
         try:
-            disk.sync_folder(self.folder)
+            self._disk.sync_folder(self.folder)
         except OSError as error:
             raise self._undecided(manifest.checkpoint_id, error) from error
         fault_point("after_manifest_durable")
@@ -257,21 +260,21 @@ class CheckpointStorage:
                 remedy="check the disk; a new attempt starts from what is really there",
             )
         try:
-            disk.sync_folder(self.files)
-            temporary.mkdir(mode=disk.FOLDER_MODE, exist_ok=True)
-            disk.write_file(temporary / layout.MANIFEST, data)
+            self._disk.sync_folder(self.files)
+            durable.make_folder(self._disk, temporary)
+            self._disk.write(temporary / layout.MANIFEST, (data,))
             if manifest.is_marked_at_birth:
-                disk.write_file(temporary / layout.MARKER, manifest_files.marker_text(manifest.checkpoint_id))
-            disk.sync_folder(temporary)
+                self._disk.write(temporary / layout.MARKER, (manifest_files.marker_text(manifest.checkpoint_id),))
+            self._disk.sync_folder(temporary)
         except OSError as error:
             raise self._failed(manifest.checkpoint_id, error) from error
 
     def _rename(self, checkpoint_id: int, temporary: Path, target: Path) -> None:
         try:
-            temporary.rename(target)
+            self._disk.rename(temporary, target)
         except OSError as error:
             try:
-                is_there = target.exists()
+                is_there = self._disk.exists(target)
             except OSError:
                 is_there = True
             # A rename that answers with an error may have happened all the same.
@@ -284,13 +287,13 @@ class CheckpointStorage:
         temporary = attempt / f"marker-{checkpoint_id:08d}"
         folder = self.folder / layout.checkpoint_name(checkpoint_id)
         try:
-            disk.write_file(temporary, manifest_files.marker_text(checkpoint_id))
-            temporary.rename(folder / layout.MARKER)
-            disk.sync_folder(folder)
+            self._disk.write(temporary, (manifest_files.marker_text(checkpoint_id),))
+            self._disk.rename(temporary, folder / layout.MARKER)
+            self._disk.sync_folder(folder)
         except OSError as error:
-            if not attempt.is_dir():
+            if not self._disk.is_folder(attempt):
                 raise superseded(attempt) from error
-            if not folder.is_dir():
+            if not self._disk.is_folder(folder):
                 raise CheckpointError(f"{folder} is gone: checkpoint {checkpoint_id} cannot be marked") from error
             raise CheckpointFailedError(
                 f"the marker of checkpoint {checkpoint_id} could not be written to {folder}: {error.strerror or error}",
@@ -302,16 +305,12 @@ class CheckpointStorage:
         began = self.folder / layout.BEGAN
         # A second witness beside the checkpoints themselves, for `has_history`; a start without it loses nothing.
         with contextlib.suppress(OSError):
-            if not began.exists():
-                disk.write_file(began, b"")
-                disk.sync_folder(self.folder)
-
-    @staticmethod
-    def _temporary(attempt: Path, checkpoint_id: int) -> Path:
-        return attempt / f"{layout.checkpoint_name(checkpoint_id)}.tmp"
+            if not self._disk.exists(began):
+                self._disk.write(began, ())
+                self._disk.sync_folder(self.folder)
 
     def _failed(self, checkpoint_id: int, error: OSError) -> Exception:
-        if self._attempt is None or not self._attempt.is_dir():
+        if self._attempt is None or not self._disk.is_folder(self._attempt):
             return superseded(self._attempt or self.folder)
         if error.errno == errno.EIO:
             # After a failed fsync a second one may succeed though the data is gone: nothing from here is believed.
@@ -346,8 +345,8 @@ class CheckpointStorage:
         kept = [info for info in infos if info.id not in gone]
         try:
             for info in going:
-                info.path.rename(attempt / f"released-{info.id:08d}")
-            disk.sync_folder(self.folder)
+                self._disk.rename(info.path, attempt / f"released-{info.id:08d}")
+            self._disk.sync_folder(self.folder)
             fault_point("during_release")
             if all(info.manifest is not None for info in kept):
                 self._remove_files(attempt, unreferenced(_manifests(going), _manifests(kept), protect))
@@ -355,7 +354,7 @@ class CheckpointStorage:
             raise self._explained_release(attempt, error) from error
         finally:
             for info in going:
-                disk.remove_tree(attempt / f"released-{info.id:08d}")
+                self._disk.remove_tree(attempt / f"released-{info.id:08d}")
         return [info.id for info in going]
 
     def clean_orphans(self) -> int:
@@ -366,7 +365,7 @@ class CheckpointStorage:
         if any(info.manifest is None for info in infos):
             return 0
         needed = frozenset[str]().union(*(manifest.file_names() for manifest in _manifests(infos)))
-        orphans = [name for name in layout.names_in(self.files) if name not in needed]
+        orphans = [name for name in layout.names_in(self._disk, self.files) if name not in needed]
         try:
             self._remove_files(attempt, orphans)
         except OSError as error:
@@ -375,22 +374,22 @@ class CheckpointStorage:
 
     def _remove_files(self, attempt: Path, names: Collection[str]) -> None:
         trash = attempt / "trash"
-        trash.mkdir(mode=disk.FOLDER_MODE, exist_ok=True)
+        durable.make_folder(self._disk, trash)
         for name in names:
             path, target = self.files / name, trash / name
 
             def remove(path: Path = path, target: Path = target) -> None:
                 try:
-                    path.rename(target)
+                    self._disk.rename(path, target)
                 except FileNotFoundError:
-                    if not trash.is_dir():
+                    if not self._disk.is_folder(trash):
                         raise  # not the file but this attempt is gone
 
             self._pins.unless_pinned(name, remove)
-        disk.remove_tree(trash)
+        self._disk.remove_tree(trash)
 
     def _explained_release(self, attempt: Path, error: OSError) -> Exception:
-        if not attempt.is_dir():
+        if not self._disk.is_folder(attempt):
             return superseded(attempt)
         return CheckpointFailedError(f"older checkpoints in {self.folder} could not be removed: {error}")
 

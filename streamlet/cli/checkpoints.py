@@ -14,6 +14,7 @@ from streamlet.cli.loading import load_job
 from streamlet.cli.run import WRONG
 from streamlet.clock import SystemClock
 from streamlet.errors import StreamletError
+from streamlet.machine.disk import LocalDisk
 
 
 @click.group()
@@ -59,7 +60,7 @@ def verify(job: str, state_dir: str | None) -> None:
     damages: list[str] = []
     instance = ""
     try:
-        instance = read_instance(storage.folder)
+        instance = read_instance(LocalDisk(), storage.folder)
     except StreamletError as error:
         damages.append(error.message)
         click.echo(error.message)
@@ -76,13 +77,13 @@ def _storage(job: str, state_dir: str | None) -> CheckpointStorage:
     """The storage of a job given by its file, or by its name for a state directory whose job file is elsewhere."""
     directory = state_dir or "streamlet-state"
     if not job.endswith(".py") and ".py:" not in job and (Path(directory) / folder_name(job)).is_dir():
-        return CheckpointStorage(Path(directory), job)
+        return CheckpointStorage(Path(directory), job, LocalDisk())
     try:
         loaded = load_job(job, [])
     except StreamletError as error:
         click.echo(f"streamlet: {error}", err=True)
         sys.exit(WRONG)
-    return CheckpointStorage(Path(state_dir or loaded.config.state_dir), loaded.name)
+    return CheckpointStorage(Path(state_dir or loaded.config.state_dir), loaded.name, LocalDisk())
 
 
 def _age(milliseconds: int) -> str:

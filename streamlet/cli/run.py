@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import signal
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -18,13 +17,15 @@ import uvloop
 
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.clock import Clock, SystemClock
+from streamlet.clock import Clock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
 from streamlet.dsl.job import Job
 from streamlet.errors import AttemptSupersededError, ConfigError, JobDefinitionError, JobLockedError, StreamletError
+from streamlet.machine.local import local_ports
 from streamlet.observe.health import judge
 from streamlet.observe.progress import Progress, ProgressFacts
 from streamlet.outages import Outages
+from streamlet.ports import Ports
 from streamlet.runtime.attempt import Attempt
 from streamlet.runtime.garbage import collected_at_chosen_times
 from streamlet.runtime.job_state import JobState
@@ -63,9 +64,8 @@ def run_job(job: Job, *, stream: TextIO | None = None, **options: Any) -> int:
     except StreamletError as error:
         print(f"streamlet: {describe(error)}", file=out)
         return WRONG
-    clock = SystemClock()
     with uvloop_runner() as runner:
-        return runner.run(_supervised(job.name, plan, run, out, clock))
+        return runner.run(_supervised(job.name, plan, run, out, local_ports()))
 
 
 def uvloop_runner() -> asyncio.Runner:
@@ -99,11 +99,12 @@ def _configured(config: JobConfig, run: RunOptions) -> JobConfig:
     return replace(config, **changes)
 
 
-async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, clock: Clock) -> int:
+async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, ports: Ports) -> int:
     config: JobConfig = plan.config
+    clock = ports.clock
     seen = _Figures(clock)
     state_dir = Path(config.state_dir)
-    lock = JobLock(CheckpointStorage(state_dir, name).folder, clock)
+    lock = JobLock(CheckpointStorage(state_dir, name, ports.disk).folder, ports)
     supervisor: Supervisor
     outages = Outages(clock)
 
@@ -120,12 +121,12 @@ async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, clock:
                     accept_lost_output=run.accept_lost_output and is_first,
                 ),
                 lock,
-                clock,
+                ports,
                 progress.say,
                 outages,
             )
 
-        supervisor = Supervisor(make, config.restart, clock, random.Random())
+        supervisor = Supervisor(make, config.restart, clock, ports.randomness)
         _on_signals(supervisor, progress)
         showing = asyncio.create_task(_show(progress))
         try:

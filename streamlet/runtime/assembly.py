@@ -9,12 +9,12 @@ from typing import Any
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.messages import Pressed
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.clock import Clock
 from streamlet.elements import Position
 from streamlet.errors import CheckpointError
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
 from streamlet.outages import Outages
+from streamlet.ports import Ports, Workers
 from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet.runtime.channel import Channel, InputGate
 from streamlet.runtime.control import LocalControl
@@ -26,7 +26,7 @@ from streamlet.runtime.source_subtask import SourceSubtask
 from streamlet.runtime.split_watermarks import SplitWatermarks
 from streamlet.runtime.subtask import GatedSubtask, Subtask
 from streamlet.sink import SinkContext
-from streamlet.source import ReaderContext, RunBlocking
+from streamlet.source import ReaderContext
 from streamlet.state.descriptors import StateDeclaration
 from streamlet.state.key_groups import group_range
 from streamlet.state.keys import KeyType
@@ -48,8 +48,8 @@ class Surroundings:
     attempt: int
     storage: CheckpointStorage
     control: LocalControl
-    clock: Clock
-    run_blocking: RunBlocking
+    ports: Ports
+    workers: Workers
     outages: Outages
 
     def sink_context(
@@ -64,8 +64,8 @@ class Surroundings:
             uid,
             subtask,
             parallelism,
-            self.clock,
-            self.run_blocking,
+            self.ports.clock,
+            self.workers.run_blocking,
             owns_memo,
             budget.total_seconds(),
             self.outages,
@@ -168,7 +168,7 @@ class Assembly:
             leaves,
             {key: declaration.spec for key, declaration in self._states.items()},
             show_records=config.show_records,
-            now_ms=around.clock.now_ms,
+            now_ms=around.ports.clock.now_ms,
         )
         chain.restore(self._snapshots)
         snapshots = SubtaskSnapshots(
@@ -178,12 +178,13 @@ class Assembly:
             around.attempt,
             by_plan.values(),
             around.control,
-            around.run_blocking,
+            around.workers,
+            around.ports.processes,
             self.pressure,
         )
         parts = (
             task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
-            around.clock, task.name in self._finished,
+            around.ports.clock, task.name in self._finished,
         )  # fmt: skip
         if not task.is_source:
             gate = self._gates[task.id, subtask]
@@ -198,8 +199,8 @@ class Assembly:
             subtask,
             task.parallelism,
             config.batch_records,
-            around.clock,
-            around.run_blocking,
+            around.ports.clock,
+            around.workers.run_blocking,
             around.outages,
             wants_timestamps=strategy is not None and strategy.takes_times_of_source,
         )
@@ -212,7 +213,7 @@ class Assembly:
         if strategy is None:
             return None
         times = SplitWatermarks(
-            strategy, task.head.place, subtask, around.clock, splits, show_records=self._plan.config.show_records
+            strategy, task.head.place, subtask, around.ports.clock, splits, show_records=self._plan.config.show_records
         )
         times.restore(self._snapshots.get(f"{task.name}@time", []))
         return times
@@ -260,7 +261,7 @@ class Assembly:
             work_dir=around.storage.work_folder() / f"{task.id}-{subtask}-{len(self.stores)}",
             memory_bytes=max(1 << 20, config.state_memory // count),
             states=declared,
-            clock=around.clock,
+            clock=around.ports.clock,
             keys=self._key_types.setdefault(plan.name, KeyType(f"keyed state of {plan.name!r}")),
         )
         self.stores.append(store)
@@ -269,7 +270,7 @@ class Assembly:
             for snapshot in self._restored
             if snapshot.first_group < end and first < snapshot.end_group and ids & set(snapshot.states)
         ]
-        await around.run_blocking(store.open, mine)
+        await around.workers.run_blocking(store.open, mine)
         return store
 
 

@@ -13,8 +13,6 @@ import contextlib
 import enum
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from streamlet.checkpoint.coordinator import (
@@ -26,11 +24,11 @@ from streamlet.checkpoint.coordinator import (
 from streamlet.checkpoint.lock import JobInstance, JobLock
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.clock import Clock
 from streamlet.errors import AttemptSupersededError
 from streamlet.faults import fault_point
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.outages import Outages
+from streamlet.ports import Ports, Workers
 from streamlet.runtime.assembly import (
     Assembly,
     Surroundings,
@@ -42,7 +40,6 @@ from streamlet.runtime.control import LocalControl
 from streamlet.runtime.discovery import discover_on
 from streamlet.runtime.restoring import AttemptOptions, Restorer
 from streamlet.sink import Committer
-from streamlet.source import RunBlocking
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -65,7 +62,7 @@ class Attempt:
         plan: ExecutionPlan,
         options: AttemptOptions,
         lock: JobLock,
-        clock: Clock,
+        ports: Ports,
         say: Callable[[str], None],
         outages: Outages | None = None,
     ) -> None:
@@ -74,10 +71,11 @@ class Attempt:
         self._config = plan.config
         self._options = options
         self._lock = lock
-        self._clock = clock
+        self._ports = ports
+        self._clock = ports.clock
         self._say = say
-        self._outages = outages or Outages(clock)
-        self._storage = CheckpointStorage(options.state_dir, name)
+        self._outages = outages or Outages(ports.clock)
+        self._storage = CheckpointStorage(options.state_dir, name, ports.disk)
         self._coordinator: CheckpointCoordinator | None = None
         self._assembly: Assembly | None = None
         self._committers: dict[str, Committer] = {}
@@ -132,17 +130,12 @@ class Attempt:
 
     async def run(self, on_running: Callable[[], None]) -> Ending:
         """Runs to the end of the input or a stop; raises what made it fail. Nothing is left running after it."""
-        loop = asyncio.get_running_loop()
-        executor = ThreadPoolExecutor(8, thread_name_prefix="streamlet")
-
-        def run_blocking(function: Callable[..., Any], /, *args: Any) -> Any:
-            return loop.run_in_executor(executor, partial(function, *args))
-
+        workers = self._ports.threads.workers()
         self._task = asyncio.current_task()
         try:
             if self._is_stopping:
                 return Ending.STOPPED
-            return await self._run(run_blocking, on_running)
+            return await self._run(workers, on_running)
         except asyncio.CancelledError:
             if self._is_stopping and self._task is not None and self._task.uncancel() == 0:
                 return Ending.STOPPED
@@ -150,24 +143,24 @@ class Attempt:
         finally:
             # From here on a stop must not cut off whoever goes on in this task after the attempt.
             self._task = None
-            await self._close()
-            await asyncio.to_thread(executor.shutdown)
+            await self._close(workers)
+            await workers.close()
 
-    async def _run(self, run_blocking: RunBlocking, on_running: Callable[[], None]) -> Ending:
+    async def _run(self, workers: Workers, on_running: Callable[[], None]) -> Ending:
         if self._lock.is_lost:
             raise self._superseded()
         if not self._lock.still_mine():
             self._lock.acquire(take_over=self._options.take_over)
-        instance = JobInstance(self._storage.folder)
-        number = await run_blocking(self._storage.begin_attempt, self._lock.still_mine)
+        instance = JobInstance(self._storage.folder, self._ports.disk, self._ports.randomness)
+        number = await workers.run_blocking(self._storage.begin_attempt, self._lock.still_mine)
         around = Surroundings(
             self._name,
             instance.instance,
             number,
             self._storage,
             LocalControl(),
-            self._clock,
-            run_blocking,
+            self._ports,
+            workers,
             self._outages,
         )
         for uid, (task, node) in self._plan.sinks.items():
@@ -231,13 +224,13 @@ class Attempt:
             remedy="nothing to do here: the other process goes on from the last checkpoint",
         )
 
-    async def _close(self) -> None:
+    async def _close(self, workers: Workers) -> None:
         for committer in self._committers.values():
             with contextlib.suppress(Exception):
                 await committer.close()
         for store in self._assembly.stores if self._assembly is not None else []:
             with contextlib.suppress(Exception):
-                await asyncio.to_thread(store.close)
+                await workers.run_apart(store.close)
 
     def _make_coordinator(
         self,
@@ -272,7 +265,7 @@ class Attempt:
             self._committers,
             around.control,
             self._clock,
-            around.run_blocking,
+            around.workers.run_blocking,
             next_id=self._storage.next_checkpoint_id(),
             parent=parent,
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 
 from streamlet.config import Restart
+from streamlet.ports import Randomness
 
 LONGEST_OUTAGE_DELAY_SECONDS = 5.0
 """Between two attempts while the outside does not answer: trying costs little, and it may be back at any moment."""
@@ -14,7 +14,7 @@ LONGEST_OUTAGE_DELAY_SECONDS = 5.0
 class RestartBudget:
     """Counts failures by a strategy and gives the next delay, or None when it is time to give up."""
 
-    def __init__(self, strategy: Restart, randomness: random.Random) -> None:
+    def __init__(self, strategy: Restart, randomness: Randomness) -> None:
         self._strategy = strategy
         self._random = randomness
         self._failures: deque[float] = deque()

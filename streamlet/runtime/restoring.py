@@ -50,7 +50,7 @@ class Restorer:
         self._around = around
         self._storage = around.storage
         self._committers = committers
-        self._clock: Clock = around.clock
+        self._clock: Clock = around.ports.clock
         self._say = say
         self._needs_start = False
         self._highest: Mapping[str, int] = {}
@@ -58,7 +58,7 @@ class Restorer:
     async def recover(self, instance: JobInstance) -> CheckpointInfo | None:
         """Chooses, settles and marks; gives the checkpoint to go on from. Everything older is shut out after it, or
         after `begin` when a start checkpoint is needed."""
-        storage, run_blocking = self._storage, self._around.run_blocking
+        storage, run_blocking = self._storage, self._around.workers.run_blocking
         plan: RecoveryPlan = await run_blocking(self._choose)
         await run_blocking(instance.record_parallelism, self._sink_parallelisms())
         highest = self._highest = instance.highest_parallelism()
@@ -107,7 +107,7 @@ class Restorer:
         if wanted.isdecimal():
             return int(wanted)
         path = Path(wanted)
-        if not path.is_dir():
+        if not self._around.ports.disk.is_folder(path):
             raise ConfigError(
                 f"--from {wanted!r} is no checkpoint", remedy="give latest, none, an id, or the path of a checkpoint"
             )
@@ -169,7 +169,7 @@ class Restorer:
         """Pins where this start begins, before any source reads: a crash right after it begins here again."""
         storage, manifest = self._storage, restored.manifest if restored is not None else None
         if restored is not None and manifest is not None and restored.path.parent != storage.folder:
-            await self._around.run_blocking(storage.adopt, manifest, restored.path.parent / "files")
+            await self._around.workers.run_blocking(storage.adopt, manifest, restored.path.parent / "files")
         # State is cut by rising numbers, so what follows a checkpoint of another directory goes on above its number.
         checkpoint_id = max(storage.next_checkpoint_id(), 0 if restored is None else restored.id + 1)
         start = Manifest(
@@ -189,6 +189,6 @@ class Restorer:
             operators=dict(manifest.operators) if manifest is not None else {},
             restored_from="nothing" if restored is None else f"checkpoint {restored.id}",
         )
-        await self._around.run_blocking(storage.write_manifest, start)
+        await self._around.workers.run_blocking(storage.write_manifest, start)
         fault_point("after_start_checkpoint")
         return checkpoint_id

@@ -11,10 +11,10 @@ from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Busy, Decline, SubtaskReport
 from streamlet.elements import Position
 from streamlet.errors import CheckpointFailedError, DiskFullError
-from streamlet.runtime.child import ChildProcess
+from streamlet.ports import Processes, Workers
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
-from streamlet.source import RunBlocking
+from streamlet.state import folding
 from streamlet.state.store import FoldJob, KeyedStore
 
 log = logging.getLogger("streamlet.runtime")
@@ -36,7 +36,8 @@ class SubtaskSnapshots:
         attempt: int,
         stores: Iterable[KeyedStore],
         control: LocalControl,
-        run_blocking: RunBlocking,
+        workers: Workers,
+        processes: Processes,
         pressure: MemoryPressure,
     ) -> None:
         self.group: asyncio.TaskGroup
@@ -47,7 +48,8 @@ class SubtaskSnapshots:
         self._source_uid = source_uid
         self._attempt = attempt
         self._control = control
-        self._run_blocking = run_blocking
+        self._workers = workers
+        self._processes = processes
         self._writing = asyncio.Lock()
         self._fold: asyncio.Task[None] | None = None
         self._pressure = pressure
@@ -89,7 +91,7 @@ class SubtaskSnapshots:
                     while not store.pack(_SLICE_SECONDS):  # noqa: ASYNC110 - a turn for the batches, not a wait
                         await asyncio.sleep(0)
                     self.busy(checkpoint_id, "writing state")
-                    await self._run_blocking(store.write_log)
+                    await self._workers.run_blocking(store.write_log)
                 stores = [store.snapshot(checkpoint_id) for store in self.stores]
             except (OSError, CheckpointFailedError, DiskFullError) as error:
                 reason = f"state of {self._task}[{self._subtask}] cannot be written: {error}"
@@ -126,9 +128,9 @@ class SubtaskSnapshots:
         if job is None:
             return False
         try:
-            if job.argv:
+            if job.arguments:
                 await self._fold_apart(job)
-            await self._run_blocking(store.finish_fold, job)
+            await self._workers.run_blocking(store.finish_fold, job)
         except BaseException:
             store.abandon_fold(job)
             raise
@@ -137,10 +139,11 @@ class SubtaskSnapshots:
 
     async def _fold_apart(self, job: FoldJob) -> None:
         """Runs the fold's work in a process of its own: it costs this one nothing but its start."""
-        child = ChildProcess(job.argv, f"folding the state of {self._task}[{self._subtask}]")
+        what = f"folding the state of {self._task}[{self._subtask}]"
+        child = self._processes.python(folding.MODULE, job.arguments, what)
         try:
-            # Not `run_blocking`: folds may take long, and logs must not wait behind them for a thread.
-            await asyncio.to_thread(child.run)
+            # Folds may take long, and logs must not wait behind them for a thread.
+            await self._workers.run_apart(child.run)
         except asyncio.CancelledError:
             child.kill()
             raise

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import random
 from dataclasses import dataclass
 
 from streamlet.clock import Clock
 from streamlet.config import Restart
 from streamlet.errors import StreamletError, UserFunctionError
+from streamlet.ports import Randomness
 from streamlet.runtime.attempt import Attempt, AttemptMaker, Ending
 from streamlet.runtime.job_state import JobLife, JobState
 from streamlet.runtime.restart import RestartBudget
@@ -36,7 +36,7 @@ class Supervisor:
     run: what never answered may be a wrong address.
     """
 
-    def __init__(self, make_attempt: AttemptMaker, strategy: Restart, clock: Clock, randomness: random.Random) -> None:
+    def __init__(self, make_attempt: AttemptMaker, strategy: Restart, clock: Clock, randomness: Randomness) -> None:
         self.life = JobLife()
         self.restarts = 0
         self.attempt: Attempt | None = None

@@ -11,7 +11,6 @@ The header counts the frames, so a file that was cut between two frames is not t
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from streamlet.errors import CheckpointDamagedError
+from streamlet.ports import Disk
 
 MAGIC = b"SLETLOG\n"
 VERSION = 1
@@ -48,29 +48,30 @@ class LogHeader(msgspec.Struct, frozen=True):
     """Size of all payloads before compression: how much memory reading it may take."""
 
 
-def write_log(path: Path, cut: int, frames: Sequence[bytes], entries: int) -> int:
-    """Compresses and writes a log, fsyncs it and gives its size. Blocks; compression lets other threads run."""
+def write_log(disk: Disk, path: Path, cut: int, frames: Sequence[bytes], entries: int) -> int:
+    """Compresses and writes a log, makes its content durable and gives its size. Blocks; compression lets other threads
+    run."""
+    return disk.write(path, _packed(cut, frames, entries))
+
+
+def _packed(cut: int, frames: Sequence[bytes], entries: int) -> Iterator[bytes]:
     header = _header.pack(MAGIC, VERSION, cut, len(frames), entries, sum(map(len, frames)))
-    with path.open("wb") as file:
-        file.write(header + _checksum.pack(xxh3_64_intdigest(header)))
-        for frame in frames:
-            payload = bytes(cramjam.zstd.compress(frame, ZSTD_LEVEL))
-            lengths = _lengths.pack(len(payload), len(frame))
-            file.write(lengths + _checksum.pack(xxh3_64_intdigest(lengths + payload)) + payload)
-        file.flush()
-        os.fsync(file.fileno())
-        return file.tell()
+    yield header + _checksum.pack(xxh3_64_intdigest(header))
+    for frame in frames:
+        payload = bytes(cramjam.zstd.compress(frame, ZSTD_LEVEL))
+        lengths = _lengths.pack(len(payload), len(frame))
+        yield lengths + _checksum.pack(xxh3_64_intdigest(lengths + payload)) + payload
 
 
-def read_header(path: Path) -> LogHeader:
+def read_header(disk: Disk, path: Path) -> LogHeader:
     """Reads the header of a log; raises `CheckpointDamagedError` when it is not one."""
-    with _open(path) as file:
+    with _open(disk, path) as file:
         return _read_header(file, path)
 
 
-def read_log(path: Path) -> Iterator[Frame]:
+def read_log(disk: Disk, path: Path) -> Iterator[Frame]:
     """Gives the frames of a log in their order; raises `CheckpointDamagedError` at the first that is damaged."""
-    with _open(path) as file:
+    with _open(disk, path) as file:
         header = _read_header(file, path)
         for number in range(header.frames):
             yield _read_frame(file, path, number)
@@ -78,9 +79,9 @@ def read_log(path: Path) -> Iterator[Frame]:
             raise _damaged(path, "there is more in it than its header says")
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(disk: Disk, path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return disk.open(path)
     except OSError as error:
         raise _damaged(path, f"it cannot be opened ({error.strerror})") from error
 

@@ -108,7 +108,8 @@ class LogBook:
         cut = deltas[-1].cut
         path = self._files.scratch() / f"{self._stem}-{cut}.log"
         try:
-            self.bytes_written += write_log(path, cut, [frame for delta in deltas for frame in delta.frames], entries)
+            frames = [frame for delta in deltas for frame in delta.frames]
+            self.bytes_written += write_log(self._files.disk, path, cut, frames, entries)
             return LogRef(cut, entries, self._files.keep(path, "log", suffix=".log"))
         finally:
-            path.unlink(missing_ok=True)
+            self._files.disk.remove(path)

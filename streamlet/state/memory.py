@@ -41,11 +41,11 @@ class MemoryKeyedStore(LoggedStore):
             return None
         cut = closed[-1].ref.cut
         out = self.files.scratch() / f"{self.name}-{self.subtask}-fold-{cut}.log".replace("/", "_")
-        return FoldJob(cut, tuple(self.files.path(log.ref.file) for log in closed), out, ())
+        return FoldJob(cut, tuple(self.files.path(log.ref.file) for log in closed), out)
 
     def finish_fold(self, job: FoldJob) -> None:
         """BLOCKING. Merges the logs: what was deleted needs no tombstone, since nothing lies below."""
-        merged = merge_logs(job.logs, self.first_group, self.end_group)
+        merged = merge_logs(self.files.disk, job.logs, self.first_group, self.end_group)
         job.merged = self._write_merged(job, {key: value for key, value in merged.items() if value is not None})
 
     def adopt_fold(self, job: FoldJob) -> None:
@@ -61,15 +61,15 @@ class MemoryKeyedStore(LoggedStore):
 
     def abandon_fold(self, job: FoldJob) -> None:
         """Gives a fold up: nothing is lost."""
-        job.out.unlink(missing_ok=True)
+        self.files.disk.remove(job.out)
 
     def _write_merged(self, job: FoldJob, entries: dict[bytes, bytes]) -> LogRef:
         frames = list(_frames(entries))
         try:
-            write_log(job.out, job.cut, frames, len(entries))
+            write_log(self.files.disk, job.out, job.cut, frames, len(entries))
             return LogRef(job.cut, len(entries), self.files.keep(job.out, "log", suffix=".log"))
         finally:
-            job.out.unlink(missing_ok=True)
+            self.files.disk.remove(job.out)
 
     def _restore_rescaled(self, restored: Sequence[StoreSnapshot]) -> None:
         cut = max(snapshot.cut for snapshot in restored)
@@ -77,7 +77,7 @@ class MemoryKeyedStore(LoggedStore):
         with read_part(restored, self.files, self.work_dir.with_suffix(".old"), groups, set(self.states)) as part:
             entries = dict(part)
         out = self.files.scratch() / f"{self.name}-{self.subtask}-part-{cut}.log".replace("/", "_")
-        ref = self._write_merged(FoldJob(cut, (), out, ()), entries)
+        ref = self._write_merged(FoldJob(cut, (), out), entries)
         part_snapshot = StoreSnapshot(self.name, self.subtask, *groups, cut, 0, (), (ref,))
         self.overlay = Overlay()
         self.replay(part_snapshot)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from streamlet.ports import Disk
 from streamlet.state.key_groups import group_prefix, state_of
 from streamlet.state.log import read_log
 
@@ -23,20 +24,22 @@ class Overlay:
         self._ordered: list[bytes] = []
         self._states: frozenset[int] = frozenset()
 
-    def replay(self, logs: Iterable[Path]) -> None:
+    def replay(self, disk: Disk, logs: Iterable[Path]) -> None:
         """Reads logs, oldest first. Blocks; raises `CheckpointDamagedError`."""
         entries = self.entries
         for path in logs:
-            for keys, values, deletes in read_log(path):
+            for keys, values, deletes in read_log(disk, path):
                 entries.update(zip(keys, values, strict=True))
                 entries.update(dict.fromkeys(deletes))
 
-    def replay_part(self, logs: Iterable[Path], first_group: int, end_group: int, states: Collection[int]) -> None:
+    def replay_part(
+        self, disk: Disk, logs: Iterable[Path], first_group: int, end_group: int, states: Collection[int]
+    ) -> None:
         """Like `replay`, for the entries of these key groups and states only."""
         low, high = group_prefix(first_group), group_prefix(end_group)
         entries = self.entries
         for path in logs:
-            for keys, values, deletes in read_log(path):
+            for keys, values, deletes in read_log(disk, path):
                 wanted = {key for key in (*keys, *deletes) if low <= key[:2] < high and state_of(key) in states}
                 entries.update((key, value) for key, value in zip(keys, values, strict=True) if key in wanted)
                 entries.update((key, None) for key in deletes if key in wanted)

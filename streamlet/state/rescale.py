@@ -6,7 +6,6 @@ Takes time in proportion to the state, since every base that overlaps is read.
 from __future__ import annotations
 
 import heapq
-import shutil
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import takewhile
@@ -51,11 +50,11 @@ def read_part(
 
     `scratch` is a folder for opened bases, on the file system of the checkpoint; it is emptied.
     """
-    shutil.rmtree(scratch, ignore_errors=True)
+    files.disk.remove_tree(scratch)
     sources: list[Generator[Entry, None, None]] = []
     notes: list[Entry] = []
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        stack.callback(files.disk.remove_tree, scratch)
         for number, snapshot in enumerate(snapshots):
             if snapshot.first_group >= groups[1] or snapshot.end_group <= groups[0]:
                 continue
@@ -65,7 +64,7 @@ def read_part(
                 stack.callback(base.close)
             overlay = Overlay()
             logs = [files.path(log.file) for log in snapshot.logs]
-            overlay.replay_part(logs, *_with(groups, snapshot.first_group), {*states, META_STATE})
+            overlay.replay_part(files.disk, logs, *_with(groups, snapshot.first_group), {*states, META_STATE})
             notes = notes or _key_type_note(snapshot, base, overlay, groups[0])
             source = _entries(base, overlay, groups, states)
             stack.callback(source.close)

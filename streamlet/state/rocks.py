@@ -5,9 +5,7 @@ All use of rocksdict is here.  Its errors are plain `Exception`s with RocksDB's 
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,6 +24,7 @@ from rocksdict import (
 )
 
 from streamlet.errors import CheckpointDamagedError, DiskFullError, StateDirectoryError
+from streamlet.ports import Disk
 from streamlet.state.snapshot import FileRef, SnapshotFiles
 
 BLOOM_BITS = 10
@@ -109,12 +108,14 @@ class RocksBase:
 
         SST files are linked, for RocksDB never writes into one; the small files are copied, for it does write those.
         """
-        folder.mkdir(parents=True)
+        disk = files.disk
+        disk.make_folders(folder.parent)
+        disk.make_folder(folder)
         sources: dict[str, Path] = {}
         for ref in base:
             source = sources[ref.role] = files.path(ref)
             try:
-                _place(ref.role, source, folder)
+                _place(disk, ref.role, source, folder)
             except FileNotFoundError as error:
                 raise CheckpointDamagedError(
                     f"file {source} ({ref.role}) of the checkpoint is missing",
@@ -168,13 +169,13 @@ class RocksBase:
             self._raise(error)
         self.is_empty = False
 
-    def checkpoint(self, folder: Path) -> list[Path]:
+    def checkpoint(self, disk: Disk, folder: Path) -> list[Path]:
         """Links a consistent copy into `folder` and gives its files. Blocks, 1-6 ms whatever the size."""
         try:
             Checkpoint(self._db).create_checkpoint(str(folder))
         except Exception as error:
             self._raise(error)
-        return sorted(folder.iterdir())
+        return [folder / name for name in disk.names(folder)]
 
     def close(self) -> None:
         """Closes the database. Iterators that are still held keep its files open."""
@@ -206,26 +207,26 @@ class RocksBase:
         return f"; from the checkpoint's file {files}" if files else ""
 
 
-def _place(role: str, source: Path, folder: Path) -> None:
+def _place(disk: Disk, role: str, source: Path, folder: Path) -> None:
     """Puts a file of a checkpoint where RocksDB looks for it: under a name that RocksDB gives, and never over another,
     since that may be a link to the checkpoint's own file."""
     target = folder / role
-    if _ROLE.fullmatch(role) is None or target.exists():
+    if _ROLE.fullmatch(role) is None or disk.exists(target):
         raise CheckpointDamagedError(
             f"the checkpoint names {source} as {role[:80]!r}, which no RocksDB has once",
             remedy="restore a checkpoint that streamlet wrote",
         )
     if role.endswith(SHARED_SUFFIX):
-        _link(source, target)
+        _link(disk, source, target)
     else:
-        shutil.copyfile(source, target)
+        disk.copy(source, target)
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(disk: Disk, source: Path, target: Path) -> None:
     try:
-        os.link(source, target)
+        disk.link(source, target)
     except FileNotFoundError:
         raise
     except OSError:
         # Another file system, or one without hard links.
-        shutil.copyfile(source, target)
+        disk.copy(source, target)

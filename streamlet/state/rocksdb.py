@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,8 +30,9 @@ class RocksDbKeyedStore(LoggedStore):
 
         The snapshot of the same store and key groups is linked; anything else is read and written anew.
         """
-        shutil.rmtree(self.work_dir, ignore_errors=True)
-        self.work_dir.parent.mkdir(parents=True, exist_ok=True)
+        disk = self.files.disk
+        disk.remove_tree(self.work_dir)
+        disk.make_folders(self.work_dir.parent)
         self._known = {}
         if len(restored) == 1 and self._is_own(restored[0]):
             self._restore(restored[0])
@@ -52,8 +51,7 @@ class RocksDbKeyedStore(LoggedStore):
         logs = tuple(self.files.path(log.ref.file) for log in closed)
         out = self._scratch(f"fold-{cut}.sst")
         groups = (str(self.first_group), str(self.end_group))
-        argv = (sys.executable, "-m", "streamlet.state.folding", str(out), *groups, *map(str, logs))
-        return FoldJob(cut, logs, out, argv)
+        return FoldJob(cut, logs, out, (str(out), *groups, *map(str, logs)))
 
     def finish_fold(self, job: FoldJob) -> None:
         """BLOCKING. Takes the folded file in and keeps the new base. Nothing names it before `adopt_fold`.
@@ -75,7 +73,7 @@ class RocksDbKeyedStore(LoggedStore):
 
     def abandon_fold(self, job: FoldJob) -> None:
         """Gives a fold up, at any time before `adopt_fold`: nothing is lost."""
-        job.out.unlink(missing_ok=True)
+        self.files.disk.remove(job.out)
 
     def cache_bytes(self) -> int:
         """What RocksDB's block cache may take."""
@@ -135,14 +133,14 @@ class RocksDbKeyedStore(LoggedStore):
     def _keep_base(self, name: str) -> tuple[FileRef, ...]:
         """Keeps a RocksDB Checkpoint. RocksDB never gives a file number twice, so a known SST is not read again."""
         folder = self._scratch(name)
-        shutil.rmtree(folder, ignore_errors=True)
+        self.files.disk.remove_tree(folder)
         refs = []
-        for path in self._base.checkpoint(folder):
+        for path in self._base.checkpoint(self.files.disk, folder):
             ref = self._known.get(path.name)
             if ref is None:
                 ref = self.files.keep(path, path.name, suffix=path.suffix)
             refs.append(ref)
-        shutil.rmtree(folder)
+        self.files.disk.remove_tree(folder)
         self._known = {ref.role: ref for ref in refs if ref.role.endswith(SHARED_SUFFIX)}
         return tuple(refs)
 

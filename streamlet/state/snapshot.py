@@ -7,6 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from streamlet.ports import Disk
+
 
 class FileRef(msgspec.Struct, frozen=True):
     """An immutable file of a checkpoint. Its name says its content, so the same content is kept once."""
@@ -65,6 +67,9 @@ class StateSpec(msgspec.Struct, frozen=True):
 
 class SnapshotFiles(Protocol):
     """Where a store puts files that a checkpoint may name. All calls block: run them off the loop."""
+
+    disk: Disk
+    """Where all of it lies."""
 
     def scratch(self) -> Path:
         """A folder of this attempt, on the same file system, for files in the making."""

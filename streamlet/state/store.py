@@ -23,9 +23,9 @@ class FoldJob(msgspec.Struct):
     cut: int
     logs: tuple[Path, ...]
     out: Path
-    argv: tuple[str, ...]
-    """The command that does the work in a process of its own; exit code 0 means that `out` is there. Empty when there
-    is nothing to run: `finish_fold` does it all."""
+    arguments: tuple[str, ...] = ()
+    """Those of `folding.MODULE`, which does the work in a process of its own; exit code 0 means that `out` is there.
+    Empty when there is nothing to run: `finish_fold` does it all."""
     base: tuple[FileRef, ...] | None = None
     """Set by `finish_fold`."""
     merged: LogRef | None = None

@@ -1,7 +1,7 @@
 """A disk that forgets: what was not fsynced may be lost, torn or come back when the simulated machine dies.
 
-The files are real, below one folder (best on a tmpfs), so that everything which reads and writes files works as it is.
-While a `SimulatedDisk` is *mounted*, the calls of `os` that change names or make them durable are watched.  It keeps
+It is the engine's `Disk` over real files below one folder (best on a tmpfs), so that what goes beside the port, as
+RocksDB does in its working folders, sees them too.  It keeps
 
 - for each file the content at its last fsync,
 - for each folder the names at its last fsync, and every change since, in order,
@@ -14,25 +14,18 @@ written anew from its beginning.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import errno
-import io
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import BinaryIO, Protocol
 
+from streamlet.machine.disk import LocalDisk
+from streamlet.ports import HeldLock
 from streamlet.testing.durability import File, Folder, Journal, survived
-
-_REAL = {
-    name: getattr(os, name)
-    for name in ("open", "close", "write", "pwrite", "fsync", "rename", "replace", "link", "unlink", "remove", "mkdir",
-                 "rmdir", "ftruncate", "lstat", "scandir")
-}  # fmt: skip
-_real_open = io.open
 
 
 class Watcher(Protocol):
@@ -44,102 +37,78 @@ class Watcher(Protocol):
 
 
 class SimulatedDisk:
-    """One folder whose durability is simulated. `crash` needs nothing to be running on it."""
+    """A `Disk` whose durability is simulated below one folder; elsewhere it is the real one.
+
+    `crash` needs nothing to be running on it.
+    """
 
     def __init__(self, root: Path, watcher: Watcher) -> None:
         self.root = root
         self.operations = 0
         self._watcher = watcher
-        self._prefix = f"{root}/"
+        self._real = LocalDisk()
         self._top = Folder()
         self._journal = Journal(self._top)
-        self._paths: dict[int, str] = {}
-        self._descriptors: dict[int, object] = {}
+        self._locks: list[tuple[object, HeldLock]] = []
         self.owner: object = None
         """Which process makes the calls from now on."""
         root.mkdir(parents=True, exist_ok=True)
-
-    @contextlib.contextmanager
-    def mounted(self) -> Iterator[None]:
-        """Watches `os` while it lasts. One disk at a time."""
-        replaced: list[tuple[Any, str, Any]] = []
-
-        def put(module: Any, name: str, function: Callable[..., Any]) -> None:
-            replaced.append((module, name, getattr(module, name)))
-            setattr(module, name, function)
-
-        for name in ("open", "close", "write", "pwrite", "fsync", "rename", "replace", "link", "unlink", "remove",
-                     "mkdir", "rmdir"):  # fmt: skip
-            put(os, name, getattr(self, f"_{name}"))
-        put(io, "open", self._open_file)
-        put(builtins, "open", self._open_file)
-        put(shutil, "rmtree", self._rmtree)
-        try:
-            yield
-        finally:
-            for module, name, function in reversed(replaced):
-                setattr(module, name, function)
 
     # --- dying --------------------------------------------------------------------------------------------------
 
     def crash(self, randomness: random.Random, *, keep_all: bool = False, owner: object = None) -> None:
         """Rebuilds the folder as a machine finds it that lost power; with `keep_all` only the process has died, and
         the system has everything that it wrote.  `owner` says which process, when there are several."""
-        self._adopt_all(self._top, str(self.root))
+        self._adopt_all(self._top, self.root)
         if not keep_all:
-            contents = dict(self._contents(self._top, str(self.root)))
+            contents = dict(self._contents(self._top, self.root))
             self._journal.lose(randomness)
-            _wipe(str(self.root))
-            self._rebuild(self._top, str(self.root), contents, {}, randomness)
-        self._forget_descriptors(owner if keep_all else None)
+            shutil.rmtree(self.root)
+            self.root.mkdir()
+            self._rebuild(self._top, self.root, contents, {}, randomness)
+        for whose, held in list(self._locks):
+            # The locks of a dead process are free.
+            if not keep_all or owner is None or whose is owner:
+                self.release(held)
 
-    def _forget_descriptors(self, owner: object) -> None:
-        """Closes what a dead process had open: its locks are free."""
-        for descriptor in [one for one, whose in self._descriptors.items() if owner is None or whose is owner]:
-            with contextlib.suppress(OSError):
-                _REAL["close"](descriptor)
-            del self._descriptors[descriptor]
-            self._paths.pop(descriptor, None)
-
-    def _contents(self, folder: Folder, path: str) -> Iterator[tuple[File, bytes]]:
+    def _contents(self, folder: Folder, path: Path) -> Iterator[tuple[File, bytes]]:
         for name, node in folder.live.items():
-            place = f"{path}/{name}"
+            place = path / name
             if isinstance(node, Folder):
                 yield from self._contents(node, place)
             else:
-                with contextlib.suppress(OSError), _real_open(place, "rb") as file:
-                    yield node, file.read()
+                with contextlib.suppress(OSError):
+                    yield node, place.read_bytes()
 
     def _rebuild(
         self,
         folder: Folder,
-        path: str,
+        path: Path,
         contents: dict[File, bytes],
-        written: dict[File, str],
+        written: dict[File, Path],
         randomness: random.Random,
     ) -> None:
         folder.live = dict(folder.durable)
         for name, node in folder.live.items():
-            place = f"{path}/{name}"
+            place = path / name
             if isinstance(node, Folder):
-                _REAL["mkdir"](place, 0o700)
+                self._real.make_folder(place)
                 self._rebuild(node, place, contents, written, randomness)
             elif node in written:
-                _REAL["link"](written[node], place)
+                self._real.link(written[node], place)
             else:
                 data = survived(node, contents.get(node), randomness)
-                with _real_open(place, "wb") as file:
-                    file.write(data)
+                place.write_bytes(data)
                 written[node] = place
                 node.durable, node.is_lost = data, False
 
     # --- knowing what is there ----------------------------------------------------------------------------------
 
-    def _adopt(self, folder: Folder, path: str) -> None:
+    def _adopt(self, folder: Folder, path: Path) -> None:
         """Takes note of names that came by calls which are not watched, as changes that are not durable."""
         found: dict[str, bool] = {}
-        with contextlib.suppress(FileNotFoundError), _REAL["scandir"](path) as entries:
-            found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        with contextlib.suppress(FileNotFoundError):
+            found = _entries(path)
         for name in [name for name in folder.live if name not in found]:
             self._journal.change((folder, name, None))
         for name, is_folder in found.items():
@@ -147,215 +116,210 @@ class SimulatedDisk:
             if known is None or isinstance(known, Folder) is not is_folder:
                 self._journal.change((folder, name, Folder() if is_folder else File()))
 
-    def _adopt_all(self, folder: Folder, path: str) -> None:
+    def _adopt_all(self, folder: Folder, path: Path) -> None:
         self._adopt(folder, path)
         for name, node in folder.live.items():
             if isinstance(node, Folder):
-                self._adopt_all(node, f"{path}/{name}")
+                self._adopt_all(node, path / name)
 
-    def _place(self, path: str) -> tuple[Folder, str]:
+    def _place(self, path: Path) -> tuple[Folder, str]:
         """The folder and the name of a path below the root."""
-        parts = path[len(self._prefix) :].split("/")
-        folder, at = self._top, str(self.root)
+        parts = path.relative_to(self.root).parts
+        folder, at = self._top, self.root
         for part in parts[:-1]:
             node = folder.live.get(part)
             if not isinstance(node, Folder):
                 self._adopt(folder, at)
                 node = folder.live.get(part)
                 if not isinstance(node, Folder):
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            folder, at = node, f"{at}/{part}"
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            folder, at = node, at / part
         return folder, parts[-1]
 
-    def _node(self, path: str) -> tuple[Folder, str, File | Folder | None]:
+    def _node(self, path: Path) -> tuple[Folder, str, File | Folder | None]:
         folder, name = self._place(path)
         node = folder.live.get(name)
         if node is None:
-            self._adopt(folder, os.path.dirname(path))  # noqa: PTH120
+            self._adopt(folder, path.parent)
             node = folder.live.get(name)
         return folder, name, node
 
-    def _mine(self, path: Any, dir_fd: int | None = None) -> str | None:
-        """The absolute path when it is below the root."""
-        if isinstance(path, int):
-            return self._paths.get(path)
-        text = os.fspath(path)
-        if dir_fd is not None:
-            base = self._paths.get(dir_fd)
-            return None if base is None else f"{base}/{text}"
-        if not isinstance(text, str) or not text.startswith(self._prefix):
-            return None
-        return text
+    def _is_mine(self, path: Path) -> bool:
+        return path != self.root and path.is_relative_to(self.root)
 
-    def _before(self, call: str, path: str) -> None:
-        self.operations += 1
-        self._watcher.before(call, path)
+    def _before(self, call: str, path: Path) -> None:
+        if self._is_mine(path) or path == self.root:
+            self.operations += 1
+            self._watcher.before(call, str(path))
 
-    # --- the calls ----------------------------------------------------------------------------------------------
+    # --- looking ------------------------------------------------------------------------------------------------
 
-    def _open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-        mine = self._mine(path, dir_fd)
-        if mine is not None and flags & (os.O_CREAT | os.O_TRUNC):
-            self._before("open", mine)
-        descriptor: int = _REAL["open"](path, flags, mode, dir_fd=dir_fd)
-        if mine is not None and flags & os.O_TRUNC:
-            self._began_anew(mine)
-        if mine is not None or str(path) == str(self.root):
-            self._paths[descriptor] = mine or str(self.root)
-            self._descriptors[descriptor] = self.owner
-        else:
-            self._paths.pop(descriptor, None)
-        return descriptor
+    def read(self, path: Path) -> bytes:
+        return self._real.read(path)
 
-    def _open_file(self, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        mine = self._mine(file) if isinstance(file, str | os.PathLike) else None
-        if mine is None:
-            return _real_open(file, mode, *args, **kwargs)
-        if any(letter in mode for letter in "wax+"):
-            self._before("open", mine)
-        opened = _real_open(file, mode, *args, **kwargs)
-        if "w" in mode:
-            self._began_anew(mine)
-        self._paths[opened.fileno()] = mine
-        return opened
+    def open(self, path: Path) -> BinaryIO:
+        return self._real.open(path)
 
-    def _began_anew(self, path: str) -> None:
+    def size(self, path: Path) -> int:
+        return self._real.size(path)
+
+    def names(self, folder: Path) -> list[str]:
+        return self._real.names(folder)
+
+    def exists(self, path: Path) -> bool:
+        return self._real.exists(path)
+
+    def is_folder(self, path: Path) -> bool:
+        return self._real.is_folder(path)
+
+    # --- contents -----------------------------------------------------------------------------------------------
+
+    def write(self, path: Path, pieces: Iterable[bytes]) -> int:
+        self._before("open", path)
+        content = b""
+        with path.open("wb", buffering=0) as file:
+            node = self._began_anew(path)
+            for piece in pieces:
+                self._before("write", path)
+                file.write(piece)
+                content += piece
+            self._sync_file(path, node, lambda: content)
+        return len(content)
+
+    def sync(self, path: Path) -> None:
+        self._real.sync(path)
+        self._sync_file(path, self._file(path), path.read_bytes)
+
+    def copy(self, source: Path, target: Path) -> None:
+        self._before("open", target)
+        self._real.copy(source, target)
+        self._began_anew(target)
+
+    def _file(self, path: Path) -> File | None:
+        node = self._node(path)[2] if self._is_mine(path) else None
+        return node if isinstance(node, File) else None
+
+    def _began_anew(self, path: Path) -> File | None:
         """What is written now is not what a failed fsync has lost."""
-        node = self._node(path)[2]
-        if isinstance(node, File):
+        node = self._file(path)
+        if node is not None:
             node.is_lost = False
+        return node
 
-    def _close(self, descriptor: int) -> None:
-        self._paths.pop(descriptor, None)
-        self._descriptors.pop(descriptor, None)
-        _REAL["close"](descriptor)
-
-    def _write(self, descriptor: int, data: Any) -> int:
-        mine = self._paths.get(descriptor)
-        if mine is not None:
-            self._before("write", mine)
-        count: int = _REAL["write"](descriptor, data)
-        return count
-
-    def _pwrite(self, descriptor: int, data: Any, offset: int) -> int:
-        mine = self._paths.get(descriptor)
-        if mine is not None:
-            self._before("write", mine)
-        count: int = _REAL["pwrite"](descriptor, data, offset)
-        return count
-
-    def _fsync(self, descriptor: int) -> None:
-        mine = self._paths.get(descriptor)
-        if mine is None:
-            _REAL["fsync"](descriptor)
-            return
-        node = self._top if mine == str(self.root) else self._node(mine)[2]
+    def _sync_file(self, path: Path, node: File | None, content: Callable[[], bytes]) -> None:
         try:
-            self._before("fsync", mine)
+            self._before("fsync", path)
         except OSError:
-            if isinstance(node, File):
+            if node is not None:
                 node.is_lost = True
             raise
-        if isinstance(node, Folder):
-            self._adopt(node, mine)
-            self._journal.sync(node)
-        elif isinstance(node, File) and not node.is_lost:
-            node.durable = _read_all(mine)
+        if node is not None and not node.is_lost:
+            node.durable = content()
 
-    def _rename(self, source: Any, target: Any, **kwargs: Any) -> None:
-        old, new = self._mine(source), self._mine(target)
-        if old is None or new is None:
-            _REAL["rename"](source, target, **kwargs)
+    # --- names --------------------------------------------------------------------------------------------------
+
+    def sync_folder(self, path: Path) -> None:
+        if path != self.root and not self._is_mine(path):
+            self._real.sync_folder(path)
             return
-        self._before("rename", new)
-        from_folder, from_name, node = self._node(old)
-        to_folder, to_name = self._place(new)
-        _REAL["rename"](source, target)
+        node = self._top if path == self.root else self._node(path)[2]
+        if not isinstance(node, Folder):
+            self._real.sync_folder(path)  # which says what is wrong
+            return
+        self._before("fsync", path)
+        self._adopt(node, path)
+        self._journal.sync(node)
+
+    def make_folder(self, path: Path) -> None:
+        self._before("mkdir", path)
+        self._real.make_folder(path)
+        self._changed(path, Folder())
+
+    def make_folders(self, path: Path) -> None:
+        if not self.is_folder(path):
+            self.make_folders(path.parent)
+            with contextlib.suppress(FileExistsError):
+                self.make_folder(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        if not (self._is_mine(source) and self._is_mine(target)):
+            self._real.rename(source, target)
+            return
+        self._before("rename", target)
+        from_folder, from_name, node = self._node(source)
+        to_folder, to_name = self._place(target)
+        self._real.rename(source, target)
         self._journal.change((from_folder, from_name, None), (to_folder, to_name, node))
 
-    def _replace(self, source: Any, target: Any, **kwargs: Any) -> None:
-        self._rename(source, target, **kwargs)
+    def link(self, source: Path, target: Path) -> None:
+        self._before("link", target)
+        self._real.link(source, target)
+        if self._is_mine(source) and self._is_mine(target):
+            self._changed(target, self._node(source)[2])
 
-    def _link(self, source: Any, target: Any, **kwargs: Any) -> None:
-        old, new = self._mine(source), self._mine(target)
-        if old is None or new is None:
-            _REAL["link"](source, target, **kwargs)
-            return
-        self._before("link", new)
-        node = self._node(old)[2]
-        to_folder, to_name = self._place(new)
-        _REAL["link"](source, target)
-        self._journal.change((to_folder, to_name, node))
+    def remove(self, path: Path) -> None:
+        self._before("unlink", path)
+        if self._real.exists(path):
+            self._real.remove(path)
+            self._changed(path, None)
 
-    def _unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
-        mine = self._mine(path, dir_fd)
-        if mine is not None:
-            self._before("unlink", mine)
-        _REAL["unlink"](path, dir_fd=dir_fd)
-        if mine is not None:
-            folder, name = self._place(mine)
-            self._journal.change((folder, name, None))
+    def remove_tree(self, path: Path) -> None:
+        """Removes name by name, so that a crash may come in between."""
+        with contextlib.suppress(OSError):
+            for name, is_folder in sorted(_entries(path).items()):
+                if is_folder:
+                    self.remove_tree(path / name)
+                else:
+                    self.remove(path / name)
+            self._before("rmdir", path)
+            path.rmdir()
+            self._changed(path, None)
 
-    def _remove(self, path: Any, *, dir_fd: int | None = None) -> None:
-        self._unlink(path, dir_fd=dir_fd)
+    def _changed(self, path: Path, node: File | Folder | None) -> None:
+        if self._is_mine(path):
+            folder, name = self._place(path)
+            if node is not None or name in folder.live:
+                self._journal.change((folder, name, node))
 
-    def _mkdir(self, path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
-        mine = self._mine(path, dir_fd)
-        if mine is not None:
-            self._before("mkdir", mine)
-        _REAL["mkdir"](path, mode, dir_fd=dir_fd)
-        if mine is not None:
-            folder, name = self._place(mine)
-            self._journal.change((folder, name, Folder()))
+    # --- locks --------------------------------------------------------------------------------------------------
 
-    def _rmdir(self, path: Any, *, dir_fd: int | None = None) -> None:
-        mine = self._mine(path, dir_fd)
-        if mine is not None:
-            self._before("rmdir", mine)
-        _REAL["rmdir"](path, dir_fd=dir_fd)
-        if mine is not None:
-            folder, name = self._place(mine)
-            self._journal.change((folder, name, None))
+    def lock(self, path: Path) -> HeldLock | None:
+        self._before("open", path)
+        held = self._real.lock(path)
+        if held is None:
+            return None
+        self._locks.append((self.owner, held))
+        return _SimulatedLock(self, path, held)
 
-    def _rmtree(self, path: Any, ignore_errors: bool = False, **kwargs: Any) -> None:
-        """Removes name by name, so that a crash may come in between; the usual one works by descriptors."""
-        mine = self._mine(path)
-        if mine is None:
-            shutil_rmtree(path, ignore_errors, **kwargs)
-            return
-        try:
-            self._remove_below(mine)
-        except OSError:
-            if not ignore_errors:
-                raise
+    def write_locked(self, held: HeldLock, path: Path, data: bytes) -> None:
+        """Writes into a file that is locked."""
+        self._before("write", path)
+        node = self._file(path)
+        held.write(data)
+        self._sync_file(path, node, lambda: data)
 
-    def _remove_below(self, path: str) -> None:
-        with _REAL["scandir"](path) as entries:
-            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
-        for name, is_folder in found:
-            if is_folder:
-                self._remove_below(f"{path}/{name}")
-            else:
-                self._unlink(f"{path}/{name}")
-        self._rmdir(path)
+    def release(self, held: HeldLock) -> None:
+        """Forgets a lock, which is free then."""
+        if any(one is held for _, one in self._locks):
+            self._locks = [(whose, one) for whose, one in self._locks if one is not held]
+            held.release()
 
 
-shutil_rmtree = shutil.rmtree
+class _SimulatedLock:
+    def __init__(self, disk: SimulatedDisk, path: Path, held: HeldLock) -> None:
+        self._disk, self._path, self._held = disk, path, held
+
+    def is_at(self, path: Path) -> bool:
+        return self._held.is_at(path)
+
+    def write(self, data: bytes) -> None:
+        self._disk.write_locked(self._held, self._path, data)
+
+    def release(self) -> None:
+        self._disk.release(self._held)
 
 
-def _wipe(path: str) -> None:
-    """Empties a folder by the real calls."""
-    with _REAL["scandir"](path) as entries:
-        found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for place, is_folder in found:
-        if is_folder:
-            _wipe(place)
-            _REAL["rmdir"](place)
-        else:
-            _REAL["unlink"](place)
-
-
-def _read_all(path: str) -> bytes:
-    with _real_open(path, "rb") as file:
-        data: bytes = file.read()
-        return data
+def _entries(path: Path) -> dict[str, bool]:
+    """The names in a folder, and which of them are folders."""
+    with os.scandir(path) as entries:
+        return {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}

@@ -17,8 +17,7 @@ import heapq
 import random
 import sys
 from asyncio import events
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
+from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, Unpack
@@ -103,7 +102,7 @@ class SimulatedLoop(_Loop):
         self._ready: list[asyncio.Handle] = []
         self._timers: list[tuple[float, int, asyncio.Handle]] = []
         self._numbers = 0
-        self._blocking: dict[Executor | None, set[int]] = {}
+        self._blocking: dict[Hashable, set[int]] = {}
         self._priorities: dict[int, float] = {}
         self._is_closed = False
 
@@ -210,15 +209,10 @@ class SimulatedLoop(_Loop):
                 best, place = priority, index
         return place
 
-    def run_in_executor(
-        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
-    ) -> asyncio.Future[T]:
-        """Runs a blocking call inline, later."""
+    def run_in_executor(self, executor: Hashable, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> asyncio.Future[T]:
+        """Runs a blocking call inline, later. Anything that is hashable stands for an executor."""
         future: asyncio.Future[T] = self.create_future()
         pool = self._blocking.setdefault(executor, set())
-        if _is_shutdown(func):
-            self._shut_down(future, func)
-            return future
         self._numbers += 1
         number = self._numbers
         pool.add(number)
@@ -247,15 +241,9 @@ class SimulatedLoop(_Loop):
         self.call_later(seconds, work)
         return future
 
-    def _shut_down(self, future: asyncio.Future[Any], func: Any) -> None:
-        """Shutting an executor down waits for its threads."""
-        executor = func.args[0].__self__
-        if self._blocking.get(executor):
-            self.call_later(0.001, self._shut_down, future, func)
-            return
-        func()
-        if not future.done():
-            future.set_result(None)
+    def is_blocked_in(self, executor: Hashable) -> bool:
+        """True while blocking calls that were given to this executor have not ended."""
+        return bool(self._blocking.get(executor))
 
     # --- what asyncio asks of a loop ----------------------------------------------------------------------------
 
@@ -331,14 +319,6 @@ def _name_of(func: Any) -> str:
     while isinstance(func, partial):
         func = func.args[0] if func.func is Context.run else func.func
     return getattr(func, "__name__", "")
-
-
-def _is_shutdown(func: Any) -> bool:
-    """True for `asyncio.to_thread(executor.shutdown)`."""
-    if not isinstance(func, partial) or not func.args:
-        return False
-    inner = func.args[0]
-    return getattr(inner, "__name__", "") == "shutdown" and isinstance(getattr(inner, "__self__", None), Executor)
 
 
 class running:

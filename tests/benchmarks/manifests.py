@@ -12,6 +12,7 @@ import msgspec
 from streamlet.checkpoint.manifest import Manifest, decode
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.errors import StreamletError
+from streamlet.machine.disk import LocalDisk
 from streamlet.state.key_groups import META_STATE, state_of
 from streamlet.state.overlay import Overlay
 from streamlet.state.rocks import RocksBase
@@ -104,13 +105,13 @@ class Manifests:
 
 def newest(state_dir: Path, job: str) -> Manifest:
     """The newest checkpoint that can be read."""
-    infos = CheckpointStorage(state_dir, job).checkpoints()
+    infos = CheckpointStorage(state_dir, job, LocalDisk()).checkpoints()
     return max((info.manifest for info in infos if info.manifest is not None), key=lambda found: found.checkpoint_id)
 
 
 def entries_of(state_dir: Path, job: str, scratch: Path) -> Iterator[tuple[object, object]]:
     """(key, value) of everything in the newest checkpoint's value states, read without the store that wrote it."""
-    files = CheckpointStorage(state_dir, job).folder / "files"
+    files = CheckpointStorage(state_dir, job, LocalDisk()).folder / "files"
     for number, snapshot in enumerate(newest(state_dir, job).stores):
         for stored, packed in _stored(files, snapshot, scratch / str(number)):
             if state_of(stored) != META_STATE:
@@ -119,7 +120,7 @@ def entries_of(state_dir: Path, job: str, scratch: Path) -> Iterator[tuple[objec
 
 def _stored(files: Path, snapshot: StoreSnapshot, scratch: Path) -> Iterator[tuple[bytes, bytes | msgspec.Raw]]:
     overlay = Overlay()
-    overlay.replay([files / log.file.name for log in snapshot.logs])
+    overlay.replay(LocalDisk(), [files / log.file.name for log in snapshot.logs])
     yield from ((key, value) for key, value in overlay.entries.items() if value is not None)
     if not snapshot.base:
         return

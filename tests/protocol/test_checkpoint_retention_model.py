@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.retention import CheckpointInfo, releasable, unreferenced
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 from streamlet.state.snapshot import FileRef, LogRef, StoreSnapshot
 
 STORES = ["a", "b"]
@@ -25,7 +26,7 @@ class Retention(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="streamlet-retention-"))
-        self.storage = CheckpointStorage(self.root, "job")
+        self.storage = CheckpointStorage(self.root, "job", LocalDisk())
         self.attempt = self.storage.begin_attempt()
         self.next = 0
         self.live: dict[str, dict[str, FileRef]] = {store: {} for store in STORES}
@@ -79,7 +80,7 @@ class Retention(RuleBasedStateMachine):
     @precondition(lambda self: self.there)
     @rule()
     def restart(self) -> None:
-        self.storage = CheckpointStorage(self.root, "job")
+        self.storage = CheckpointStorage(self.root, "job", LocalDisk())
         self.attempt = self.storage.begin_attempt()
         self.storage.clean_orphans()
         assert self.storage.next_checkpoint_id() == self.next

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from streamlet.checkpoint.manifest import ListedCommittable, Manifest
 from streamlet.checkpoint.recovery import JobFacts, plan_start
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 from streamlet.state.rocksdb import RocksDbKeyedStore
 from streamlet.state.snapshot import StoreSnapshot
 from tests.unit.state_kit import KEY_GROUPS, SteppingClock, checkpoint, declare, fold
@@ -68,10 +70,10 @@ class SavedStore:
         self.states = declare(n=ValueState(int))
         self.truth: dict[int, States] = {}
         self.model: States = {}
-        storage = self._storage = CheckpointStorage(root, "job")
+        storage = self._storage = CheckpointStorage(root, "job", LocalDisk())
         self.folder = storage.folder
         attempt = storage.begin_attempt()
-        self.instance = JobInstance(self.folder).instance
+        self.instance = JobInstance(self.folder, LocalDisk(), random.Random()).instance
         store = self._store(storage)
         store.open()
         for number in range(1, 4):
@@ -88,7 +90,7 @@ class SavedStore:
         (self.folder / "lock").write_bytes(b'{"pid":1,"host":"h","started_ms":0}')
 
     def info(self, number: int = 7) -> CheckpointInfo:
-        return CheckpointStorage(self.root, "job").load(number)
+        return CheckpointStorage(self.root, "job", LocalDisk()).load(number)
 
     def files(self, number: int = 7) -> dict[str, Path]:
         """Every file of a checkpoint that has content, by what it is."""
@@ -112,7 +114,7 @@ class SavedStore:
         """Does what a start does, with the verification that is the default: chooses, opens the store, reads all.
         Gives the checkpoint, whether the state is its state, and what was passed over; raises what a start raises."""
         storage = self._storage
-        instance = JobInstance(self.folder).instance
+        instance = JobInstance(self.folder, LocalDisk(), random.Random()).instance
         plan = plan_start(
             storage.checkpoints(),
             "latest",

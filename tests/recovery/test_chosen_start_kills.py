@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 from tests.recovery.part_files import part_files
 from tests.recovery.running_jobs import PROJECT, JobHome, a_home, is_full_run
 
@@ -35,7 +36,9 @@ def counts(home: JobHome) -> dict[int, list[int]]:
 
 def a_middle_checkpoint(home: JobHome) -> int:
     """A checkpoint that is neither the first nor the newest marked one."""
-    marked = [info.id for info in CheckpointStorage(home.state_dir, "counting").checkpoints() if info.is_marked]
+    marked = [
+        info.id for info in CheckpointStorage(home.state_dir, "counting", LocalDisk()).checkpoints() if info.is_marked
+    ]
     return marked[len(marked) // 2]
 
 
@@ -74,7 +77,7 @@ def test_a_choice_that_was_not_pinned_is_forgotten_and_costs_nothing(tmp_path: P
 def test_a_choice_that_was_pinned_holds_for_the_next_start(tmp_path: Path, first: str, second: str) -> None:
     with a_home(COUNTING, tmp_path, SETTINGS) as home:
         chosen = kill_twice(home, first, second)
-        newest = CheckpointStorage(home.state_dir, "counting").checkpoints()[-1]
+        newest = CheckpointStorage(home.state_dir, "counting", LocalDisk()).checkpoints()[-1]
         assert newest.manifest is not None
         assert (newest.manifest.kind, newest.manifest.parent, newest.is_marked) == ("start", chosen, True)
         following = home.start()

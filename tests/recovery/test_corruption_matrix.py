@@ -14,9 +14,10 @@ from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.main import main
 from streamlet.errors import CheckpointDamagedError, JobLockedError, StateDirectoryError, StreamletError
+from streamlet.machine.disk import LocalDisk
+from streamlet.machine.local import local_ports
 from tests.recovery.running_jobs import is_full_run
 from tests.recovery.saved_store import BITS, Damage, Damaged, SavedStore, damages, other_content
-from tests.unit.state_kit import SteppingClock
 
 SEED = 20_240_611
 Saved = tuple[SavedStore, SavedStore]
@@ -116,7 +117,7 @@ def started(store: SavedStore, damaged: Path) -> str:
 
 
 def test_a_lock_with_any_content_still_shuts_others_out(saved: Saved, tmp_path: Path) -> None:
-    first, second = JobLock(tmp_path, SteppingClock()), JobLock(tmp_path, SteppingClock())
+    first, second = JobLock(tmp_path, local_ports()), JobLock(tmp_path, local_ports())
     first.acquire()
     data = (tmp_path / "lock").read_bytes()
     for damage in damages(SEED):
@@ -148,7 +149,7 @@ def test_a_file_in_the_place_of_a_checkpoint_stops_the_start(saved: Saved) -> No
     path = saved[0].folder / "chk-00000008"
     path.write_bytes(b"x")
     with pytest.raises(StateDirectoryError, match="chk-00000008: Not a directory"):
-        CheckpointStorage(saved[0].root, "job").begin_attempt()
+        CheckpointStorage(saved[0].root, "job", LocalDisk()).begin_attempt()
     path.unlink()
 
 
@@ -186,6 +187,6 @@ def test_no_checkpoint_at_all_is_not_taken_for_a_new_job(tmp_path: Path) -> None
     store = SavedStore(tmp_path, is_marked=True)
     for path in store.folder.glob("chk-*"):
         path.rename(tmp_path / path.name)
-    assert CheckpointStorage(tmp_path, "job").has_history()
+    assert CheckpointStorage(tmp_path, "job", LocalDisk()).has_history()
     with pytest.raises(StreamletError, match="no checkpoint left"):
         store.start()

@@ -11,6 +11,7 @@ import pytest
 
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 from tests.recovery.part_files import check_counts
 from tests.recovery.running_jobs import PROJECT, SECONDS, JobHome, RunningJob, a_home
 from tests.recovery.small_disk import SmallDisk, a_small_disk
@@ -54,7 +55,7 @@ def check_checkpoints(home: JobHome) -> None:
 
 
 def checkpoints(home: JobHome) -> list[CheckpointInfo]:
-    return CheckpointStorage(home.state_dir, "counting").checkpoints()
+    return CheckpointStorage(home.state_dir, "counting", LocalDisk()).checkpoints()
 
 
 def finish(home: JobHome, job: RunningJob, tmp_path: Path) -> None:

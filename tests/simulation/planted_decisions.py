@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import stat
 from typing import Any
 
-from streamlet.checkpoint import coordinator, disk, settling, storage
+from streamlet.checkpoint import coordinator, settling, storage
 from streamlet.checkpoint.coordinator import CheckpointCoordinator
 from streamlet.checkpoint.pending import PendingCheckpoint
 from streamlet.checkpoint.settling import Settlement
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.runtime import restoring
 from streamlet.runtime.restoring import Restorer
-from streamlet.state import log
+from streamlet.testing.disk import SimulatedDisk
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted
 
@@ -86,7 +84,7 @@ def old_checkpoint_is_deleted_before_the_new_one_is_durable(patches: Patches) ->
     def write(original: Any) -> Any:
         def deleting(self: Any, manifest: Any) -> Any:
             for info in self.checkpoints():
-                disk.remove_tree(info.path)
+                self._disk.remove_tree(info.path)
             return original(self, manifest)
 
         return deleting
@@ -109,25 +107,12 @@ def manifest_is_written_in_place(patches: Patches) -> None:
 
 @planted
 def files_are_not_fsynced(patches: Patches) -> None:
-    patches.put(disk, "os", _WithoutFileSync)
-    patches.put(log, "os", _WithoutFileSync)
-
-
-class _WithoutFileSync:
-    def __init__(self, original: Any) -> None:
-        self._original = original
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._original, name)
-
-    def fsync(self, descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            os.fsync(descriptor)
+    patches.put(SimulatedDisk, "_sync_file", lambda _: lambda self, *args: None)
 
 
 @planted
 def folders_are_not_fsynced(patches: Patches) -> None:
-    patches.put(disk, "sync_folder", lambda _: lambda path: None)
+    patches.put(SimulatedDisk, "sync_folder", lambda _: lambda self, path: None)
 
 
 @planted

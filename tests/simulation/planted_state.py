@@ -95,16 +95,18 @@ def fold_covers_logs_that_it_has_not_read(patches: Patches) -> None:
 
 @planted
 def restored_logs_are_ignored(patches: Patches) -> None:
-    patches.put(Overlay, "replay", lambda _: lambda self, logs: None)
+    patches.put(Overlay, "replay", lambda _: lambda self, disk, logs: None)
 
 
 @planted
 def tombstones_are_lost_in_a_fold(patches: Patches) -> None:
     def merge(original: Any) -> Any:
-        def forgetting(logs: Any, *groups: int) -> Any:
+        def forgetting(disk: Any, logs: Any, *groups: int) -> Any:
             merged: dict[bytes, Any] = {}
             for one in logs:
-                merged.update({key: value for key, value in original([one], *groups).items() if value is not None})
+                merged.update(
+                    {key: value for key, value in original(disk, [one], *groups).items() if value is not None}
+                )
             return merged
 
         return forgetting

@@ -1,21 +1,15 @@
-"""What the engine meets inside a simulation in place of processes, chance and a large memory."""
+"""What the engine meets inside a simulation in place of few logs, answers that come once and a large memory."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
-import io
 import logging
-import random
-import uuid
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 from streamlet.checkpoint.messages import Acknowledge
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.errors import CheckpointError
-from streamlet.runtime.child import ChildProcess
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.restoring import Restorer
 from streamlet.state import logbook
@@ -45,10 +39,7 @@ class Simulated(Protocol):
 def surrounded(world: Simulated) -> Iterator[None]:
     """Puts the simulation around the engine, for the time of one run."""
     patches = Patches()
-    names = random.Random(world.scenario.seed)
-    patches.put(uuid, "uuid4", lambda _: lambda: uuid.UUID(int=names.getrandbits(128), version=4))
     patches.put(logbook, "FOLD_LOGS", lambda _: world.scenario.folds_after)
-    patches.put(ChildProcess, "run", lambda _: _run_module)
     patches.put(LocalControl, "report", lambda report: _repeating(world, report))
     patches.put(CheckpointStorage, "reserve", lambda reserve: _rising(world, reserve))
     patches.put(CheckpointStorage, "write_marker", lambda write: _marking(world, write))
@@ -65,16 +56,6 @@ def surrounded(world: Simulated) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         patches.undo()
-
-
-def _run_module(child: ChildProcess) -> None:
-    """Runs `python -m module ...` in this process."""
-    argv = child._argv
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        code = importlib.import_module(argv[2]).main(list(argv[3:]))
-    if code:
-        raise CheckpointError(f"folding failed: {said.getvalue()}")
 
 
 def _repeating(world: Simulated, report: Any) -> Any:

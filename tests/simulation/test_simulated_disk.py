@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlet.checkpoint import disk
+from streamlet.checkpoint import durable
 from streamlet.testing.disk import SimulatedDisk
 
 
@@ -26,57 +26,56 @@ class Watcher:
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
 
-def _survivors(root: Path, work: Callable[[Path], object], fails: str = "") -> set[str]:
+def _survivors(root: Path, work: Callable[[SimulatedDisk, Path], object], fails: str = "") -> set[str]:
     """What may be there after a power cut, over many of them: names and contents."""
     found = set()
     for seed in range(60):
         folder = root / str(seed)
         simulated = SimulatedDisk(folder, Watcher(fails))
-        with simulated.mounted():
-            work(folder)
+        work(simulated, folder)
         simulated.crash(random.Random(seed))
         found.add(" ".join(sorted(f"{one.name}={one.read_text()}" for one in folder.rglob("*") if one.is_file())))
     return found
 
 
 def test_what_was_not_fsynced_may_be_lost_or_torn(tmp_path: Path) -> None:
-    found = _survivors(tmp_path, lambda root: (root / "a").write_text("abc"))
+    found = _survivors(tmp_path, lambda _, root: (root / "a").write_text("abc"))
     assert {"", "a=", "a=abc", "a=ab"} <= found
 
 
 def test_a_file_whose_folder_was_not_fsynced_may_be_gone_but_is_never_torn(tmp_path: Path) -> None:
-    assert _survivors(tmp_path, lambda root: disk.write_file(root / "a", b"abc")) == {"", "a=abc"}
+    assert _survivors(tmp_path, lambda disk, root: disk.write(root / "a", [b"abc"])) == {"", "a=abc"}
 
 
 def test_what_was_fsynced_bottom_up_is_there(tmp_path: Path) -> None:
-    def work(root: Path) -> None:
-        disk.ensure_folder(root / "one" / "two")
-        disk.replace_file(root / "one" / "two" / "a", b"abc")
+    def work(disk: SimulatedDisk, root: Path) -> None:
+        durable.ensure_folder(disk, root / "one" / "two")
+        durable.replace_file(disk, root / "one" / "two" / "a", b"abc")
 
     assert _survivors(tmp_path, work) == {"a=abc"}
 
 
 def test_a_replaced_file_is_the_old_or_the_new(tmp_path: Path) -> None:
-    def work(root: Path) -> None:
-        disk.replace_file(root / "a", b"old")
-        disk.write_file(root / "a.new", b"new")
-        (root / "a.new").rename(root / "a")
+    def work(disk: SimulatedDisk, root: Path) -> None:
+        durable.replace_file(disk, root / "a", b"old")
+        disk.write(root / "a.new", [b"new"])
+        disk.rename(root / "a.new", root / "a")
 
     assert _survivors(tmp_path, work) == {"a=old", "a=new", "a.new=new a=old"}
 
 
 def test_a_removed_file_may_come_back(tmp_path: Path) -> None:
-    def work(root: Path) -> None:
-        disk.replace_file(root / "a", b"abc")
-        (root / "a").unlink()
+    def work(disk: SimulatedDisk, root: Path) -> None:
+        durable.replace_file(disk, root / "a", b"abc")
+        disk.remove(root / "a")
 
     assert _survivors(tmp_path, work) == {"", "a=abc"}
 
 
 def test_two_names_of_a_file_share_its_fate(tmp_path: Path) -> None:
-    def work(root: Path) -> None:
+    def work(disk: SimulatedDisk, root: Path) -> None:
         (root / "a").write_text("abc")
-        (root / "b").hardlink_to(root / "a")
+        disk.link(root / "a", root / "b")
         disk.sync_folder(root)
 
     for found in _survivors(tmp_path, work):
@@ -85,10 +84,10 @@ def test_two_names_of_a_file_share_its_fate(tmp_path: Path) -> None:
 
 
 def test_after_a_failed_fsync_nothing_of_the_file_becomes_durable(tmp_path: Path) -> None:
-    def work(root: Path) -> None:
+    def work(disk: SimulatedDisk, root: Path) -> None:
         with pytest.raises(OSError, match="Input/output"):
-            disk.write_file(root / "a", b"abc")
-        disk.sync_and_hash(root / "a")
+            disk.write(root / "a", [b"abc"])
+        durable.sync_and_hash(disk, root / "a")
         disk.sync_folder(root)
 
     assert _survivors(tmp_path, work, fails="fsync") == {"a="}
@@ -96,7 +95,6 @@ def test_after_a_failed_fsync_nothing_of_the_file_becomes_durable(tmp_path: Path
 
 def test_a_killed_process_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
     simulated = SimulatedDisk(tmp_path / "root", Watcher())
-    with simulated.mounted():
-        (tmp_path / "root" / "a").write_text("abc")
+    (tmp_path / "root" / "a").write_text("abc")
     simulated.crash(random.Random(1), keep_all=True)
     assert (tmp_path / "root" / "a").read_text() == "abc"

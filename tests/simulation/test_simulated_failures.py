@@ -37,7 +37,7 @@ def _plain(faults: Faults) -> Scenario:
 
 
 def test_a_stop_while_it_waits_for_the_next_attempt_suspends_the_job() -> None:
-    world = simulate(_plain(Faults(disk_fails=1.0, disk_fails_at="/lock", stops=(0.1,))))
+    world = simulate(_plain(Faults(fetch_fails=1.0, stops=(0.1,))))
     assert world.outcomes == ["suspended", "finished"]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from streamlet.testing.loop import POLICIES, Policy, SimulatedLoop, VirtualClock
+from streamlet.testing.ports import SimulatedThreads
 
 
 def _loop(policy: Policy = "fifo", seed: int = 1) -> SimulatedLoop:
@@ -73,12 +73,11 @@ def test_a_blocking_call_that_has_begun_ends_though_nobody_waits() -> None:
     done: list[str] = []
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as executor:
-            call = loop.run_in_executor(executor, done.append, "written")
-            await asyncio.sleep(0)
-            call.cancel()
-            await asyncio.to_thread(executor.shutdown)
+        workers = SimulatedThreads().workers()
+        call = asyncio.ensure_future(workers.run_blocking(done.append, "written"))
+        await asyncio.sleep(0)
+        call.cancel()
+        await workers.close()
 
     _loop().run(main())
     assert done == ["written"]

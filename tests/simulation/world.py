@@ -23,12 +23,14 @@ from typing import Any
 
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.ports import Ports
 from streamlet.runtime.job_state import JobState
 from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor
 from streamlet.testing.disk import SimulatedDisk
 from streamlet.testing.errors import ProcessDied, SimulationStuck
 from streamlet.testing.loop import VirtualClock, running
+from streamlet.testing.ports import SimulatedProcesses, SimulatedThreads
 from tests.simulation.connectors import SimulatedSink, SimulatedSource
 from tests.simulation.forks import Forks
 from tests.simulation.leftovers import check_folder, check_outside
@@ -61,6 +63,9 @@ class World:
         self.faults = one.faults
         self.root = root
         self.disk = SimulatedDisk(root, self)
+        self.ports = Ports(
+            self.clock, random.Random(one.seed), self.disk, SimulatedThreads(), SimulatedProcesses(self.disk)
+        )
         self.network = Network(self)
         self.happened: Counter[str] = Counter()
         """Kind of fault -> how often it came."""
@@ -144,7 +149,7 @@ class World:
 
     def run(self) -> None:
         """Runs the scenario to its end and checks everything."""
-        with self.disk.mounted(), surrounded(self):
+        with surrounded(self):
             try:
                 self._run_processes()
                 self.faults = NO_FAULTS
@@ -154,7 +159,7 @@ class World:
                 self._check_finished()
                 self.network.drain()
                 check_outside(self.outside)
-                check_folder(CheckpointStorage(self.root, "simulated"))
+                check_folder(CheckpointStorage(self.root, "simulated", self.disk))
             finally:
                 for process in self.processes:
                     self._bury(process)
@@ -334,17 +339,17 @@ class World:
         number = process.number
         job = build(one, number, lambda spec: SimulatedSource(spec, self), lambda spec: SimulatedSink(spec, self))
         plan = job.plan()
-        storage = CheckpointStorage(self.root, job.name)
-        lock = JobLock(storage.folder, self.clock)
+        storage = CheckpointStorage(self.root, job.name, self.disk)
+        lock = JobLock(storage.folder, self.ports)
         starts = self.faults.starts
         begins = starts[number] if number < len(starts) else "latest"
 
         def make(is_first: bool) -> WatchedAttempt:
             wanted = self.forks.choose(storage, begins, self.random) if is_first else "latest"
             options = AttemptOptions(self.root, wanted, take_over=takes_over and is_first)
-            return WatchedAttempt(job.name, plan, options, lock, self.clock, self.said.append, notice=process.notice)
+            return WatchedAttempt(job.name, plan, options, lock, self.ports, self.said.append, notice=process.notice)
 
-        process.supervisor = Supervisor(make, plan.config.restart, self.clock, random.Random(one.seed))
+        process.supervisor = Supervisor(make, plan.config.restart, self.clock, self.ports.randomness)
         try:
             return await process.supervisor.run()
         finally:

@@ -12,6 +12,7 @@ from streamlet.checkpoint.coordinator import AttemptFacts, CheckpointCoordinator
 from streamlet.checkpoint.manifest import ListedCommittable, ManifestKind
 from streamlet.checkpoint.messages import Acknowledge, Decline, Marked, SubtaskReport, Trigger
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 from streamlet.runtime.control import LocalControl, SubtaskId
 from streamlet.sink import Outcome
 
@@ -64,7 +65,7 @@ class Played:
         clock: Clock | None = None,
     ) -> None:
         clock = self.clock = clock or SystemClock()
-        self.storage = CheckpointStorage(root, "job")
+        self.storage = CheckpointStorage(root, "job", LocalDisk())
         self.attempt = self.storage.begin_attempt()
         self.folder = self.storage.folder / f"attempt-{self.attempt}"
         self.control = LocalControl()

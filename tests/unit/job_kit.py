@@ -12,6 +12,7 @@ from typing import Any
 
 from streamlet import Batch, Job, Position, ReaderContext, Restart, Source
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 
 BACKENDS = ("memory", "rocksdb")
 
@@ -57,7 +58,7 @@ def files(folder: Path) -> list[Path]:
 
 def storage(folder: Path, name: str = "job") -> CheckpointStorage:
     """The checkpoints of a job that `make_job` made."""
-    return CheckpointStorage(folder / "state", name)
+    return CheckpointStorage(folder / "state", name, LocalDisk())
 
 
 def checkpoint_at(folder: Path, position: int, name: str = "job") -> int:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from streamlet.machine.disk import LocalDisk
+from streamlet.ports import Disk
 from streamlet.state.descriptors import Descriptor, StateDeclaration
 from streamlet.state.folding import main as fold_in_process
 from streamlet.state.keys import KeyType
@@ -25,6 +27,7 @@ class FolderFiles:
     """`SnapshotFiles` in one folder. `failing` makes the next calls of `keep` fail."""
 
     def __init__(self, root: Path) -> None:
+        self.disk: Disk = LocalDisk()
         self.root = root
         self.failing = 0
         self.kept: list[str] = []
@@ -116,8 +119,8 @@ def fold(store: Any) -> FoldJob | None:
 
 def finish_fold(store: Any, job: FoldJob) -> None:
     """Takes the rest of a fold that was begun."""
-    if job.argv:
-        assert fold_in_process(job.argv[3:]) == 0
+    if job.arguments:
+        assert fold_in_process(LocalDisk(), job.arguments) == 0
     store.finish_fold(job)
     store.adopt_fold(job)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
 
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.errors import AttemptSupersededError, CheckpointDamagedError, CheckpointFailedError
+from streamlet.machine.disk import LocalDisk
+from streamlet.ports import Disk
 from streamlet.state.snapshot import FileRef
+from tests.unit.failing_disk import FailingDisk
 
 
-def storage_in(root: Path) -> CheckpointStorage:
-    storage = CheckpointStorage(root, "job")
+def storage_in(root: Path, disk: Disk | None = None) -> CheckpointStorage:
+    storage = CheckpointStorage(root, "job", disk or LocalDisk())
     storage.begin_attempt()
     return storage
 
@@ -36,17 +38,12 @@ def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EPERM, errno.EMLINK])
-def test_where_a_link_is_impossible_the_file_is_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    files = storage_in(tmp_path).attempt_files("s", 0)
+def test_where_a_link_is_impossible_the_file_is_copied(tmp_path: Path, code: int) -> None:
+    disk = FailingDisk()
+    files = storage_in(tmp_path, disk).attempt_files("s", 0)
     made = tmp_path / "made"
     made.write_bytes(b"content")
-
-    def no_link(*_: object, **__: object) -> None:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "link", no_link)
+    disk.fail_all(code, "link")
     ref = files.keep(made, "log", suffix=".log")
     assert files.path(ref).read_bytes() == b"content"
     assert files.path(ref).stat().st_ino != made.stat().st_ino
@@ -63,15 +60,12 @@ def test_a_kept_file_that_was_cut_since_is_healed_by_the_same_content(tmp_path: 
     assert files.path(ref).read_bytes() == b"content"
 
 
-def test_a_full_disk_is_said_with_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = storage_in(tmp_path).attempt_files("s", 0)
+def test_a_full_disk_is_said_with_the_place(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    files = storage_in(tmp_path, disk).attempt_files("s", 0)
     made = tmp_path / "made"
     made.write_bytes(b"content")
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
+    disk.fail_all(errno.ENOSPC, "fsync")
     with pytest.raises(CheckpointFailedError, match="No space left"):
         files.keep(made, "log", suffix=".log")
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from streamlet.checkpoint.lock import JobInstance, JobLock
 from streamlet.errors import JobLockedError, StateDirectoryError
+from streamlet.machine.disk import LocalDisk
+from streamlet.machine.local import local_ports
+from streamlet.ports import Disk
+from tests.unit.failing_disk import FailingDisk
 
 
 class FixedClock:
@@ -23,7 +29,11 @@ class FixedClock:
 
 
 def lock_in(folder: Path) -> JobLock:
-    return JobLock(folder, FixedClock())
+    return JobLock(folder, replace(local_ports(), clock=FixedClock()))
+
+
+def instance_in(folder: Path, disk: Disk | None = None) -> JobInstance:
+    return JobInstance(folder, disk or LocalDisk(), random.Random())
 
 
 def test_a_held_lock_says_who_holds_it_and_since_when(tmp_path: Path) -> None:
@@ -65,8 +75,8 @@ def test_taking_over_a_free_lock_is_taking_it(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     script = (
-        "import os, signal, sys; from pathlib import Path; from streamlet.clock import SystemClock;"
-        "from streamlet.checkpoint.lock import JobLock; JobLock(Path(sys.argv[1]), SystemClock()).acquire();"
+        "import os, signal, sys; from pathlib import Path; from streamlet.machine.local import local_ports;"
+        "from streamlet.checkpoint.lock import JobLock; JobLock(Path(sys.argv[1]), local_ports()).acquire();"
         "print('locked', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -101,38 +111,45 @@ def test_a_lock_that_outlives_its_process_in_a_child_says_so(tmp_path: Path) -> 
 
 
 def test_the_instance_is_made_once_and_stays(tmp_path: Path) -> None:
-    first = JobInstance(tmp_path / "job")
+    first = instance_in(tmp_path / "job")
     assert len(first.instance) == 32
-    assert JobInstance(tmp_path / "job").instance == first.instance
-    assert JobInstance(tmp_path / "other").instance != first.instance
+    assert instance_in(tmp_path / "job").instance == first.instance
+    assert instance_in(tmp_path / "other").instance != first.instance
 
 
 def test_the_highest_parallelism_of_each_sink_only_rises(tmp_path: Path) -> None:
-    JobInstance(tmp_path).record_parallelism({"out": 4, "log": 1})
-    JobInstance(tmp_path).record_parallelism({"out": 2, "log": 3})
-    assert JobInstance(tmp_path).highest_parallelism() == {"out": 4, "log": 3}
+    instance_in(tmp_path).record_parallelism({"out": 4, "log": 1})
+    instance_in(tmp_path).record_parallelism({"out": 2, "log": 3})
+    assert instance_in(tmp_path).highest_parallelism() == {"out": 4, "log": 3}
 
 
-def test_a_parallelism_that_could_not_be_recorded_is_not_believed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    instance = JobInstance(tmp_path)
+def test_a_parallelism_that_could_not_be_recorded_is_not_believed(tmp_path: Path) -> None:
+    instance_in(tmp_path)
+    disk = FailingDisk()
+    instance = instance_in(tmp_path, disk)
     instance.record_parallelism({"out": 1})
-
-    def fail(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fail)
-        with pytest.raises(StateDirectoryError, match="No space left"):
-            instance.record_parallelism({"out": 9})
+    disk.fail_all(errno.ENOSPC, "fsync")
+    with pytest.raises(StateDirectoryError, match="No space left"):
+        instance.record_parallelism({"out": 9})
     assert instance.highest_parallelism() == {"out": 1}
-    assert JobInstance(tmp_path).highest_parallelism() == {"out": 1}
+    assert instance_in(tmp_path).highest_parallelism() == {"out": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"instance": "short"}', b"\xff", b'{"instance": 1}'])
 def test_a_damaged_instance_is_never_replaced_silently(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "instance").write_bytes(content)
     with pytest.raises(StateDirectoryError, match="instance is damaged"):
-        JobInstance(tmp_path)
+        instance_in(tmp_path)
     assert (tmp_path / "instance").read_bytes() == content
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open", "write", "fsync"])
+def test_a_lock_that_cannot_be_made_says_where_and_what_to_do(tmp_path: Path, call: str) -> None:
+    disk = FailingDisk()
+    disk.fail_all(errno.EACCES, call)
+    lock = JobLock(tmp_path / "job", replace(local_ports(), disk=disk))
+    with pytest.raises(StateDirectoryError, match=r"job/lock cannot be locked: Permission denied") as caught:
+        lock.acquire()
+    assert "file system" in str(caught.value.remedy)
+    assert not lock.still_mine()
+    lock_in(tmp_path / "job").acquire()

@@ -16,6 +16,7 @@ from streamlet.errors import (
     CheckpointError,
     StateDirectoryError,
 )
+from streamlet.machine.disk import LocalDisk
 from streamlet.state.snapshot import FileRef, LogRef, StoreSnapshot
 
 
@@ -24,7 +25,7 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.storage = CheckpointStorage(root, "job")
+        self.storage = CheckpointStorage(root, "job", LocalDisk())
         self.attempt = self.storage.begin_attempt()
 
     def file(self, content: str, role: str = "log") -> FileRef:
@@ -60,7 +61,7 @@ def disk(tmp_path: Path) -> Disk:
 
 
 def test_a_new_job_has_no_history_and_begins_at_checkpoint_0(tmp_path: Path) -> None:
-    storage = CheckpointStorage(tmp_path / "deep" / "state", "job")
+    storage = CheckpointStorage(tmp_path / "deep" / "state", "job", LocalDisk())
     assert storage.checkpoints() == [] and not storage.has_history()
     assert not (tmp_path / "deep").exists(), "looking makes nothing"
     assert storage.begin_attempt() == 1
@@ -89,7 +90,7 @@ def test_a_start_checkpoint_is_marked_by_the_rename_that_decides_it(disk: Disk) 
 
 
 def test_attempt_numbers_rise_and_shut_out_the_one_before(disk: Disk) -> None:
-    second = CheckpointStorage(disk.root, "job")
+    second = CheckpointStorage(disk.root, "job", LocalDisk())
     assert second.begin_attempt() == 2
     for call in (
         lambda: disk.write(1),
@@ -116,7 +117,7 @@ def test_a_late_thread_of_an_earlier_attempt_of_this_process_decides_nothing(dis
 
 def test_nothing_is_written_before_an_attempt_has_begun(tmp_path: Path) -> None:
     with pytest.raises(StateDirectoryError, match="attempt has begun"):
-        CheckpointStorage(tmp_path, "job").write_marker(1)
+        CheckpointStorage(tmp_path, "job", LocalDisk()).write_marker(1)
 
 
 def test_checkpoint_ids_rise_over_attempts_whatever_was_left(disk: Disk) -> None:
@@ -126,7 +127,7 @@ def test_checkpoint_ids_rise_over_attempts_whatever_was_left(disk: Disk) -> None
     disk.storage.reserve(7)
     assert disk.storage.next_checkpoint_id() == 8
     for _ in range(3):  # the attempt that reserved 7 is removed by the next one; its number is not forgotten
-        disk.storage = CheckpointStorage(disk.root, "job")
+        disk.storage = CheckpointStorage(disk.root, "job", LocalDisk())
         disk.storage.begin_attempt()
         assert disk.storage.next_checkpoint_id() == 8
 
@@ -164,7 +165,7 @@ def test_another_jobs_checkpoint_and_a_missing_one_are_refused(disk: Disk) -> No
     disk.write(1)
     with pytest.raises(CheckpointError, match="there are: 1"):
         disk.storage.load(9)
-    other = CheckpointStorage(disk.root, "other")
+    other = CheckpointStorage(disk.root, "other", LocalDisk())
     with pytest.raises(CheckpointError, match="is not a checkpoint"):
         other.load(disk.storage.folder)
     with pytest.raises(CheckpointError, match="checkpoint of job 'job', not of 'other'"):

@@ -9,6 +9,7 @@ import pytest
 
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.errors import AttemptSupersededError
+from streamlet.machine.disk import LocalDisk
 
 
 def _answers(*answers: bool, meanwhile: Callable[[], object]) -> Callable[[], bool]:
@@ -28,7 +29,10 @@ def _answers(*answers: bool, meanwhile: Callable[[], object]) -> Callable[[], bo
 def test_one_that_was_taken_over_while_it_began_neither_shuts_out_its_successor_nor_runs_beside_it(
     tmp_path: Path, answers: tuple[bool, ...]
 ) -> None:
-    successor, sleeper = CheckpointStorage(tmp_path, "job"), CheckpointStorage(tmp_path, "job")
+    successor, sleeper = (
+        CheckpointStorage(tmp_path, "job", LocalDisk()),
+        CheckpointStorage(tmp_path, "job", LocalDisk()),
+    )
     began: list[int] = []
     is_mine = _answers(*answers, meanwhile=lambda: began.append(successor.begin_attempt()))
     with pytest.raises(AttemptSupersededError, match="taken this job over"):
@@ -38,7 +42,7 @@ def test_one_that_was_taken_over_while_it_began_neither_shuts_out_its_successor_
 
 
 def test_working_folders_of_a_later_attempt_are_left_alone(tmp_path: Path) -> None:
-    later, earlier = CheckpointStorage(tmp_path, "job"), CheckpointStorage(tmp_path, "job")
+    later, earlier = CheckpointStorage(tmp_path, "job", LocalDisk()), CheckpointStorage(tmp_path, "job", LocalDisk())
     later.begin_attempt()
     number = later.begin_attempt()
     theirs = later.work_folder()

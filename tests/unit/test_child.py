@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamlet.errors import CheckpointError
-from streamlet.runtime.child import ChildProcess
+from streamlet.machine.processes import ChildProcess
 
 
 def _python(code: str) -> ChildProcess:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 from tests.unit.cli_kit import JOB, cli, write_job
 
 
@@ -54,7 +55,7 @@ def test_checkpoints_are_listed_by_job_file_and_by_name(job: str, finished: Path
     title, header, *rows = done.stdout.splitlines()
     assert title == "job 'job' in streamlet-state/job"
     assert header.split() == ["id", "kind", "age", "committed", "size", "restored", "from"]
-    infos = CheckpointStorage(finished / "streamlet-state", "job").checkpoints()
+    infos = CheckpointStorage(finished / "streamlet-state", "job", LocalDisk()).checkpoints()
     assert [int(row.split()[0]) for row in rows] == [info.id for info in infos]
     assert rows[-1].split()[1] == "final"
     assert " yes " in rows[-1]
@@ -78,7 +79,7 @@ def test_whole_checkpoints_are_verified(finished: Path) -> None:
 def test_a_damaged_checkpoint_is_named_and_exit_code_1(tmp_path: Path) -> None:
     write_job(tmp_path)
     assert cli(tmp_path, "run", "job.py").returncode == 0
-    storage = CheckpointStorage(tmp_path / "streamlet-state", "job")
+    storage = CheckpointStorage(tmp_path / "streamlet-state", "job", LocalDisk())
     newest = storage.checkpoints()[-1]
     assert newest.manifest is not None
     damaged = storage.files / newest.manifest.stores[0].files()[-1].name

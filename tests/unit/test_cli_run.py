@@ -15,7 +15,8 @@ import pytest
 
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.clock import SystemClock
+from streamlet.machine.disk import LocalDisk
+from streamlet.machine.local import local_ports
 from tests.unit.cli_kit import JOB, cli, environment, python, write_job
 from tests.unit.job_kit import lines
 
@@ -118,7 +119,7 @@ def test_one_of_several_jobs_is_chosen_by_its_name(tmp_path: Path) -> None:
 
 def test_a_job_that_another_process_holds_is_exit_code_3_and_names_the_process(tmp_path: Path) -> None:
     write_job(tmp_path)
-    lock = JobLock(CheckpointStorage(tmp_path / "streamlet-state", "job").folder, SystemClock())
+    lock = JobLock(CheckpointStorage(tmp_path / "streamlet-state", "job", LocalDisk()).folder, local_ports())
     lock.acquire()
     try:
         done = cli(tmp_path, "run", "job.py")

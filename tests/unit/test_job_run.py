@@ -13,7 +13,7 @@ import pytest
 
 from streamlet import Count, Job, KeyedProcessFunction, KeyedStream, Mean, ProcessContext, Stream, Sum, ValueState
 from streamlet.checkpoint.lock import JobLock
-from streamlet.clock import SystemClock
+from streamlet.machine.local import local_ports
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import BACKENDS, lines, make_job, run, storage
@@ -228,7 +228,7 @@ def test_the_last_checkpoint_of_a_finished_job_is_final_and_marked(tmp_path: Pat
 
 
 def test_a_job_that_another_holds_is_refused_and_untouched(tmp_path: Path) -> None:
-    lock = JobLock(storage(tmp_path).folder, SystemClock())
+    lock = JobLock(storage(tmp_path).folder, local_ports())
     lock.acquire()
     job = make_job(tmp_path)
     _numbers(job).sink(FileSink(tmp_path / "out"), uid="out")

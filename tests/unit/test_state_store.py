@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from streamlet.errors import CheckpointDamagedError, CheckpointFailedError, JobDefinitionError, StateTypeError
+from streamlet.machine.disk import LocalDisk
 from streamlet.state.descriptors import ListState, MapState, ValueState
-from streamlet.state.folding import main
+from streamlet.state.folding import MODULE, main
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
 from streamlet.state.slots import ABSENT
@@ -172,8 +174,8 @@ def test_a_fold_moves_logs_into_the_base_and_changes_nothing_to_be_read(kind: ty
     handle(store, "n", "a").update(77)
     job = store.begin_fold()
     store.freeze(7)
-    if job.argv:
-        subprocess.run(job.argv, check=True, cwd=Path(__file__).parents[2])
+    if job.arguments:
+        subprocess.run((sys.executable, "-m", MODULE, *job.arguments), check=True, cwd=Path(__file__).parents[2])
     store.finish_fold(job)
     store.adopt_fold(job)
     store.pack(1.0)
@@ -199,7 +201,7 @@ def test_reading_goes_on_while_another_thread_finishes_a_fold(tmp_path: Path) ->
                 handle(store, "n", key).update(checkpoint_id)
             checkpoint(store, checkpoint_id)
             job = store.begin_fold()
-            assert main(job.argv[3:]) == 0
+            assert main(LocalDisk(), job.arguments) == 0
             finishing = threads.submit(store.finish_fold, job)
             for slot in store.lookup([f"{checkpoint_id}-{key}" for key in keys]):
                 assert cells.value(slot) is ABSENT

@@ -1,8 +1,9 @@
-"""A command in a process of its own, started from a thread."""
+"""Processes of this machine: this one, and commands beside it that are started from a thread."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,32 @@ from collections.abc import Sequence
 from streamlet.errors import CheckpointError
 
 _SAID_BYTES = 2000
+
+
+class LocalProcesses:
+    """`Processes` of this machine."""
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    @property
+    def host(self) -> str:
+        return socket.gethostname()
+
+    def is_alive(self, pid: int) -> bool:
+        if pid <= 0:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, OverflowError):
+            return True
+        return True
+
+    def python(self, module: str, arguments: Sequence[str], what: str) -> ChildProcess:
+        return ChildProcess((sys.executable, "-m", module, *arguments), what)
 
 
 class ChildProcess:
@@ -28,8 +55,7 @@ class ChildProcess:
         self._is_killed = False
 
     def run(self) -> None:
-        """BLOCKING. Returns when the command has ended with 0; else raises what it said: as `OSError` when it could not
-        write (`os.EX_IOERR`), which may pass, as `CheckpointError` otherwise."""
+        """See `Child`."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with self._lock:
             if self._is_killed:

@@ -1,0 +1,11 @@
+"""The command that a job runs beside itself to fold logs; see `streamlet.state.folding`. It is not for people."""
+
+from __future__ import annotations
+
+import sys
+
+from streamlet.machine.disk import LocalDisk
+from streamlet.state.folding import main
+
+if __name__ == "__main__":
+    sys.exit(main(LocalDisk(), sys.argv[1:]))
