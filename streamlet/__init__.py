@@ -2,7 +2,8 @@
 
 Read it in this order: `elements` (what flows), `source` and `sink` (the two contracts of connectors), `dsl` (what a
 user writes), `graph` (how it is laid out), `operators` (what happens to a batch), `state` (what is remembered),
-`checkpoint` (the protocol), `runtime` (tasks, channels, attempts), `cli`.
+`checkpoint` (the protocol), `runtime` (tasks, channels, attempts), `ports` (what all of it may ask of the machine),
+`cli`.
 """
 
 from streamlet.clock import Clock, SystemClock
