@@ -12,10 +12,8 @@ from tests.recovery.spending import QUICK, a_spending
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600 if is_full_run() else 120)]
 
-CALLS = (
-    {"fsync": range(1, 61), "rename": range(1, 31)} if is_full_run() else {"fsync": (9, 13, 22), "rename": (3, 5, 9)}
-)
-COMMITS = 15 if is_full_run() else 2
+CALLS = {"fsync": range(1, 61), "rename": range(1, 31)} if is_full_run() else {"fsync": (9, 22), "rename": (5, 9)}
+COMMITS = 15 if is_full_run() else 1
 
 
 @pytest.mark.parametrize("call", CALLS)
