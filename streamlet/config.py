@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from os import PathLike
 from typing import Any, Literal
 
 from streamlet.errors import ConfigError
@@ -17,7 +18,10 @@ def parse_duration(text: str, *, what: str = "duration") -> timedelta:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)\s*", text)
     if match is None:
         raise ConfigError(f"{what} {text!r} is not a duration", remedy="write a number with a unit: 500ms, 1s, 5m, 1h")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    except OverflowError as error:
+        raise ConfigError(f"{what} {text[:40]!r} is too long", remedy="write a shorter one, e.g. 1h") from error
 
 
 def parse_bytes(text: str, *, what: str = "size") -> int:
@@ -25,7 +29,10 @@ def parse_bytes(text: str, *, what: str = "size") -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?\s*", text)
     if match is None:
         raise ConfigError(f"{what} {text!r} is not a size", remedy="write a number with a unit: 64MB, 1GB")
-    return int(float(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[match[2].lower()])
+    size = float(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[match[2].lower()]
+    if size >= 1 << 60:
+        raise ConfigError(f"{what} {text[:40]!r} is more than any machine has", remedy="write a smaller one, e.g. 1GB")
+    return int(size)
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,14 @@ class Restart:
     window: timedelta = timedelta(minutes=5)
 
     def __post_init__(self) -> None:
-        if self.attempts is not None and self.attempts < 0:
-            raise ConfigError(f"restart attempts is {self.attempts}", remedy="use 0 or more")
+        if self.attempts is not None and (type(self.attempts) is not int or self.attempts < 0):
+            raise ConfigError(f"restart attempts is {self.attempts!r}", remedy="use 0 or more, or None for no limit")
+        for name in ("delay", "max_delay", "reset_after", "window"):
+            if not isinstance(getattr(self, name), timedelta):
+                raise ConfigError(f"restart {name} is {getattr(self, name)!r}", remedy="give a datetime.timedelta")
+        for name in ("jitter", "multiplier"):
+            if type(getattr(self, name)) not in (int, float):
+                raise ConfigError(f"restart {name} is {getattr(self, name)!r}", remedy="give a number")
         if self.delay < timedelta(0) or self.max_delay < self.delay:
             raise ConfigError("restart delay must be 0 or more, and max_delay at least delay")
         if not 0 <= self.jitter < 1 or self.multiplier < 1:
@@ -131,6 +144,8 @@ class JobConfig:
                 f"parallelism {self.parallelism} is above key_groups {self.key_groups}",
                 remedy="a key group is the smallest piece of keyed state: raise key_groups on a new job",
             )
+        if not isinstance(self.state_dir, str | PathLike) or "\0" in str(self.state_dir) or not str(self.state_dir):
+            raise ConfigError(f"state_dir is {self.state_dir!r}", remedy='give the path of a folder: "streamlet-state"')
         if type(self.state_memory) is not int or self.state_memory < 1 << 20:
             raise ConfigError(f"state_memory is {self.state_memory!r}", remedy="give bytes, at least 1 MB: 64 << 20")
         if not isinstance(self.restart, Restart):

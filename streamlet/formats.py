@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
 
-from streamlet.errors import DecodeError, EncodeError
+from streamlet.errors import ConfigError, DecodeError, EncodeError
 
 T = TypeVar("T")
+_QUOTED = re.compile(r"(Invalid (?:enum )?value) (?:'.*'|-?\d+)", re.DOTALL)
 
 
 class Format(Protocol[T]):
@@ -22,6 +25,13 @@ class Format(Protocol[T]):
     def encode_batch(self, column: Sequence[T]) -> list[bytes]:
         """Gives the bytes of each value; raises `EncodeError` with the index of the first that cannot be written."""
         ...
+
+
+def hide_values(error: Exception) -> str:
+    """Gives what is wrong with a record without what is in it: msgspec quotes values of enumerations and tags."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return _QUOTED.sub(r"\1 (its value is not shown)", str(error))
 
 
 class Json(Generic[T]):
@@ -41,9 +51,9 @@ class Json(Generic[T]):
         out: list[T] = []
         try:
             out.extend(map(self._decode, column))
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, TypeError) as error:
+        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
             name = "JSON" if self._type is Any else f"JSON of {getattr(self._type, '__name__', self._type)}"
-            raise DecodeError(f"not {name}: {error}", index=len(out)) from error
+            raise DecodeError(f"not {name}: {hide_values(error)}", index=len(out)) from None
         return out
 
     def encode_batch(self, column: Sequence[T]) -> list[bytes]:
@@ -63,6 +73,12 @@ class Text:
     """Text in one encoding, UTF-8 unless told."""
 
     def __init__(self, encoding: str = "utf-8") -> None:
+        try:
+            codecs.lookup(encoding).decode(b"")[0].encode(encoding)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"Text({encoding!r}): there is no such encoding of text", remedy='name one that Python knows: "latin-1"'
+            ) from error
         self._encoding = encoding
 
     def decode_batch(self, column: Sequence[bytes]) -> list[str]:

@@ -111,7 +111,8 @@ class Disk(Protocol):
         ...
 
     def lock(self, path: Path) -> HeldLock | None:
-        """Locks a file, which is made when it is not there; None when another process, or another call, holds it."""
+        """Locks a file, which is made when it is not there; None when another process, or another call, holds it.
+        Refuses a folder that another user may put things into."""
         ...
 
 

@@ -54,8 +54,8 @@ class JobLock:
         except OSError as error:
             raise StateDirectoryError(
                 f"{self._path} cannot be locked: {error.strerror or error}",
-                remedy="check that its folder is this user's, on a file system with free space that has flock (network "
-                "file systems may not)",
+                remedy="its folder must be this user's and no link of another's, on a file system with free space that "
+                "has flock (network file systems may not)",
             ) from error
         if held is None:
             raise self._taken()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +40,7 @@ class LocalDisk:
         return path.is_dir()
 
     def write(self, path: Path, pieces: Iterable[bytes]) -> int:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         with os.fdopen(descriptor, "wb") as file:
             for piece in pieces:
                 file.write(piece)
@@ -86,7 +88,8 @@ class LocalDisk:
         shutil.rmtree(path, ignore_errors=True)
 
     def lock(self, path: Path) -> HeldLock | None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        _require_own(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -96,6 +99,20 @@ class LocalDisk:
             os.close(descriptor)
             raise
         return _Flock(descriptor)
+
+
+def _require_own(folder: Path) -> None:
+    """Makes sure that nobody else can put anything into a folder. In a place that others may write to, such as /tmp,
+    somebody may have made it first, or put a link there that leads elsewhere: raises `PermissionError` then."""
+    own = os.geteuid()
+    link, there = folder.lstat(), folder.stat()
+    if own not in (0, there.st_uid) or (stat.S_ISLNK(link.st_mode) and link.st_uid != own):
+        what = (
+            f"its folder belongs to user {there.st_uid}, or is a link that user {link.st_uid} made; this is user {own}"
+        )
+        raise PermissionError(errno.EPERM, what, str(folder))
+    if there.st_mode & 0o022:
+        folder.chmod(stat.S_IMODE(there.st_mode) & ~0o022)
 
 
 class _Flock:

@@ -104,7 +104,7 @@ class Restorer:
             return "latest"
         if wanted == "none":
             return "none"
-        if wanted.isdecimal():
+        if wanted.isdecimal() and len(wanted) <= 18:
             return int(wanted)
         path = Path(wanted)
         if not self._around.ports.disk.is_folder(path):

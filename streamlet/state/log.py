@@ -73,8 +73,11 @@ def read_log(disk: Disk, path: Path) -> Iterator[Frame]:
     """Gives the frames of a log in their order; raises `CheckpointDamagedError` at the first that is damaged."""
     with _open(disk, path) as file:
         header = _read_header(file, path)
+        left, largest = header.raw_bytes, disk.size(path)
         for number in range(header.frames):
-            yield _read_frame(file, path, number)
+            frame, size = _read_frame(file, path, number, left, largest)
+            left -= size
+            yield frame
         if file.read(1):
             raise _damaged(path, "there is more in it than its header says")
 
@@ -102,17 +105,41 @@ def _read_header(file: BinaryIO, path: Path) -> LogHeader:
     return LogHeader(cut, frames, entries, raw_bytes)
 
 
-def _read_frame(file: BinaryIO, path: Path, number: int) -> Frame:
+def _read_frame(file: BinaryIO, path: Path, number: int, left: int, largest: int) -> tuple[Frame, int]:
+    """Gives a frame and its size; `left` and `largest` bound what its lengths may say before there is memory."""
     head = file.read(_lengths.size + _checksum.size)
     if len(head) != _lengths.size + _checksum.size:
         raise _damaged(path, f"it ends before frame {number}")
     lengths = head[: _lengths.size]
     length, raw_length = _lengths.unpack(lengths)
+    if raw_length > left or length > largest:
+        raise _damaged(path, f"frame {number} is not what was written")
     payload = file.read(length)
     if len(payload) != length or _checksum.unpack(head[_lengths.size :])[0] != xxh3_64_intdigest(lengths + payload):
         raise _damaged(path, f"frame {number} is not what was written")
-    frame: Frame = _decode_frame(bytes(cramjam.zstd.decompress(payload, raw_length)))
-    return frame
+    try:
+        raw = _unpacked(payload, raw_length)
+        if len(raw) != raw_length:
+            raise ValueError("it is shorter than it says")
+        frame: Frame = _decode_frame(raw)
+    except (cramjam.DecompressionError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _damaged(path, f"frame {number} holds no entries: {error}") from error
+    if len(frame[0]) != len(frame[1]):
+        raise _damaged(path, f"frame {number} has {len(frame[0])} keys and {len(frame[1])} values")
+    return frame, raw_length
+
+
+def _unpacked(payload: bytes, raw_length: int) -> bytes:
+    """Unpacks a payload. Neither a length that lies nor a payload that unpacks to more takes memory for itself."""
+    size = min(raw_length, 16 * len(payload) + 4096)
+    while True:
+        raw = bytearray(size)
+        try:
+            return bytes(memoryview(raw)[: cramjam.zstd.decompress_into(payload, raw)])
+        except cramjam.DecompressionError as error:
+            if size >= raw_length or "whole buffer" not in str(error):
+                raise
+        size = min(raw_length, 8 * size)
 
 
 def _damaged(path: Path, what: str) -> CheckpointDamagedError:

@@ -37,7 +37,7 @@ class RocksDbKeyedStore(LoggedStore):
         if len(restored) == 1 and self._is_own(restored[0]):
             self._restore(restored[0])
         else:
-            self._rocks = RocksBase(self.work_dir, self.cache_bytes(), create=True)
+            self._rocks = self._new_base()
             if restored:
                 self._restore_rescaled(restored)
         self.restore_key_type()
@@ -107,6 +107,10 @@ class RocksDbKeyedStore(LoggedStore):
             raise RuntimeError(f"the store {self.name!r} is not open")
         return self._rocks
 
+    def _new_base(self) -> RocksBase:
+        self.files.disk.make_folder(self.work_dir)  # for this user only, which RocksDB would not say
+        return RocksBase(self.work_dir, self.cache_bytes(), create=True)
+
     def _is_own(self, restored: StoreSnapshot) -> bool:
         groups = (restored.first_group, restored.end_group)
         return restored.store == self.name and groups == (self.first_group, self.end_group)
@@ -115,7 +119,7 @@ class RocksDbKeyedStore(LoggedStore):
         if restored.base:
             self._rocks = RocksBase.link(self.files, restored.base, self.work_dir, self.cache_bytes())
         else:
-            self._rocks = RocksBase(self.work_dir, self.cache_bytes(), create=True)
+            self._rocks = self._new_base()
         self._known = {ref.role: ref for ref in restored.base if ref.role.endswith(SHARED_SUFFIX)}
         self.replay(restored)
 

@@ -18,7 +18,7 @@ from tests.recovery.part_files import check_counts, part_files
 from tests.recovery.running_jobs import PROJECT, JobHome, a_home, is_full_run
 from tests.recovery.saved_store import Damage, damages
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1800 if is_full_run() else 240)
 
 COUNTING = PROJECT / "tests" / "recovery" / "counting.py"
 COUNT = 30_000

@@ -78,7 +78,7 @@ def test_a_time_out_names_those_who_did_not_answer() -> None:
     one = pending(("in", 0), ("out", 0), ("out", 1))
     one.acknowledge(acknowledge("in"))
     one.time_out()
-    assert one.reason == "timed out waiting for out[0], out[1]"
+    assert one.reason == "timed out waiting for out[0] (the barrier has not come), out[1] (the barrier has not come)"
 
 
 def test_a_complete_checkpoint_cannot_be_abandoned() -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from streamlet_connectors.kafka import wire
 from streamlet_connectors.kafka.batching import COMPRESSIONS, compress, new_builder, seal
+from streamlet_connectors.kafka.unpacking import record_batches
 
 
 def records(data: bytes | bytearray) -> list[tuple[bytes | None, bytes | None]]:
-    memory = wire.MemoryRecords(bytes(data))
     out = []
-    while memory.has_next():
-        batch = memory.next_batch()
-        assert batch.validate_crc()
-        out += [(record.key, record.value) for record in batch]
+    for batch in record_batches(bytes(data)):
+        batch.require_checksum()
+        out += [(record.key, record.value) for record in batch.records()]
     return out
 
 
@@ -45,7 +43,8 @@ def test_a_batch_that_does_not_shrink_is_left_as_it_is(compression: str) -> None
 
 @pytest.mark.parametrize("is_transactional", [True, False])
 def test_the_header_says_whose_batch_it_is(is_transactional: bool) -> None:
-    batch = wire.MemoryRecords(bytes(sealed("zstd", is_transactional=is_transactional))).next_batch()
+    (whole,) = record_batches(bytes(sealed("zstd", is_transactional=is_transactional)))
+    batch = whole.head
     assert (batch.producer_id, batch.producer_epoch, batch.base_sequence) == (4711, 3, 17)
     assert batch.is_transactional == is_transactional
 

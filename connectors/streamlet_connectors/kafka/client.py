@@ -192,6 +192,7 @@ class KafkaConnection:
                 host,
                 port,
                 client_id=self._client_id,
+                max_answer_bytes=self.options.max_answer_bytes,
                 timeout_seconds=min(self.options.request_timeout_seconds, self.options.connect_timeout_seconds),
                 options=self._socket_options,
             )

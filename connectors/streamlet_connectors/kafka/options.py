@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,9 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults
     """How long to try before a cluster counts as unreachable."""
     topic_timeout_seconds: float = 60.0
     """How long a topic may be missing, or a partition without a leader."""
+    max_answer_bytes: int = 256 << 20
+    """The largest answer that is taken from a broker. One of a fetch is as large as `request_bytes`, or as one record
+    batch if that is larger."""
 
     @classmethod
     def of(cls, bootstrap: str | Sequence[str], options: Mapping[str, Any], *, where: str) -> KafkaOptions:
@@ -50,6 +54,7 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults
         for name in options:
             if name not in known:
                 raise ConfigError(f"{where}: there is no option {name!r}", remedy=_suggest(name, known))
+        _require_types(cls, options, where)
         result = cls(servers=_servers(bootstrap, where), **options)
         for problem, remedy in _problems(result):
             raise ConfigError(f"{where}: {problem}", remedy=remedy)
@@ -99,20 +104,44 @@ def _suggest(name: str, known: Sequence[str]) -> str:
 
 
 def _servers(bootstrap: str | Sequence[str], where: str) -> tuple[tuple[str, int], ...]:
+    if not isinstance(bootstrap, str | Sequence):
+        bootstrap = [bootstrap]
     entries = bootstrap.split(",") if isinstance(bootstrap, str) else list(bootstrap)
     remedy = "write host:port, several separated by commas, e.g. 'localhost:9092'"
     servers = []
     for entry in entries:
+        if not isinstance(entry, str):
+            raise ConfigError(f"{where}: {entry!r} is not the address of a Kafka broker", remedy=remedy)
         host, colon, port = entry.strip().rpartition(":")
         if not colon or "]" in port:
             host, port = entry.strip(), str(_DEFAULT_PORT)
         host = host.removeprefix("[").removesuffix("]")
-        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
+        if (
+            not host
+            or not port.isascii()
+            or not port.isdigit()
+            or len(port) > 5
+            or not 0 < int(port) < 65536
+            or "/" in host
+        ):
             raise ConfigError(f"{where}: {entry!r} is not the address of a Kafka broker", remedy=remedy)
         servers.append((host, int(port)))
     if not servers:
         raise ConfigError(f"{where}: no Kafka broker is named", remedy=remedy)
     return tuple(servers)
+
+
+def _require_types(of: type[KafkaOptions], options: Mapping[str, Any], where: str) -> None:
+    """Checks what was given before anything compares it; a wrong value is not shown, for it may be a secret."""
+    for field in msgspec.structs.fields(of):
+        if field.name not in options:
+            continue
+        try:
+            value = msgspec.convert(options[field.name], field.type, strict=True)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise msgspec.ValidationError("it is not finite")
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{where}: {field.name}: {error}", remedy="leave it out for the default") from None
 
 
 _Check = tuple[Callable[[KafkaOptions], bool], str, str]
@@ -163,8 +192,10 @@ _CHECKS: tuple[_Check, ...] = (
         "give sasl_oauth_token_provider (an aiokafka.abc.AbstractTokenProvider)",
     ),
     (
-        lambda o: min(o.request_timeout_seconds, o.connect_timeout_seconds, o.topic_timeout_seconds) <= 0,
-        "a time-out must be more than 0 seconds",
+        lambda o: (
+            min(o.request_timeout_seconds, o.connect_timeout_seconds, o.topic_timeout_seconds, o.max_answer_bytes) <= 0
+        ),
+        "a time-out must be more than 0 seconds, and max_answer_bytes more than 0",
         "leave it out for the default",
     ),
 )

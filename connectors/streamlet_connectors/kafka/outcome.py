@@ -8,9 +8,10 @@ from streamlet import Outcome
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.coordination import ask
-from streamlet_connectors.kafka.errors import TransportError
+from streamlet_connectors.kafka.errors import CorruptRecordsError, TransportError
 from streamlet_connectors.kafka.requests import Fetched
 from streamlet_connectors.kafka.transaction import Prepared
+from streamlet_connectors.kafka.unpacking import record_batches
 
 _SCAN_BYTES = 4 << 20
 _NO_ID = bytes(16).hex()
@@ -89,17 +90,18 @@ async def _find_marker(
             isolation=requests.READ_UNCOMMITTED,
         )
         (fetched,) = await connection.send_to_leader(topic, partition, request)
-        records = wire.MemoryRecords(fetched.records)
-        if fetched.error or not records.has_next():
+        batches = list(record_batches(fetched.records))
+        if fetched.error or not batches or batches[-1].head.next_offset <= position:
             return None
-        while records.has_next():
-            batch = records.next_batch()
+        for whole in batches:
+            whole.require_checksum()
+            batch = whole.head
             if batch.producer_id != prepared.producer_id or batch.next_offset <= offset:
                 pass
             elif not batch.is_control_batch:
                 is_ours = is_ours or batch.producer_epoch == prepared.epoch
             elif is_ours:
-                is_abort = wire.ControlRecord.parse(next(iter(batch)).key) == wire.ABORT_MARKER
+                is_abort = wire.ControlRecord.parse(next(iter(whole.records())).key) == wire.ABORT_MARKER
                 outcome = Outcome.ABORTED if is_abort else Outcome.COMMITTED
                 return Finding(outcome, f"the log says so at offset {batch.base_offset}")
             position = batch.next_offset
@@ -117,10 +119,14 @@ def judge(fetched: Fetched, producer_id: int, epoch: int, offset: int) -> Findin
         return Finding(Outcome.OPEN, f"the last stable offset is {fetched.last_stable_offset}", False)
     if (producer_id, offset) in fetched.aborted:
         return Finding(Outcome.ABORTED, "the log says that it was aborted")
-    records = wire.MemoryRecords(fetched.records)
-    while records.has_next():
-        batch = records.next_batch()
-        is_ours = not batch.is_control_batch and (batch.producer_id, batch.producer_epoch) == (producer_id, epoch)
-        if is_ours and any(record.offset == offset for record in batch):
-            return Finding(Outcome.COMMITTED, "its first record is there, and is committed")
+    try:
+        for whole in record_batches(fetched.records):
+            batch = whole.head
+            is_ours = not batch.is_control_batch and (batch.producer_id, batch.producer_epoch) == (producer_id, epoch)
+            if is_ours:
+                whole.require_checksum()
+                if any(record.offset == offset for record in whole.records()):
+                    return Finding(Outcome.COMMITTED, "its first record is there, and is committed")
+    except CorruptRecordsError as error:
+        return Finding(Outcome.UNKNOWN, error.message)
     return Finding(Outcome.UNKNOWN, "its first record is not there any more")

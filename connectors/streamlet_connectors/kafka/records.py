@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from streamlet_connectors.kafka import wire
 from streamlet_connectors.kafka.errors import CorruptRecordsError
+from streamlet_connectors.kafka.unpacking import RecordBatch, record_batches
 
 
 class Row(Protocol):
@@ -50,7 +51,7 @@ class Chunk:
         self._rows: Iterator[Row] | None = None
         self._damage: CorruptRecordsError | None = None
         self._batches = deque(_batches(data))
-        self.end = max(position, self._batches[-1].next_offset) if self._batches else position
+        self.end = max(position, self._batches[-1].head.next_offset) if self._batches else position
         """The offset behind the last batch: where the next fetch goes on."""
         if stop is not None:
             self.end = min(self.end, max(stop, position))
@@ -80,14 +81,14 @@ class Chunk:
                     self._rows = self._open(self._batches[0])
                 rows.extend(islice(self._rows, limit - len(rows)))
             except Exception as error:  # whatever the parser raises at bytes that it cannot read
-                self._damage = _corrupt(self._batches[0].base_offset, error)
+                self._damage = _corrupt(self._batches[0].head.base_offset, error)
                 if rows:
                     self.position = max(self.position, rows[-1].offset + 1)
                 break
             if len(rows) < limit:
                 # Ended: asking an ended iterator of aiokafka again would raise, so it is dropped here and only here.
                 self._rows = None
-                self.position = self._behind(self._batches.popleft())
+                self.position = self._behind(self._batches.popleft().head)
             else:
                 self.position = rows[-1].offset + 1
         if self._damage is not None and not rows:
@@ -96,30 +97,30 @@ class Chunk:
             self.position = self.end
         return rows
 
-    def _open(self, batch: Any) -> Iterator[Row]:
+    def _open(self, whole: RecordBatch) -> Iterator[Row]:
         """Gives the batch's rows that count: none for markers, aborted batches and what lies outside."""
-        position, stop = self.position, self._stop
+        position, stop, batch = self.position, self._stop, whole.head
         if batch.next_offset <= position or (stop is not None and batch.base_offset >= stop):
             return iter(())
-        if not batch.validate_crc():
-            raise CorruptRecordsError(batch.base_offset, "the checksum is wrong")
-        if not self._is_visible(batch):
+        whole.require_checksum()
+        if not self._is_visible(whole):
             return iter(())
         # `iter` must be called once only; filter passes every row, for rows are true.
-        rows: Iterator[Row] = filter(None, batch)
+        rows: Iterator[Row] = filter(None, whole.records())
         if batch.base_offset < position:
             rows = dropwhile(lambda row: row.offset < position, rows)
         if stop is not None and batch.next_offset > stop:
             rows = takewhile(lambda row: row.offset < stop, rows)
         return rows
 
-    def _is_visible(self, batch: Any) -> bool:
+    def _is_visible(self, whole: RecordBatch) -> bool:
         """Keeps account of aborted transactions, batch by batch in the order of the log."""
+        batch = whole.head
         while self._aborted and self._aborted[0][0] <= batch.base_offset:
             self._gone.add(self._aborted.popleft()[1])
         if batch.is_control_batch:
             # An abort marker without an entry is legal: its transaction has no records in this answer.
-            if wire.ControlRecord.parse(next(iter(batch)).key) == wire.ABORT_MARKER:
+            if wire.ControlRecord.parse(next(iter(whole.records())).key) == wire.ABORT_MARKER:
                 self._gone.discard(batch.producer_id)
             return False
         return not (batch.is_transactional and batch.producer_id in self._gone)
@@ -129,15 +130,10 @@ class Chunk:
         return behind if self._stop is None else max(self.position, min(behind, self._stop))
 
 
-def _batches(data: bytes) -> Iterator[Any]:
-    """Finds the complete batches; an answer may end in a part of one."""
+def _batches(data: bytes) -> Iterator[RecordBatch]:
+    """Finds the complete batches."""
     try:
-        memory = wire.MemoryRecords(data)
-        while memory.has_next():
-            batch = memory.next_batch()
-            if not isinstance(batch, wire.DefaultRecordBatch):
-                raise CorruptRecordsError(batch.base_offset, "they are in the message format of Kafka before 0.11")
-            yield batch
+        yield from record_batches(data)
     except Exception as error:
         raise _corrupt(None, error) from error
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from aiokafka import codec
 from aiokafka import errors as aiokafka_errors
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -34,7 +34,6 @@ from aiokafka.protocol.types import (
 )
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
 from streamlet import fault_point
@@ -58,7 +57,6 @@ __all__ = [
     "Int16",
     "Int32",
     "Int64",
-    "MemoryRecords",
     "Request",
     "Socket",
     "Uuid",
@@ -152,9 +150,58 @@ def api(
     return Api(name, key, version, request, answer, flexible=flexible, read=read, encode=encode)
 
 
+class BoundedReader:
+    """Reads from a connection, and refuses an answer that says it is larger than `limit`, before there is memory for
+    it: four bytes of a stranger could ask for 2 GB."""
+
+    def __init__(self, reader: asyncio.StreamReader, limit: int) -> None:
+        self._reader = reader
+        self._limit = limit
+        self.refused = ""
+
+    async def readexactly(self, size: int) -> bytes:
+        """Gives so many bytes; raises `ConnectionError` for more than the limit, and for less than none."""
+        if not 0 <= size <= self._limit:
+            self.refused = (
+                f"began an answer of {size} bytes, and max_answer_bytes is {self._limit}: is it a Kafka broker at all, "
+                "and is security_protocol right?"
+            )
+            raise ConnectionError(self.refused)
+        return await self._reader.readexactly(size)
+
+    def at_eof(self) -> bool:
+        """True when nothing more will come."""
+        return self._reader.at_eof()
+
+
+class BoundedConnection(AIOKafkaConnection):  # type: ignore[misc]
+    """aiokafka's connection, which puts what it reads from into `_reader`."""
+
+    _bounded: BoundedReader | None = None
+    max_answer_bytes = 0
+
+    @property
+    def refused(self) -> str:
+        """Why the connection was given up, if an answer was refused."""
+        return self._refused
+
+    _refused = ""
+
+    @property
+    def _reader(self) -> BoundedReader | None:
+        return self._bounded
+
+    @_reader.setter
+    def _reader(self, reader: asyncio.StreamReader | None) -> None:
+        if reader is None and self._bounded is not None:
+            self._refused = self._bounded.refused
+        self._bounded = None if reader is None else BoundedReader(reader, self.max_answer_bytes)
+
+
 class RawSocket(Protocol):
     """What is used of aiokafka's connection."""
 
+    refused: str
     host: str
     port: int
     _writer: Any
@@ -192,8 +239,13 @@ class Socket:
             raise TransportError(f"broker {self.address} did not answer {request.api.name} in time") from error
         except (OSError, EOFError, aiokafka_errors.KafkaError) as error:
             self._raw.close()
-            raise TransportError(f"broker {self.address} closed the connection at {request.api.name}") from error
-        return request.api.read(answer)
+            reason = self._raw.refused or f"closed the connection at {request.api.name}"
+            raise TransportError(f"broker {self.address} {reason}") from error
+        try:
+            return request.api.read(answer)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            self._raw.close()
+            raise TransportError(f"broker {self.address} answered {request.api.name} with nonsense: {error}") from error
 
     async def _send_past_a_fault_point(self, request: Request[T], name: str) -> Any:
         answer = asyncio.ensure_future(self._raw.send(request))
@@ -216,25 +268,35 @@ def _is_writing(raw: RawSocket) -> bool:
 
 
 async def connect(
-    host: str, port: int, *, client_id: str, timeout_seconds: float, options: Mapping[str, Any]
+    host: str,
+    port: int,
+    *,
+    client_id: str,
+    timeout_seconds: float,
+    max_answer_bytes: int,
+    options: Mapping[str, Any],
 ) -> Socket:
     """Opens and authenticates a connection, or raises `TransportError`."""
     address = f"{host}:{port}"
+    raw = BoundedConnection(
+        host,
+        port,
+        client_id=client_id,
+        request_timeout_ms=int(timeout_seconds * 1000),
+        max_idle_ms=540_000,
+        **options,
+    )
+    raw.max_answer_bytes = max_answer_bytes
     try:
-        raw = await create_conn(
-            host,
-            port,
-            client_id=client_id,
-            request_timeout_ms=int(timeout_seconds * 1000),
-            max_idle_ms=540_000,
-            **options,
-        )
+        await raw.connect()
     except TimeoutError as error:
         raise TransportError(f"broker {address} did not answer within {timeout_seconds:g} s") from error
     except OSError as error:
-        raise TransportError(f"cannot connect to broker {address}: {error.strerror or error}") from error
+        reason = raw.refused or f"cannot be reached: {error.strerror or error}"
+        raise TransportError(f"broker {address} {reason}") from error
     except (EOFError, aiokafka_errors.KafkaError) as error:
-        raise TransportError(f"broker {address} refused the connection: {error or type(error).__name__}") from error
+        reason = raw.refused or f"refused the connection: {error or type(error).__name__}"
+        raise TransportError(f"broker {address} {reason}") from error
     return Socket(raw)
 
 

@@ -1,0 +1,78 @@
+"""Real bytes of every kind that fuzzing begins from."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from streamlet import Committable
+from streamlet.checkpoint.lock import JobInstance
+from streamlet.checkpoint.manifest import ListedCommittable, Manifest, encode
+from streamlet.machine.disk import LocalDisk
+from streamlet.state.log import write_log
+from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
+from streamlet_connectors.kafka.batching import COMPRESSIONS, new_builder, seal
+
+_SUM = "0" * 32
+
+
+def manifest() -> bytes:
+    log = LogRef(3, 9, FileRef(f"{_SUM}.log", 7, _SUM, "log"))
+    base = FileRef(f"{_SUM}.sst", 7, _SUM, "000001.sst")
+    whole = Manifest(
+        job="job",
+        instance=_SUM,
+        checkpoint_id=3,
+        attempt=1,
+        kind="periodic",
+        parent=2,
+        key_groups=8,
+        parallelism={"out": 1},
+        states=[StateSpec(1, "uid", "n", "value", "int")],
+        stores=[StoreSnapshot("s", 0, 0, 8, 3, 1, (base,), (log,), (1,))],
+        positions={"in": {"t-0": [5, "id", None]}},
+        operators={"op/0": {"at": 1}},
+        committables=[ListedCommittable("out", 0, 3, Committable("u", {"p": 1}, 1, "d"))],
+    )
+    return encode(whole)
+
+
+def log() -> bytes:
+    frames = [
+        msgspec.msgpack.encode(([repr(value).encode()], [value], [b"gone"])) for value in (1, 2 << 40, "text", [1, 2])
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "log")
+        write_log(LocalDisk(), path, 7, frames, 8)
+        return path.read_bytes()
+
+
+def instance() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        JobInstance(Path(folder, "job"), LocalDisk(), Random()).record_parallelism({"out": 2})
+        return Path(folder, "job", "instance").read_bytes()
+
+
+def record_batch(compression: str | None, *, offset: int = 0) -> bytes:
+    builder = new_builder(100_000, is_transactional=True)
+    for number in range(5):
+        builder.append(
+            number, 1000 + number, b"k%d" % number, b'{"n": [%d, "text"]}' % number, [("h", b"x"), ("n", None)]
+        )
+    data = bytearray(seal(builder, 4711, 3, 17, compression, is_transactional=True))
+    data[:8] = offset.to_bytes(8, "big")
+    return bytes(data)
+
+
+def record_batches() -> list[bytes]:
+    kinds = [None, *[name for name in COMPRESSIONS if name != "none"]]
+    return [record_batch(kind) + record_batch(kind, offset=5) for kind in kinds]
+
+
+JSON_LINES = b'{"user":"a","amount":1,"kind":"new","more":[1,2.5,null,true]}\n{"user":"b","amount":2}\n\n[]\n'
+CSV = b'user,amount\na,1\n"b ""quoted""\nline",2\n\xc3\xa9,3\n'
+KEYS = msgspec.msgpack.encode(["a", b"b", 1, True, ["t", 1], 1.5, None, 2**64 - 1, -1])
+SETTINGS = b"500ms\n64MB\nlocalhost:9092,[::1]:9093\nSASL_SSL\n12\n"
