@@ -81,12 +81,12 @@ class Restart:
     @staticmethod
     def fixed(delay: timedelta = timedelta(seconds=1), *, attempts: int | None = 3) -> Restart:
         """Waits the same time after each failure; gives up after `attempts` failures in a row."""
-        return Restart("fixed", attempts, delay, max(delay, timedelta(minutes=1)), jitter=0.0)
+        return Restart("fixed", attempts, delay, delay, jitter=0.0)
 
     @staticmethod
     def failure_rate(attempts: int, window: timedelta, delay: timedelta = timedelta(seconds=1)) -> Restart:
         """Gives up when more than `attempts` failures fall within `window`."""
-        return Restart("failure_rate", attempts, delay, max(delay, timedelta(minutes=1)), jitter=0.0, window=window)
+        return Restart("failure_rate", attempts, delay, delay, jitter=0.0, window=window)
 
     @staticmethod
     def none() -> Restart:

@@ -85,6 +85,11 @@ class SinkContext(msgspec.Struct, frozen=True):
     """The longest time that a prepared unit may wait in normal work: interval, timeouts and restarts together."""
     outages: Outages = msgspec.field(default_factory=lambda: Outages(SystemClock()))
     """Where to tell that the outside does not answer."""
+    attempt: int = 1
+    """Number of this attempt; it never comes again for this instance.  Names that have it in them cannot be touched by
+    what an earlier attempt has left on its way."""
+    fenced_attempt: int = 0
+    """Everything of the attempts up to this one was fenced: `fence` is about those after it."""
 
 
 class SinkWriter(Protocol[T_contra]):
@@ -133,8 +138,9 @@ class Committer(Protocol):
         ...
 
     async def fence(self, parallelism: int, spare: Sequence[Committable]) -> None:
-        """Ends everything that writers 0 .. parallelism-1 of earlier attempts left behind, and shuts those writers out
-        if they still live, except what `spare` names."""
+        """Ends everything that writers 0 .. parallelism-1 of earlier attempts (those between `fenced_attempt` and
+        `attempt` of the context) left behind, and shuts those writers out if they still live, except what `spare`
+        names."""
         ...
 
     async def close(self) -> None:

@@ -133,6 +133,7 @@ class _InstanceFile(msgspec.Struct, forbid_unknown_fields=True):
     job: str
     """The job's folder, so that another job's file is not taken for this one's."""
     parallelism: dict[str, int] = {}
+    fenced: int = 0
     checksum: str = ""
 
     def sealed(self) -> bytes:
@@ -143,10 +144,12 @@ class _InstanceFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class JobInstance:
-    """What a job remembers about itself beyond its checkpoints: who it is, and how many writers each sink ever had.
+    """What a job remembers about itself beyond its checkpoints: who it is, how many writers each sink ever had, and
+    which attempts were fenced.
 
-    Names at the outside (transactional ids) are made of both, so a new attempt can shut out everything that any
-    attempt before it may have left.  Use it under the `JobLock`.
+    Names at the outside (transactional ids) are made of both and the attempt's number, so a new attempt can shut out
+    everything that any attempt before it may have left; those that one has shut out already need not be named again.
+    Use it under the `JobLock`.
     """
 
     def __init__(self, folder: Path, disk: Disk, randomness: Randomness) -> None:
@@ -174,8 +177,20 @@ class JobInstance:
         }
         if merged != content.parallelism:
             # A failed write leaves the object as it was: what it says was never weaker than what is on disk.
-            self._write(_InstanceFile(instance=content.instance, job=content.job, parallelism=merged))
+            self._write(msgspec.structs.replace(content, parallelism=merged))
             content.parallelism = merged
+
+    @property
+    def fenced_attempt(self) -> int:
+        """The number of the last attempt of which, as of all before it, nothing is left at the outside."""
+        return self._require().fenced
+
+    def record_fenced(self, attempt: int) -> None:
+        """Records that everything up to this attempt was fenced; durable when it returns."""
+        content = self._require()
+        if attempt > content.fenced:
+            self._write(msgspec.structs.replace(content, fenced=attempt))
+            content.fenced = attempt
 
     def _require(self) -> _InstanceFile:
         if self._content is None:  # pragma: no cover - the constructor fills it or raises

@@ -51,6 +51,7 @@ class Surroundings:
     ports: Ports
     workers: Workers
     outages: Outages
+    fenced_attempt: int = 0
 
     def sink_context(
         self, plan: ExecutionPlan, uid: str, subtask: int, parallelism: int, owns_memo: bool
@@ -69,6 +70,8 @@ class Surroundings:
             owns_memo,
             budget.total_seconds(),
             self.outages,
+            self.attempt,
+            self.fenced_attempt,
         )
 
 

@@ -54,11 +54,13 @@ class Restorer:
         self._say = say
         self._needs_start = False
         self._highest: Mapping[str, int] = {}
+        self._instance: JobInstance | None = None
 
     async def recover(self, instance: JobInstance) -> CheckpointInfo | None:
         """Chooses, settles and marks; gives the checkpoint to go on from. Everything older is shut out after it, or
         after `begin` when a start checkpoint is needed."""
         storage, run_blocking = self._storage, self._around.workers.run_blocking
+        self._instance = instance
         plan: RecoveryPlan = await run_blocking(self._choose)
         await run_blocking(instance.record_parallelism, self._sink_parallelisms())
         highest = self._highest = instance.highest_parallelism()
@@ -79,7 +81,7 @@ class Restorer:
             await run_blocking(storage.write_marker, settlement.restore_id)
         self._needs_start = settlement.needs_start
         if not self._needs_start:
-            await self._fence(None, highest)
+            await self._fence_everything()
         await run_blocking(storage.clean_orphans)
         if settlement.restore_id is not None:
             return storage.load(settlement.restore_id)
@@ -130,6 +132,12 @@ class Restorer:
                 spare = [one.committable for one in unsettled if one.sink_uid == uid]
                 group.create_task(committer.fence(highest[uid], spare), name=f"fence-{uid}")
 
+    async def _fence_everything(self) -> None:
+        """Ends all that earlier attempts left, and remembers that this was done."""
+        await self._fence(None, self._highest)
+        if self._instance is not None:
+            await self._around.workers.run_blocking(self._instance.record_fenced, self._around.attempt - 1)
+
     async def begin(
         self, restored: CheckpointInfo | None, states: list[StateSpec]
     ) -> tuple[dict[str, dict[str, Position]], int | None]:
@@ -142,7 +150,7 @@ class Restorer:
         if self._needs_start:
             # Only now: a checkpoint that was given up may be the newest until the start checkpoint is durable, and a
             # start that comes in between must still be able to ask what became of the units that it lists.
-            await self._fence(None, self._highest)
+            await self._fence_everything()
         return positions, parent
 
     async def _positions(self, manifest: Manifest | None) -> tuple[dict[str, dict[str, Position]], bool]:

@@ -107,10 +107,9 @@ def test_a_request_of_a_dead_process_that_comes_late_changes_nothing(
     go_on(spending, second)
 
 
-def aborted_under_the_second(
-    spending: Spending, proxy: Proxy, broker: KafkaBroker, subtask: int, *options: str
-) -> RunningJob:
-    """A job whose newest checkpoint is decided and not committed, when a dead process's InitProducerId comes late."""
+def prepared_by_the_second(spending: Spending, proxy: Proxy, subtask: int, *options: str) -> tuple[RunningJob, Held]:
+    """A job whose newest checkpoint is decided and not committed, and an InitProducerId of the process before it that
+    has not come yet."""
     id = f".{subtask}.0"
     first = spending.home.start("--checkpoint-interval", "50ms", *options)
     feed_until(spending, first, lambda: first.has_restored, "it runs")
@@ -118,19 +117,40 @@ def aborted_under_the_second(
     feed_until(spending, first, lambda: bool(proxy.held), "it takes the first id of its pool")
     first.kill()
     (late,) = proxy.held
-
     second = spending.home.start(*QUICK, *options, fault="after_manifest_durable", stops=True)
     feed_until(spending, second, lambda: second.stands_still, "a checkpoint is decided, its output prepared")
-    assert asyncio.run(fate(broker, transactional_id(late.frame), late, proxy)) == ["Ongoing", "CompleteAbort"]
+    return second, late
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+def test_an_id_that_a_dead_process_takes_late_is_none_of_the_next_attempt(
+    spending: Spending, proxy: Proxy, broker: KafkaBroker, parallelism: int
+) -> None:
+    """InitProducerId knows no epoch of its sender: the broker obeys it, and aborts whatever is open under the id."""
+    second, late = prepared_by_the_second(spending, proxy, parallelism - 1, "--parallelism", str(parallelism))
+    asyncio.run(taken(broker, late, proxy))
+    second.send(signal.SIGCONT)
+    go_on(spending, second)
+    assert "restart 1" not in second.said
+
+
+def aborted_under_the_second(
+    spending: Spending, proxy: Proxy, broker: KafkaBroker, subtask: int, *options: str
+) -> RunningJob:
+    """A job whose newest checkpoint is decided and not committed, when a stranger takes an id of its attempt."""
+    second, late = prepared_by_the_second(spending, proxy, subtask, *options)
+    dead = f".1.{subtask}.0"
+    id = transactional_id(late.frame)
+    assert id.endswith(dead)
+    asyncio.run(aborted(broker, f"{id.removesuffix(dead)}.2.{subtask}.0"))
     second.send(signal.SIGCONT)
     return second
 
 
-def test_an_id_that_a_dead_process_takes_late_costs_a_prepared_transaction_but_no_record(
+def test_an_id_that_a_stranger_takes_costs_a_prepared_transaction_but_no_record(
     spending: Spending, proxy: Proxy, broker: KafkaBroker
 ) -> None:
-    """InitProducerId knows no epoch of its sender, so the broker obeys it, and aborts what the next attempt prepared
-    under the id.  The checkpoint that lists it was decided; it is given up and made again."""
+    """The checkpoint that lists it was decided; it is given up and made again."""
     second = aborted_under_the_second(spending, proxy, broker, 0)
     go_on(spending, second)
     assert "restart 1 in" in second.said
@@ -168,12 +188,19 @@ def transactional_id(frame: bytes) -> str:
     return frame[start + 2 : start + 2 + int.from_bytes(frame[start : start + 2])].decode()
 
 
-async def fate(broker: KafkaBroker, id: str, late: Held, proxy: Proxy) -> list[str]:
-    """What the coordinator says of the transaction before and after the request has come."""
+async def taken(broker: KafkaBroker, late: Held, proxy: Proxy) -> None:
+    """Lets the request come, and returns when the coordinator has done it."""
+    id = transactional_id(late.frame)
     async with a_wire(broker.bootstrap) as wire:
-        before = (await wire.describe(id)).state
+        before = await wire.describe(id)
         proxy.release(late)
         async with asyncio.timeout(SECONDS):
-            while (after := (await wire.describe(id)).state) in ("Ongoing", "PrepareAbort"):  # noqa: ASYNC110 - a broker tells nobody
+            while await wire.describe(id) == before:  # noqa: ASYNC110 - a broker tells nobody
                 await asyncio.sleep(0.01)
-        return [before, after]
+
+
+async def aborted(broker: KafkaBroker, id: str) -> None:
+    """Takes an id whose transaction is open."""
+    async with a_wire(broker.bootstrap) as wire:
+        assert (await wire.describe(id)).state == "Ongoing"
+        await wire.init(id)

@@ -117,6 +117,14 @@ def test_the_instance_is_made_once_and_stays(tmp_path: Path) -> None:
     assert instance_in(tmp_path / "other").instance != first.instance
 
 
+def test_the_last_fenced_attempt_is_remembered_and_only_rises(tmp_path: Path) -> None:
+    assert instance_in(tmp_path).fenced_attempt == 0
+    instance_in(tmp_path).record_fenced(3)
+    instance_in(tmp_path).record_fenced(2)
+    instance_in(tmp_path).record_parallelism({"out": 4})
+    assert instance_in(tmp_path).fenced_attempt == 3
+
+
 def test_the_highest_parallelism_of_each_sink_only_rises(tmp_path: Path) -> None:
     instance_in(tmp_path).record_parallelism({"out": 4, "log": 1})
     instance_in(tmp_path).record_parallelism({"out": 2, "log": 3})

@@ -15,17 +15,18 @@ PRODUCER, EPOCH, OFFSET = 4711, 3, 0
 
 
 def test_ids_name_job_instance_sink_subtask_and_number() -> None:
-    assert transactional_ids("job", "uuid", "out", 2) == [f"job.uuid.out.2.{k}" for k in range(POOL_SIZE)]
+    assert transactional_ids("job", "uuid", "out", 7, 2) == [f"job.uuid.out.7.2.{k}" for k in range(POOL_SIZE)]
 
 
 def test_dots_in_names_cannot_make_two_sinks_share_an_id() -> None:
     ids = [
-        *transactional_ids("a.b", "i", "c", 0),
-        *transactional_ids("a", "i", "b.c", 0),
-        *transactional_ids("a", "b.i", "c", 0),
-        *transactional_ids("a%2Eb", "i", "c", 0),
-        *transactional_ids("a", "i", "c", 0),
-        *transactional_ids("a", "i", "c", 10),
+        *transactional_ids("a.b", "i", "c", 1, 0),
+        *transactional_ids("a", "i", "b.c", 1, 0),
+        *transactional_ids("a", "b.i", "c", 1, 0),
+        *transactional_ids("a%2Eb", "i", "c", 1, 0),
+        *transactional_ids("a", "i", "c", 1, 0),
+        *transactional_ids("a", "i", "c", 1, 10),
+        *transactional_ids("a", "i", "c", 11, 0),
     ]
     assert len(set(ids)) == len(ids)
 

@@ -20,6 +20,7 @@ from streamlet_connectors.kafka.errors import (
     AccessDeniedError,
     BrokerAnswerError,
     BrokersUnreachableError,
+    NotSentError,
     TopicMissingError,
     TransportError,
 )
@@ -83,6 +84,7 @@ class KafkaConnection:
         self.cluster = ""
         """The cluster's id, once it was reached."""
         self._is_closed = False
+        self._closing: list[asyncio.Future[Any]] = []
 
     # -- life
 
@@ -113,17 +115,20 @@ class KafkaConnection:
             remedy="check that the address is right, that the broker runs and listens there, and security_protocol",
         )
 
-    async def close(self) -> None:
-        """Closes every socket; returns within about 2 s, and may be called twice. What waits for an answer fails."""
+    def shut(self) -> None:
+        """Closes every socket at once; what waits for an answer fails."""
         self._is_closed = True
-        looking = list(self._looking.values())
-        for task in looking:
+        for task in self._looking.values():
             task.cancel()
-        waits: list[asyncio.Future[Any]] = [*looking]
-        waits += [closed for socket in self._sockets.values() if (closed := socket.close()) is not None]
+        self._closing += self._looking.values()
+        self._closing += [closed for socket in self._sockets.values() if (closed := socket.close()) is not None]
         self._sockets.clear()
-        if waits:
-            await asyncio.wait(waits, timeout=_CLOSE_SECONDS)
+
+    async def close(self) -> None:
+        """Shuts it, and waits at most about 2 s until everything is gone. May be called twice."""
+        self.shut()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
 
     # -- sending
 
@@ -186,7 +191,7 @@ class KafkaConnection:
                 return socket
             address = self._brokers.get(node) or self._bootstrap.get(node)
             if self._is_closed or address is None:
-                raise TransportError("the connection is closed" if self._is_closed else f"broker {node} is not known")
+                raise NotSentError("the connection is closed" if self._is_closed else f"broker {node} is not known")
             host, port = address
             opened = await wire.connect(
                 host,
@@ -198,7 +203,7 @@ class KafkaConnection:
             )
             if self._is_closed:
                 opened.close()
-                raise TransportError("the connection is closed")
+                raise NotSentError("the connection is closed")
             self._sockets[key] = opened
             return opened
 

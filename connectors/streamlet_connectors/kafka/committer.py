@@ -79,11 +79,17 @@ class KafkaCommitter:
             raise refused(f"aborting {_named(committable)}", code)
 
     async def fence(self, parallelism: int, spare: Sequence[Committable]) -> None:
-        """Takes every transactional id of these writers into use, which aborts what is open and shuts out zombies."""
+        """Takes every transactional id of these writers into use, which aborts what is open and shuts zombies out of
+        it; they have no way to the ids of this attempt."""
         connection = await self._connected()
         spared = {Prepared.of(committable).transactional_id for committable in spare}
-        job, instance, uid = self._context.job, self._context.instance, self._context.uid
-        ids = [id for subtask in range(parallelism) for id in transactional_ids(job, instance, uid, subtask)]
+        of = self._context
+        ids = [
+            id
+            for attempt in range(of.fenced_attempt + 1, of.attempt)
+            for subtask in range(parallelism)
+            for id in transactional_ids(of.job, of.instance, of.uid, attempt, subtask)
+        ]
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def one(id: str) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
-from streamlet_connectors.kafka.errors import NotAnsweredError, TransportError
+from streamlet_connectors.kafka.errors import NotAnsweredError, NotSentError, TransportError
 
 __all__ = ["ask"]
 
@@ -30,11 +30,13 @@ async def ask(
     seconds: float,
     what: str,
     sent: str | None = None,
+    may_repeat: bool = True,
 ) -> A:
     """Gives the first answer that is not "ask again" (14, 15, 16, 51, no answer); the caller judges its error.
 
     Every request of ours to a coordinator may be repeated: its answer to the second is that to the first, or 51 while
-    the first is being done.  Raises `NotAnsweredError` when there is no such answer within `seconds`.
+    the first is being done.  Raises `NotAnsweredError` when there is no such answer within `seconds`, and
+    `TransportError` at the first one that was sent and not answered when it may not be repeated.
     """
     last = "it was never reached"
     busy, away = Pauses(0.003, 0.1), Pauses(0.05, 1.0)
@@ -47,6 +49,8 @@ async def ask(
                         requests.TRANSACTION_COORDINATOR, transactional_id, request, sent=sent
                     )
                 except TransportError as error:
+                    if not may_repeat and not isinstance(error, NotSentError):
+                        raise
                     last = error.message
                     connection.outages.away(connection.name, last)
                 else:

@@ -3,6 +3,7 @@
 ```text
 StreamletError
 +- TransportError            no answer: the request may have been done or not. Met inside, retried, then one of these
+|  +- NotSentError           it has not even left
 +- BrokersUnreachableError   no broker answered in time
 +- SinkError
 |  +- NotAnsweredError       a write or commit was tried again for as long as it may be
@@ -28,6 +29,10 @@ class TransportError(StreamletError):
     """A request got no answer: it may have been done or not."""
 
     is_outage = True
+
+
+class NotSentError(TransportError):
+    """A request was not sent, as there is no connection: it was not done, and never will be."""
 
 
 class BrokersUnreachableError(StreamletError):

@@ -106,6 +106,7 @@ class KafkaReader:
 
     async def close(self) -> None:
         self._is_closed = True
+        self._connection.shut()
         await self._fetcher.close()
         await self._connection.close()
 

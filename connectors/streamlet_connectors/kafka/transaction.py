@@ -23,7 +23,7 @@ from streamlet import Clock, Committable, ConfigError, SinkError
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.coordination import ask
-from streamlet_connectors.kafka.errors import AccessDeniedError
+from streamlet_connectors.kafka.errors import AccessDeniedError, TransportError
 from streamlet_connectors.kafka.requests import TopicInfo
 
 POOL_SIZE = 8
@@ -32,10 +32,14 @@ PROTOCOL = 1
 _ASK_SECONDS = 60.0
 
 
-def transactional_ids(job: str, instance: str, uid: str, subtask: int) -> list[str]:
-    """Names the pool of one sink subtask. Dots separate, so dots inside a part are written `%2E`."""
+def transactional_ids(job: str, instance: str, uid: str, attempt: int, subtask: int) -> list[str]:
+    """Names the pool of one sink subtask in one attempt. Dots separate, so dots inside a part are written `%2E`.
+
+    Each attempt has ids of its own.  InitProducerId aborts whatever is open under an id, whoever asks: one that a dead
+    process had sent, or that a process sends which was stopped and woke up, must not meet the ids of this attempt.
+    """
     parts = [part.replace("%", "%25").replace(".", "%2E") for part in (job, instance, uid)]
-    return [f"{'.'.join(parts)}.{subtask}.{k}" for k in range(POOL_SIZE)]
+    return [f"{'.'.join(parts)}.{attempt}.{subtask}.{k}" for k in range(POOL_SIZE)]
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -183,15 +187,16 @@ class TransactionPool:
         self._next: asyncio.Task[Transaction] | None = None
 
     async def take(self) -> Transaction:
-        """Gives a fresh transaction; raises `SinkError` when all ids are held by prepared transactions."""
+        """Gives a fresh transaction; raises `SinkError` when no id is free."""
         if self._next is not None and self._next.done() and self._next.exception() is not None:
             self._next = None  # it failed while nobody waited: the reason may be gone
         self._make_ready()
         if self._next is None:
             raise SinkError(
-                f"all {POOL_SIZE} transactional ids of this sink ({min(self._held)} ...) belong to prepared "
-                "transactions that no durable commit marker covers",
-                remedy="see why checkpoints do not complete or are not committed: an earlier error says it",
+                f"of the {POOL_SIZE} transactional ids of this sink {len(self._held)} belong to prepared transactions "
+                "that no durable commit marker covers, and the others got no answer when they were taken into use",
+                remedy="see why checkpoints do not complete or are not committed (an earlier error says it), and "
+                "whether all brokers are up",
             )
         ready = self._next
         try:
@@ -209,11 +214,6 @@ class TransactionPool:
             del self._held[prepared.transactional_id]
             self._free.append(prepared.transactional_id)
 
-    @property
-    def free(self) -> int:
-        """How many ids could be taken now."""
-        return len(self._free) + (self._next is not None)
-
     async def close(self) -> None:
         """Ends the background work."""
         ready, self._next = self._next, None
@@ -225,21 +225,38 @@ class TransactionPool:
 
     def _make_ready(self) -> None:
         if self._next is None and self._free:
-            self._next = asyncio.ensure_future(self._initialise(self._free.popleft()))
+            self._next = asyncio.ensure_future(self._initialise())
 
-    async def _initialise(self, id: str) -> Transaction:
-        try:
-            producer_id, epoch = await initialise(self._connection, id, self._timeout_ms)
-        except BaseException:
-            self._free.append(id)
-            raise
-        return Transaction(self._connection, self._clock, id, producer_id, epoch, self._timeout_ms)
+    async def _initialise(self) -> Transaction:
+        """Takes the next free id into use.
+
+        InitProducerId without an answer may be done at any time, and then aborts what is open under its id.  So such an
+        id is put aside until the next attempt, which has others, and the next one is tried.
+        """
+        while True:
+            id = self._free[0]
+            try:
+                producer_id, epoch = await initialise(self._connection, id, self._timeout_ms, may_repeat=False)
+            except TransportError as error:
+                self._free.popleft()
+                if not self._free:
+                    raise SinkError(
+                        f"{id!r} was the last free transactional id of this attempt, and taking it into use got no "
+                        f"answer: {error.message}",
+                        remedy="check that all brokers are up; the next attempt has other ids",
+                    ) from error
+            else:
+                self._free.popleft()
+                return Transaction(self._connection, self._clock, id, producer_id, epoch, self._timeout_ms)
 
 
-async def initialise(connection: KafkaConnection, id: str, timeout_ms: int) -> tuple[int, int]:
+async def initialise(
+    connection: KafkaConnection, id: str, timeout_ms: int, *, may_repeat: bool = True
+) -> tuple[int, int]:
     """Takes an id into use: aborts what is open under it, shuts out whoever used it, and gives a new identity."""
     request = requests.init_producer_id(id, timeout_ms)
-    answer = await ask(connection, id, request, seconds=_ASK_SECONDS, what="starting a transaction")
+    what = "starting a transaction"
+    answer = await ask(connection, id, request, seconds=_ASK_SECONDS, what=what, may_repeat=may_repeat)
     if answer.error:
         raise refused(f"taking transactional id {id!r} into use (time-out {timeout_ms} ms)", answer.error)
     return answer.producer_id, answer.epoch

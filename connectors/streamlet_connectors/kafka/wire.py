@@ -37,7 +37,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from aiokafka.record.util import calc_crc32c
 
 from streamlet import fault_point
-from streamlet_connectors.kafka.errors import BrokerTooOldError, TransportError
+from streamlet_connectors.kafka.errors import BrokerTooOldError, NotSentError, TransportError
 
 __all__ = [
     "ABORT_MARKER",
@@ -276,7 +276,7 @@ async def connect(
     max_answer_bytes: int,
     options: Mapping[str, Any],
 ) -> Socket:
-    """Opens and authenticates a connection, or raises `TransportError`."""
+    """Opens and authenticates a connection, or raises `NotSentError`."""
     address = f"{host}:{port}"
     raw = BoundedConnection(
         host,
@@ -290,13 +290,13 @@ async def connect(
     try:
         await raw.connect()
     except TimeoutError as error:
-        raise TransportError(f"broker {address} did not answer within {timeout_seconds:g} s") from error
+        raise NotSentError(f"broker {address} did not answer within {timeout_seconds:g} s") from error
     except OSError as error:
         reason = raw.refused or f"cannot be reached: {error.strerror or error}"
-        raise TransportError(f"broker {address} {reason}") from error
+        raise NotSentError(f"broker {address} {reason}") from error
     except (EOFError, aiokafka_errors.KafkaError) as error:
         reason = raw.refused or f"refused the connection: {error or type(error).__name__}"
-        raise TransportError(f"broker {address} {reason}") from error
+        raise NotSentError(f"broker {address} {reason}") from error
     return Socket(raw)
 
 

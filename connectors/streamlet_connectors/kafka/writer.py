@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
-from streamlet import Batch, Committable, ConfigError, EncodeError, SinkContext, SinkError
+from streamlet import Batch, Committable, ConfigError, EncodeError, SinkContext, SinkError, StreamletError
 from streamlet_connectors.kafka import requests
 from streamlet_connectors.kafka.batching import HEADER_BYTES, new_builder
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
 from streamlet_connectors.kafka.delivery import Delivery, Idempotent, Shipment
-from streamlet_connectors.kafka.errors import TransportError
 from streamlet_connectors.kafka.requests import TopicInfo
 from streamlet_connectors.kafka.routing import Router, applied
 from streamlet_connectors.kafka.spec import SinkSpec
@@ -117,17 +116,25 @@ class KafkaWriter:
             self._producer = await self._idempotent()
             return
         await check_timeout(self._connection, spec, context)
-        ids = transactional_ids(context.job, context.instance, context.uid, context.subtask)
+        ids = transactional_ids(context.job, context.instance, context.uid, context.attempt, context.subtask)
         self._pool = TransactionPool(self._connection, context.clock, ids, spec.timeout_ms)
         self._producer = await self._pool.take()
 
     async def close(self) -> None:
-        """Stops, and aborts the transaction that is not prepared if the broker answers within a second."""
+        """Stops, and aborts the transaction that is not prepared if the broker answers within a second. The sockets
+        are closed also when this is cancelled, as it is when a second task of the attempt fails."""
         if self._linger is not None:
             self._linger.cancel()
         for lane in self._lanes:
             lane.shut()
-        await self._delivery.close()
+        try:
+            await self._delivery.close()
+            await self._abandon()
+        finally:
+            self._connection.shut()
+        await self._connection.close()
+
+    async def _abandon(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -136,9 +143,8 @@ class KafkaWriter:
             try:
                 async with asyncio.timeout(_ABANDON_SECONDS):
                     await producer.abandon()
-            except (TimeoutError, TransportError):
+            except (TimeoutError, StreamletError):
                 pass  # the next start fences it, or it times out
-        await self._connection.close()
 
     async def _learn_limits(self, partitions: int) -> None:
         configured = await self._connection.topic_setting(self._spec.topic, "max.message.bytes")
