@@ -20,7 +20,7 @@ from asyncio import events
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from streamlet.testing.errors import ProcessDied
 
@@ -51,6 +51,14 @@ class VirtualClock:
     def monotonic(self) -> float:
         """Seconds since the simulation began."""
         return self.seconds
+
+
+class Network(Protocol):
+    """Where a simulated loop opens its connections: a `streamlet.testing.network.SimulatedNetwork`."""
+
+    async def connect(
+        self, loop: SimulatedLoop, make: Callable[[], asyncio.BaseProtocol], address: tuple[str, int]
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]: ...
 
 
 if TYPE_CHECKING:
@@ -97,6 +105,7 @@ class SimulatedLoop(_Loop):
         self.unhandled: list[dict[str, Any]] = []
         """What reached the exception handler: nothing should."""
         self.tasks: list[asyncio.Task[Any]] = []
+        self.network: Network | None = None
         self._random = randomness
         self._policy = policy
         self._ready: list[asyncio.Handle] = []
@@ -288,6 +297,12 @@ class SimulatedLoop(_Loop):
         if len(self.tasks) > 256:
             self.tasks = [one for one in self.tasks if not one.done()]
         return task
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
+        """Opens a connection on the simulated network; there is no other."""
+        if self.network is None:
+            raise OSError("the simulated loop has no network")
+        return await self.network.connect(self, protocol_factory, (host, port))
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         self.call_exception_handler(context)

@@ -18,16 +18,28 @@ from tests.simulation import functions
 from tests.simulation.forks import Forks
 from tests.simulation.oracle import WrongOutput
 from tests.simulation.patches import Patches
-from tests.simulation.scenario import Scenario
 
 CELL_BYTES = 460
 """About what one small cell takes in memory."""
 
 
+class Shrunk(Protocol):
+    """What is needed of a scenario."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def folds_after(self) -> int: ...
+    @property
+    def memory_cells(self) -> int | None: ...
+
+
 class Simulated(Protocol):
     """What is needed of the world."""
 
-    scenario: Scenario
+    @property
+    def scenario(self) -> Shrunk: ...
+
     forks: Forks
     largest_id: int
     """The largest checkpoint id that was ever reserved, as far as a restart can know it."""

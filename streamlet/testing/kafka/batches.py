@@ -13,6 +13,7 @@ from crc32c import crc32c
 HEADER = struct.Struct(">qiibIhiqqqhii")
 _CRC_STARTS = 21
 _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
+_COMMIT = struct.pack(">hh", 0, 1)
 _XERIAL = b"\x82SNAPPY\x00"
 NO_PRODUCER = -1
 
@@ -51,9 +52,16 @@ class RecordBatch(NamedTuple):
 
 
 class Record(NamedTuple):
+    """A record without its headers."""
+
     offset: int
     timestamp: int
-    has_key: bool
+    key: bytes | None
+    value: bytes | None
+
+    @property
+    def has_key(self) -> bool:
+        return self.key is not None
 
 
 def parse(data: bytes) -> list[RecordBatch] | None:
@@ -90,20 +98,32 @@ def marker(producer_id: int, epoch: int, *, commit: bool, now_ms: int) -> Record
     return RecordBatch(0, 0, attributes, now_ms, now_ms, producer_id, epoch, -1, 1, data)
 
 
+def is_commit(batch: RecordBatch) -> bool:
+    """What a marker says: its key ends in 1 for a commit."""
+    return next(records_of(batch)).key == _COMMIT
+
+
 def records_of(batch: RecordBatch) -> Iterator[Record]:
-    """Opens a batch, which only look-ups by timestamp and compacted topics need."""
+    """Opens a batch, which only look-ups by timestamp, compacted topics and tests that read need."""
     body = _unpacked(batch.data[HEADER.size :], batch.attributes & _CODEC)
     at = 0
     for _ in range(batch.records):
         length, start = _varint(body, at)
         timestamp_delta, after = _varint(body, start + 1)
         offset_delta, after = _varint(body, after)
-        key_length, _ = _varint(body, after)
+        key, after = _field(body, after)
+        value, after = _field(body, after)
         timestamp = batch.first_timestamp + timestamp_delta
         if batch.attributes & _LOG_APPEND_TIME:
             timestamp = batch.max_timestamp
-        yield Record(batch.base_offset + offset_delta, timestamp, key_length >= 0)
+        yield Record(batch.base_offset + offset_delta, timestamp, key, value)
         at = start + length
+
+
+def _field(body: bytes, at: int) -> tuple[bytes | None, int]:
+    """Bytes behind their length, -1 for none."""
+    length, at = _varint(body, at)
+    return (None, at) if length < 0 else (bytes(body[at : at + length]), at + length)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from streamlet.testing.kafka import codes
-from streamlet.testing.kafka.batches import NO_PRODUCER, RecordBatch, marker, records_of
+from streamlet.testing.kafka.batches import NO_PRODUCER, Record, RecordBatch, is_commit, marker, records_of
 from streamlet.testing.kafka.producers import ProducerState
 
 LATEST, EARLIEST, NEWEST_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
@@ -51,7 +51,8 @@ class PartitionLog:
         self.producers: dict[int, ProducerState] = {}
         self._batches: list[RecordBatch] = []
         self._bases: list[int] = []
-        self._aborted: list[AbortedTransaction] = []
+        self.aborted: list[AbortedTransaction] = []
+        """Transactions that were aborted, as far as anything of them is left, in the order of their markers."""
 
     @property
     def last_stable_offset(self) -> int:
@@ -84,7 +85,7 @@ class PartitionLog:
         state.take_epoch(epoch)
         first, state.first_offset = state.first_offset, None
         if first is not None and not commit:
-            self._aborted.append(AbortedTransaction(producer_id, first, written.last_offset))
+            self.aborted.append(AbortedTransaction(producer_id, first, written.last_offset))
 
     def _write(self, batch: RecordBatch) -> RecordBatch:
         written = batch.at(self.end_offset)
@@ -110,6 +111,22 @@ class PartitionLog:
         aborted = self._aborted_between(offset, upto) if committed else ()
         return Slice(codes.NONE, self.end_offset, stable, self.start_offset, aborted, b"".join(parts))
 
+    def committed_records(self) -> list[Record]:
+        """What a read_committed reader sees, found without what a Fetch says: by the marker that follows."""
+        open_batches: dict[int, list[RecordBatch]] = {}
+        found: list[Record] = []
+        stable = self.last_stable_offset
+        for batch in self._batches:
+            if batch.is_control:
+                decided = open_batches.pop(batch.producer_id, [])
+                if is_commit(batch):
+                    found += [record for one in decided for record in records_of(one)]
+            elif batch.is_transactional:
+                open_batches.setdefault(batch.producer_id, []).append(batch)
+            else:
+                found += records_of(batch)
+        return sorted(record for record in found if self.start_offset <= record.offset < stable)
+
     def readable_bytes(self, offset: int, *, committed: bool, enough: int) -> int:
         """How much could be read at least, counted up to `enough`."""
         limit = self.last_stable_offset if committed else self.end_offset
@@ -131,7 +148,7 @@ class PartitionLog:
     def _aborted_between(self, offset: int, upto: int) -> tuple[tuple[int, int], ...]:
         return tuple(
             (one.producer_id, one.first_offset)
-            for one in self._aborted
+            for one in self.aborted
             if one.last_offset >= offset and one.first_offset < upto
         )
 
@@ -174,7 +191,7 @@ class PartitionLog:
         self.start_offset = max(self.start_offset, offset)
         keep = self._index(self.start_offset)
         del self._batches[:keep], self._bases[:keep]
-        self._aborted = [one for one in self._aborted if one.last_offset >= self.start_offset]
+        self.aborted = [one for one in self.aborted if one.last_offset >= self.start_offset]
         return True
 
     def expire(self, before_ms: int) -> None:

@@ -64,7 +64,7 @@ class KafkaServer:
     async def _connected(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=connection)
         try:
-            await self._serve(reader, writer)
+            await serve(self.service, reader, writer)
         except (OSError, asyncio.IncompleteReadError, ConnectionCutError):
             pass  # a client that goes away is nobody's error
         except NotKafkaError as error:
@@ -72,12 +72,14 @@ class KafkaServer:
         finally:
             writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            (size,) = struct.unpack(">i", await reader.readexactly(4))
-            if not 8 <= size <= _MOST_BYTES:
-                raise NotKafkaError(f"a request of {size} bytes")
-            answer = await self.service.answer(await reader.readexactly(size))
-            if answer is not None:
-                writer.write(answer)
-                await writer.drain()
+
+async def serve(service: KafkaService, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers the requests of one connection, until it ends by an error."""
+    while True:
+        (size,) = struct.unpack(">i", await reader.readexactly(4))
+        if not 8 <= size <= _MOST_BYTES:
+            raise NotKafkaError(f"a request of {size} bytes")
+        answer = await service.answer(await reader.readexactly(size))
+        if answer is not None:
+            writer.write(answer)
+            await writer.drain()

@@ -81,6 +81,8 @@ class TransactionCoordinator:
         self._ids: dict[str, TransactionalId] = {}
         self._next_producer_id = 1000
         self._last_sweep_ms: int | None = None
+        self.loads_until_ms = 0
+        """Until then it answers that it still reads its log, as after a restart; nothing happens by itself either."""
 
     def get(self, id: str) -> TransactionalId | None:
         return self._ids.get(id)
@@ -101,6 +103,8 @@ class TransactionCoordinator:
             return Identity(codes.NONE, self._new_producer_id(), 0)
         if not 0 < timeout_ms <= self._settings.transaction_max_timeout_ms:
             return Identity(codes.INVALID_TRANSACTION_TIMEOUT)
+        if now_ms < self.loads_until_ms:
+            return Identity(codes.COORDINATOR_LOAD_IN_PROGRESS)
         known = self._ids.get(id)
         if known is None:
             known = self._ids[id] = TransactionalId(id, self._new_producer_id(), timeout_ms, now_ms)
@@ -130,6 +134,8 @@ class TransactionCoordinator:
         groups: Iterable[str] = (),
     ) -> int:
         """Joins partitions and groups to the transaction, which it opens if need be; gives an error code."""
+        if now_ms < self.loads_until_ms:
+            return codes.COORDINATOR_LOAD_IN_PROGRESS
         known, error = self._holder(id, producer_id, epoch)
         if known is None or error:
             return error
@@ -162,6 +168,8 @@ class TransactionCoordinator:
 
     def end(self, id: str, producer_id: int, epoch: int, now_ms: int, *, commit: bool) -> int:
         """Decides a transaction; gives an error code. The same decision may be repeated, the other one is refused."""
+        if now_ms < self.loads_until_ms:
+            return codes.COORDINATOR_LOAD_IN_PROGRESS
         known, error = self._holder(id, producer_id, epoch)
         if known is None or error:
             return error
@@ -183,6 +191,8 @@ class TransactionCoordinator:
 
     def due(self, now_ms: int) -> list[TransactionalId]:
         """Transactions whose markers are to be written now."""
+        if now_ms < self.loads_until_ms:
+            return []
         return [one for one in self._ids.values() if one.markers_due_ms is not None and one.markers_due_ms <= now_ms]
 
     def complete(self, known: TransactionalId, now_ms: int) -> None:
@@ -196,7 +206,7 @@ class TransactionCoordinator:
     def sweep(self, now_ms: int) -> None:
         """Aborts what timed out and forgets what expired; does so once per sweep interval."""
         last = self._last_sweep_ms
-        if last is not None and now_ms - last < self._settings.sweep_interval_ms:
+        if now_ms < self.loads_until_ms or (last is not None and now_ms - last < self._settings.sweep_interval_ms):
             return
         self._last_sweep_ms = now_ms
         for known in list(self._ids.values()):
@@ -211,7 +221,7 @@ class TransactionCoordinator:
         times = [one.markers_due_ms for one in self._ids.values() if one.markers_due_ms is not None]
         if self._ids and self._last_sweep_ms is not None:
             times.append(self._last_sweep_ms + self._settings.sweep_interval_ms)
-        return min(times, default=None)
+        return max(min(times), self.loads_until_ms) if times else None
 
     # -- steps
 

@@ -93,9 +93,11 @@ def describe_transactions(call: Call) -> Answer:
 
 def _described(call: Call, id: str) -> dict[str, Any]:
     known = call.broker.transactions.get(id)
-    if known is None:
+    is_loading = call.now_ms < call.broker.transactions.loads_until_ms
+    if known is None or is_loading:
         return {
-            "error_code": codes.TRANSACTIONAL_ID_NOT_FOUND, "transactional_id": id, "transaction_state": "",
+            "error_code": codes.COORDINATOR_LOAD_IN_PROGRESS if is_loading else codes.TRANSACTIONAL_ID_NOT_FOUND,
+            "transactional_id": id, "transaction_state": "",
             "transaction_timeout": 0, "transaction_start_time": 0, "producer_id": 0, "producer_epoch": 0,
         }  # fmt: skip
     places = dict.fromkeys(sorted(known.partitions))

@@ -1,0 +1,50 @@
+"""The real Kafka connector against a simulated broker over a simulated network: whatever dies, is cut, lost, late or
+aborted, the output is that of a run without failures.
+
+`python -m tests.simulation.kafka_seeds` runs more seeds than these, or one of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulation.kafka_leftovers import written
+from tests.simulation.kafka_scenario import kafka_scenario
+from tests.simulation.kafka_seeds import KafkaReport, hunt_kafka, run_kafka_seeds
+from tests.simulation.kafka_world import simulate_kafka
+from tests.simulation.planted_kafka import PLANTED_KAFKA
+from tests.simulation.seeds import chunks, default_workers, over_processes
+
+SEEDS = 5000 if os.environ.get("STREAMLET_TEST_FULL", "") == "1" else 160
+ONCE_FAILED = (73, 124, 242)
+"""A connection that stayed open when closing was cancelled; a late InitProducerId of a process that had lost the job;
+an attempt that such a process had set aside."""
+MUST_HAPPEN = ("crash", "zombie", "restart", "cut connection", "broker restart", "disk failure", "going back")
+
+
+def test_output_after_failures_of_job_network_and_broker_is_that_of_a_run_without_failures() -> None:
+    total = KafkaReport()
+    for report in over_processes(run_kafka_seeds, chunks(sorted({*ONCE_FAILED, *range(SEEDS)})), default_workers()):
+        total.add(report)
+    assert not total.failures, "\n".join(total.failures[seed] for seed in sorted(total.failures))
+    unseen = [kind for kind in MUST_HAPPEN if not total.happened.get(kind)]
+    assert not unseen, f"never happened: {unseen}; a simulation without them shows nothing"
+
+
+def test_the_same_seed_gives_the_same_run_of_job_network_and_broker() -> None:
+    for seed in (19, 49):
+        one, other = simulate_kafka(kafka_scenario(seed)), simulate_kafka(kafka_scenario(seed))
+        assert (one.total, one.outcomes, one.happened()) == (other.total, other.outcomes, other.happened())
+        assert one.clock.seconds == other.clock.seconds
+        assert written(one.scenario, one.kafka) == written(other.scenario, other.kafka)
+
+
+def test_every_planted_bug_of_the_way_to_kafka_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    verdicts = sorted(over_processes(hunt_kafka, list(PLANTED_KAFKA), default_workers()))
+    with capsys.disabled():
+        print("\nplanted bug, seeds that it took to find it, and what was said of it")
+        for name, seeds, said in verdicts:
+            print(f"{name:70s} {'none' if seeds is None else seeds:>5}  {said}")
+    assert not [name for name, seeds, _ in verdicts if seeds is None]
