@@ -11,7 +11,6 @@ from msgspec import inspect
 
 from streamlet.errors import StateTypeError
 from streamlet.state.types import (
-    SCALARS,
     WITH_FROZEN_FIELDS,
     is_exact,
     is_immutable,
@@ -113,5 +112,6 @@ def _float_fields(facts: inspect.Type) -> tuple[type, Callable[[Any], tuple[Any,
 
 
 def _brief(value: Any) -> str:
-    text = repr(value) if type(value) in SCALARS else type(value).__qualname__
+    """A value for messages: numbers as they are, anything else by its type, for it may hold what a record holds."""
+    text = repr(value) if type(value) in (int, float, bool, type(None)) else type(value).__qualname__
     return text if len(text) <= 80 else f"{text[:77]}..."

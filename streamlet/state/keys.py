@@ -30,7 +30,7 @@ def key_shape(key: Any) -> Shape:
         return (kind, *map(key_shape, key))
     if isinstance(key, msgspec.Struct) and kind.__struct_config__.frozen:
         return (kind, *map(key_shape, msgspec.structs.astuple(key)))
-    raise KeyTypeError(f"{key!r} of type {kind.__qualname__} cannot be a key", remedy=_REMEDY)
+    raise KeyTypeError(f"a value of type {kind.__qualname__} cannot be a key", remedy=_REMEDY)
 
 
 def declared_shape(declared: Any, *, where: str) -> Shape:
