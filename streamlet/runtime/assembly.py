@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +18,9 @@ from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
 from streamlet.runtime.chain import Chain, Exit, Leaf
-from streamlet.runtime.channel import Channel, InputGate
+from streamlet.runtime.channel import Exchange, InputGate, Sender
 from streamlet.runtime.control import LocalControl
+from streamlet.runtime.placement import ChannelAddress, Placement, receivers_of, senders_of, splits_of
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.routing import Router
 from streamlet.runtime.sink_leaf import SinkLeaf
@@ -128,7 +131,9 @@ class Assembly:
         states: Mapping[tuple[str, str], StateDeclaration],
         restored: Manifest | None,
         positions: Splits,
+        exchange: Exchange | None = None,
     ) -> None:
+        """`exchange` reaches the subtasks that other processes host; without it all are hosted here."""
         self.subtasks: list[Subtask] = []
         self.stores: list[KeyedStore] = []
         self.pressure = MemoryPressure(lambda: around.control.report(Pressed()))
@@ -140,18 +145,53 @@ class Assembly:
         self._positions = positions
         self._key_types: dict[str, KeyType] = {}
         self._snapshots = snapshots_by_uid(restored.operators if restored is not None else {})
-        self._gates: dict[tuple[int, int], InputGate] = {
-            (task.id, subtask): InputGate([_upstream(plan, edge) for edge in task.inputs])
+        self._exchange = exchange
+        self._placement = Placement() if exchange is None else exchange.placement
+        self._gates = {
+            (task.id, subtask): self._gate(task, subtask)
             for task in plan.tasks
             if not task.is_source
-            for subtask in range(task.parallelism)
+            for subtask in self._hosted(task)
         }
 
     async def build(self) -> None:
         """Opens state and wires everything; what was opened is in `stores` even when this fails."""
         for task in self._plan.tasks:
-            for subtask in range(task.parallelism):
+            for subtask in self._hosted(task):
                 self.subtasks.append(await self._subtask(task, subtask))
+
+    async def run(self) -> None:
+        """Runs all subtasks until it is cancelled; whichever fails ends them all."""
+        async with asyncio.TaskGroup() as group:
+            for subtask in self.subtasks:
+                group.create_task(subtask.run(), name=f"{subtask.plan.name}-{subtask.subtask}")
+
+    def records_read(self) -> int:
+        """Gives the records that the sources have given."""
+        return sum(subtask.records for subtask in self.subtasks if subtask.plan.is_source)
+
+    def state_size(self) -> tuple[int, int]:
+        """Gives the keys in memory and the bytes that state takes there."""
+        return sum(store.keys_in_memory for store in self.stores), sum(store.memory_bytes() for store in self.stores)
+
+    async def close(self) -> None:
+        """Closes the stores, also after a `build` that failed."""
+        for store in self.stores:
+            with contextlib.suppress(Exception):
+                await self._around.workers.run_apart(store.close)
+
+    def _hosted(self, task: TaskPlan) -> list[int]:
+        return [subtask for subtask in range(task.parallelism) if self._placement.is_here(subtask)]
+
+    def _gate(self, task: TaskPlan, subtask: int) -> InputGate:
+        """The gate of a subtask, with the channels from elsewhere; those from here are added by their senders."""
+        gate = InputGate([_upstream(self._plan, edge) for edge in task.inputs])
+        for edge in task.inputs:
+            for sender in senders_of(self._plan, edge, subtask):
+                if self._exchange is not None and not self._placement.is_here(sender):
+                    address = ChannelAddress(task.id, edge.input, sender, subtask)
+                    self._exchange.receiver(address, gate, self._plan.config.channel_records)
+        return gate
 
     async def _subtask(self, task: TaskPlan, subtask: int) -> Subtask:
         around, config = self._around, self._plan.config
@@ -194,7 +234,7 @@ class Assembly:
             event_times = self._snapshots.get(f"{task.name}@time", [])
             gate.restore(event_times, is_mesh=all(edge.routing is not Routing.FORWARD for edge in task.inputs))
             return GatedSubtask(*parts, gate=gate)
-        positions = self._splits_of(task, subtask)
+        positions = splits_of(self._positions[task.name], subtask, task.parallelism)
         strategy = task.head.watermarks
         context = ReaderContext(
             around.job,
@@ -221,11 +261,6 @@ class Assembly:
         times.restore(self._snapshots.get(f"{task.name}@time", []))
         return times
 
-    def _splits_of(self, task: TaskPlan, subtask: int) -> dict[str, Position]:
-        """The splits of one subtask: dealt out in order of their ids, so that the load is even."""
-        splits = self._positions[task.name]
-        return {split: splits[split] for split in sorted(splits)[subtask :: task.parallelism]}
-
     def _sinks(self, task: TaskPlan, subtask: int) -> dict[int, SinkLeaf]:
         nodes = [node for node in task.nodes if node.is_sink]
         leaves = {}
@@ -239,13 +274,17 @@ class Assembly:
     def _router(self, edge: ChannelEdge, subtask: int) -> Router:
         config = self._plan.config
         to = self._plan.tasks[edge.to_task]
-        targets = [subtask] if edge.routing is Routing.FORWARD else range(to.parallelism)
-        channels: list[Channel] = [
-            self._gates[edge.to_task, target].connect(edge.input, config.channel_records) for target in targets
-        ]
+        channels = [self._sender(edge, subtask, target) for target in receivers_of(self._plan, edge, subtask)]
         return Router(
             edge.routing, subtask, channels, config.key_groups, to.head.place, traces_origins=config.trace_origins
         )
+
+    def _sender(self, edge: ChannelEdge, subtask: int, target: int) -> Sender:
+        bound = self._plan.config.channel_records
+        if self._exchange is None or self._placement.is_here(target):
+            return self._gates[edge.to_task, target].connect(edge.input, bound)
+        address = ChannelAddress(edge.to_task, edge.input, subtask, target)
+        return self._exchange.sender(address, bound, self._plan.tasks[edge.to_task].head.place)
 
     async def _open_store(self, plan: StorePlan, task: TaskPlan, subtask: int) -> KeyedStore:
         config, around = self._plan.config, self._around

@@ -30,14 +30,14 @@ from streamlet.graph.plan import ExecutionPlan
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
 from streamlet.runtime.assembly import (
-    Assembly,
+    Splits,
     Surroundings,
     check_snapshots_have_owners,
     number_states,
     specs_of,
 )
-from streamlet.runtime.control import LocalControl
 from streamlet.runtime.discovery import discover_on
+from streamlet.runtime.hosting import HostMaker, LocalHost
 from streamlet.runtime.restoring import AttemptOptions, Restorer
 from streamlet.sink import Committer
 
@@ -65,6 +65,7 @@ class Attempt:
         ports: Ports,
         say: Callable[[str], None],
         outages: Outages | None = None,
+        make_host: HostMaker = LocalHost,
     ) -> None:
         self._name = name
         self._plan = plan
@@ -77,7 +78,7 @@ class Attempt:
         self._outages = outages or Outages(ports.clock)
         self._storage = CheckpointStorage(options.state_dir, name, ports.disk)
         self._coordinator: CheckpointCoordinator | None = None
-        self._assembly: Assembly | None = None
+        self._host = make_host(plan)
         self._committers: dict[str, Committer] = {}
         self._is_stopping = False
         self._task: asyncio.Task[Any] | None = None
@@ -108,14 +109,11 @@ class Attempt:
 
     def records_read(self) -> int:
         """Records that the sources of this attempt have given."""
-        if self._assembly is None:
-            return 0
-        return sum(subtask.records for subtask in self._assembly.subtasks if subtask.plan.is_source)
+        return self._host.records_read()
 
     def state_size(self) -> tuple[int, int]:
         """Keys in memory and the bytes that state takes there."""
-        stores = self._assembly.stores if self._assembly is not None else []
-        return sum(store.keys_in_memory for store in stores), sum(store.memory_bytes() for store in stores)
+        return self._host.state_size()
 
     def last_checkpoint(self) -> int | None:
         """The newest complete checkpoint that is there."""
@@ -143,7 +141,7 @@ class Attempt:
         finally:
             # From here on a stop must not cut off whoever goes on in this task after the attempt.
             self._task = None
-            await self._close(workers)
+            await self._close()
             await workers.close()
 
     async def _run(self, workers: Workers, on_running: Callable[[], None]) -> Ending:
@@ -151,6 +149,7 @@ class Attempt:
             raise self._superseded()
         if not self._lock.still_mine():
             self._lock.acquire(take_over=self._options.take_over)
+        self._host.start()
         instance = JobInstance(self._storage.folder, self._ports.disk, self._ports.randomness)
         number = await workers.run_blocking(self._storage.begin_attempt, self._lock.still_mine)
         around = Surroundings(
@@ -158,7 +157,7 @@ class Attempt:
             instance.instance,
             number,
             self._storage,
-            LocalControl(),
+            self._host.control,
             self._ports,
             workers,
             self._outages,
@@ -188,25 +187,23 @@ class Attempt:
         check_snapshots_have_owners(self._plan, manifest)
         positions, parent = await restorer.begin(restored, specs_of(states))
         self._restored = parent if parent is not None else self._restored
-        assembly = self._assembly = Assembly(self._plan, around, states, manifest, positions)
-        await assembly.build()
+        await self._host.build(around, manifest, positions)
         fault_point("during_restore")
         self._say_where_from(restored)
-        self._coordinator = self._make_coordinator(around, assembly, specs_of(states), parent, restored)
+        self._coordinator = self._make_coordinator(around, specs_of(states), parent, restored)
         on_running()
         self._running_since = self._clock.monotonic()
-        return await self._together(assembly, around, self._coordinator)
+        return await self._together(positions, around, self._coordinator)
 
-    async def _together(self, assembly: Assembly, around: Surroundings, coordinator: CheckpointCoordinator) -> Ending:
+    async def _together(self, positions: Splits, around: Surroundings, coordinator: CheckpointCoordinator) -> Ending:
         """Runs all tasks in one group: whichever fails ends them all."""
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(subtask.run(), name=f"{subtask.plan.name}-{subtask.subtask}")
-                for subtask in assembly.subtasks
+                group.create_task(self._host.run(), name="subtasks"),
+                group.create_task(self._watch_lock(), name="lock"),
             ]
-            tasks.append(group.create_task(self._watch_lock(), name="lock"))
             tasks.extend(
-                group.create_task(work, name="discovery") for work in discover_on(self._plan, assembly, around)
+                group.create_task(work, name="discovery") for work in discover_on(self._plan, positions, around.control)
             )
             kind = await group.create_task(coordinator.run(), name="coordinator")
             for task in tasks:
@@ -225,18 +222,15 @@ class Attempt:
             remedy="nothing to do here: the other process goes on from the last checkpoint",
         )
 
-    async def _close(self, workers: Workers) -> None:
+    async def _close(self) -> None:
         for committer in self._committers.values():
             with contextlib.suppress(Exception):
                 await committer.close()
-        for store in self._assembly.stores if self._assembly is not None else []:
-            with contextlib.suppress(Exception):
-                await workers.run_apart(store.close)
+        await self._host.close()
 
     def _make_coordinator(
         self,
         around: Surroundings,
-        assembly: Assembly,
         states: list[Any],
         parent: int | None,
         restored: CheckpointInfo | None,
@@ -248,8 +242,8 @@ class Attempt:
             key_groups=config.key_groups,
             parallelism=self._plan.parallelisms,
             states=states,
-            subtasks=[(subtask.plan.name, subtask.subtask) for subtask in assembly.subtasks],
-            sources=[(one.plan.name, one.subtask) for one in assembly.subtasks if one.plan.is_source],
+            subtasks=[(task.name, one) for task in self._plan.tasks for one in range(task.parallelism)],
+            sources=[(task.name, one) for task, _ in self._plan.sources.values() for one in range(task.parallelism)],
             restored_from="nothing" if restored is None else f"checkpoint {restored.id}",
             instance=around.instance,
         )

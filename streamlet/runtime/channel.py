@@ -9,11 +9,35 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from streamlet.checkpoint.alignment import BarrierAligner
 from streamlet.elements import MIN_TIMESTAMP, Barrier, Batch, Element, Watermark
+from streamlet.operators.place import Place
 from streamlet.runtime.lowest_watermark import LowestWatermark
+from streamlet.runtime.placement import ChannelAddress, Placement
+
+
+class Sender(Protocol):
+    """The end of a channel where elements go in. Their order is kept, and none is lost while both sides live."""
+
+    async def send(self, element: Element) -> None:
+        """Puts an element in; waits while the channel is full. A watermark, barrier or end never waits."""
+        ...
+
+
+class Exchange(Protocol):
+    """The channels between this process and others that host subtasks of the same job."""
+
+    placement: Placement
+
+    def sender(self, address: ChannelAddress, bound_records: int, place: Place) -> Sender:
+        """Gives the sending end of a channel to another process; `place` is that of the operator behind it."""
+        ...
+
+    def receiver(self, address: ChannelAddress, gate: InputGate, bound_records: int) -> None:
+        """Adds a channel from another process to a gate."""
+        ...
 
 
 class Channel:
@@ -51,6 +75,9 @@ class Channel:
         return element
 
 
+C = TypeVar("C", bound=Channel)
+
+
 class InputGate:
     """All input channels of one subtask; gives batches as they come, barriers when they are aligned, and the
     watermark of all channels when it has changed."""
@@ -73,7 +100,10 @@ class InputGate:
 
     def connect(self, input_index: int, bound_records: int) -> Channel:
         """Adds a channel. All are connected before the first element is taken."""
-        channel = Channel(self, len(self.channels), bound_records)
+        return self.add(Channel(self, len(self.channels), bound_records), input_index)
+
+    def add(self, channel: C, input_index: int) -> C:
+        """Adds a channel that was made for this gate and its next index."""
         self.channels.append(channel)
         self.inputs.append(input_index)
         self.watermarks.add(len(self.channels) - 1)

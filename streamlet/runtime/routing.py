@@ -10,7 +10,7 @@ from streamlet.errors import KeyTypeError
 from streamlet.graph.job_graph import Routing
 from streamlet.operators.keying import bad_key
 from streamlet.operators.place import Place
-from streamlet.runtime.channel import Channel
+from streamlet.runtime.channel import Sender
 from streamlet.state.key_groups import key_group, pack_key, subtask_of
 from streamlet.state.keys import key_shape
 
@@ -24,7 +24,7 @@ class Router:
         self,
         routing: Routing,
         subtask: int,
-        channels: Sequence[Channel],
+        channels: Sequence[Sender],
         key_groups: int,
         place: Place,
         *,
