@@ -38,7 +38,8 @@ from streamlet.errors import (
 from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
 from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
-from streamlet.operators.process import KeyedProcessFunction, ProcessContext
+from streamlet.operators.process_function import KeyedProcessFunction, ProcessContext, TimerContext
+from streamlet.operators.timer_service import TimerService
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.outages import Outages
 from streamlet.ports import RunBlocking
@@ -99,6 +100,8 @@ __all__ = [
     "Sum",
     "SystemClock",
     "Text",
+    "TimerContext",
+    "TimerService",
     "UserFunctionError",
     "ValueState",
     "Watermark",

@@ -40,7 +40,7 @@ def _readme_blocks() -> list[str]:
 
 
 def test_the_event_time_example_of_the_readme_finds_the_late_records(tmp_path: Path) -> None:
-    (block,) = [one for one in _readme_blocks() if "WatermarkStrategy" in one]
+    (block,) = [one for one in _readme_blocks() if "class OnTime" in one]
     (tmp_path / "job.py").write_text(block)
     done = python(tmp_path, "job.py")
     assert done.returncode == 0, done.stderr

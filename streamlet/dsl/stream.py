@@ -10,7 +10,8 @@ from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.aggregates import AggregateFunction
 from streamlet.operators.operator import Operator
-from streamlet.operators.process import KeyedProcess, KeyedProcessFunction
+from streamlet.operators.process import KeyedProcess
+from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
 from streamlet.sink import Sink
@@ -231,7 +232,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
-        """Runs the user's own function with keyed state; see `KeyedProcessFunction`."""
+        """Runs the user's own function with keyed state and timers; see `KeyedProcessFunction`."""
         if not isinstance(function, KeyedProcessFunction):
             raise JobDefinitionError(
                 f"{self._job.line()}: process takes a KeyedProcessFunction, not {function!r:.80}",

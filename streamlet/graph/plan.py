@@ -16,6 +16,7 @@ from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import JobGraph, Node, Routing
 from streamlet.graph.validate import validate
 from streamlet.operators.operator import Operator
+from streamlet.operators.place import Place
 from streamlet.state.descriptors import Descriptor
 
 
@@ -64,6 +65,8 @@ class TaskPlan:
     outputs: list[ChannelEdge] = field(default_factory=list)
     stores: dict[int, StorePlan] = field(default_factory=dict)
     """Keyed node -> its store. Nodes behind the same `key_by` share one."""
+    untimed: dict[int, Place] = field(default_factory=dict)
+    """Node -> a source of its records that has no watermark strategy, where there is one."""
 
     @property
     def head(self) -> Node:
@@ -126,6 +129,9 @@ def plan(graph: JobGraph, config: JobConfig) -> ExecutionPlan:
                 upstream.outputs.append(channel)
                 task.inputs.append(channel)
         task_of[node.id] = task
+        untimed = next((source for source in graph.sources_of(node) if source.watermarks is None), None)
+        if untimed is not None:
+            task.untimed[node.id] = untimed.place
         if node.is_keyed:
             key_of[node.id] = node.inputs[0].source
             _add_store(task, node, key_of)

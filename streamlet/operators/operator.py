@@ -60,6 +60,8 @@ class OperatorContext(msgspec.Struct, frozen=True):
     event_time: EventTime = msgspec.field(default_factory=EventTime)
     now_ms: Callable[[], int] = lambda: 0
     """The wall clock, epoch ms."""
+    untimed: Place | None = None
+    """A source of its records that has no watermark strategy; None where all have one."""
     wake: Callable[[], None] = _nobody_wakes
     """Asks for an `on_clock` call soon, between two batches; may be called at any time on the event loop's thread."""
 

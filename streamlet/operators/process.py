@@ -1,118 +1,76 @@
-"""process: the user's own keyed function with state. Its declared states are all that it may remember."""
+"""process: the user's own keyed function with state and timers. Its declared states are all that it may remember."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from streamlet.elements import Batch, OutputTag
+from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator
-from streamlet.operators.operator import Emit, EventTime, OperatorContext
+from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.place import function_error
-from streamlet.state.descriptors import Descriptor, declared_states
+from streamlet.operators.process_function import (
+    KeyedProcessFunction,
+    ProcessContext,
+    ProcessFunction,
+    TimeDomain,
+    TimerContext,
+    Told,
+)
+from streamlet.operators.timer_service import TimerService
+from streamlet.state.descriptors import Descriptor, TimerState, declared_states
 from streamlet.state.store import bind_states
+from streamlet.state.timers import Timers
 
-K = TypeVar("K")
-T = TypeVar("T")
-R = TypeVar("R")
+F = TypeVar("F", bound=ProcessFunction[Any, Any])
 
-
-class ProcessContext(Generic[K]):
-    """What a process function knows about the record in hand."""
-
-    __slots__ = ("_event_time", "_row", "_sides", "key", "timestamp")
-    key: K
-    timestamp: int | None
-    """Event time, epoch ms; None when the source gives none."""
-
-    def __init__(self, event_time: EventTime) -> None:
-        self._event_time = event_time
-        self._row = 0
-        self._sides: dict[OutputTag[Any], tuple[list[Any], list[int]]] = {}
-
-    @property
-    def current_watermark(self) -> int:
-        """How far event time has come here, epoch ms: a record of this time or before is late. `MIN_TIMESTAMP` before
-        the first watermark, and always where the source has no watermark strategy."""
-        return self._event_time.watermark
-
-    def output(self, tag: OutputTag[T], value: T) -> None:
-        """Puts a value out under a tag, with the time of the record in hand; see `Stream.side_output`."""
-        values, rows = self._sides.setdefault(tag, ([], []))
-        values.append(value)
-        rows.append(self._row)
+EVENT_TIMERS = "@event timers"
+PROCESSING_TIMERS = "@processing timers"
+TURN = 2000
+"""So many timers fire, or values come out of them, before others get a turn."""
 
 
-class KeyedProcessFunction(Generic[K, T, R]):
-    """A function of a key's records and a key's state.
+class FunctionRunner(CallingOperator, Generic[F]):
+    """Runs a process function on its own copy, over any number of inputs.
 
-    States are class attributes, and every subtask works on its own copy of the instance:
-
-    ```python
-    class Latest(KeyedProcessFunction[str, Reading, Alarm]):
-        last = ValueState(int)
-
-        def process_element(self, value, ctx):
-            if value.level < (self.last.value() or 0):
-                yield Alarm(ctx.key)
-            self.last.update(value.level)
-    ```
-
-    Anything else that the instance remembers is lost at a restart.
+    What is in the state: what the function declares, until it clears it; and its timers, until they have fired.
     """
 
-    def open(self) -> None:
-        """Called once per subtask before the first record."""
-
-    def process_element(self, value: T, ctx: ProcessContext[K]) -> Iterable[R] | None:
-        """Handles one record; gives what it emits (it may be a generator), or None for nothing."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Called once per subtask at the end, also after a failure."""
-
-
-def _rows_of(batch: Batch[Any], values: list[Any], rows: list[int]) -> Batch[Any]:
-    """A batch of these values, each with what its row of `batch` has beside the value."""
-    timestamps, keys, origins = batch.timestamps, batch.keys or (), batch.rows
-    return Batch(
-        values,
-        [timestamps[row] for row in rows] if timestamps is not None else None,
-        [keys[row] for row in rows],
-        split=batch.split,
-        origin=batch.origin,
-        rows=[origins[row] for row in rows] if origins is not None else rows,
-    )
-
-
-class KeyedProcess(CallingOperator):
-    """Runs a KeyedProcessFunction. What is in the state: what the function declares, until it clears it."""
-
-    def __init__(self, function: KeyedProcessFunction[Any, Any, Any]) -> None:
+    def __init__(self, function: F) -> None:
         self.function = function
-        self._running: KeyedProcessFunction[Any, Any, Any] | None = None
+        self.has_timers = type(function).on_timer is not ProcessFunction.on_timer
+        self.running: F | None = None
 
     def declared_states(self) -> Mapping[str, Descriptor]:
-        return declared_states(self.function)
+        declared = declared_states(self.function)
+        if self.has_timers:
+            declared |= {EVENT_TIMERS: TimerState(), PROCESSING_TIMERS: TimerState()}
+        return declared
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
         assert context.store is not None, "the plan gives every keyed operator a store"
-        self.store = context.store
-        self.record: ProcessContext[Any] = ProcessContext(context.event_time)
+        self.store = store = context.store
+        self.event, self.processing = (
+            store.timers(context.states[name]) if self.has_timers else None
+            for name in (EVENT_TIMERS, PROCESSING_TIMERS)
+        )
+        self.timers = TimerService(context, store, self.event, self.processing)
+        self.record: ProcessContext[Any] = ProcessContext(context, self.timers)
+        self.timer: TimerContext[Any] = TimerContext(context, self.timers)
         running = copy.deepcopy(self.function)
-        bind_states(running, context.store, list(context.states.values()))
+        bind_states(running, store, list(context.states.values()))
         try:
             running.open()
         except Exception as error:
             raise function_error(error, context.place, subtask=context.subtask) from error
-        self._running = running
+        self.running = running
 
-    def process(self, batch: Batch[Any], out: Emit) -> None:
-        assert self._running is not None
-        store, record, function = self.store, self.record, self._running.process_element
+    def run(self, function: Callable[..., Any], batch: Batch[Any], out: Emit) -> None:
+        """Calls `function` for each record of a keyed batch, then fires what that made due."""
+        store, record = self.store, self.record
         timestamps = batch.timestamps
         values: list[Any] = []
         rows: list[int] = []
@@ -130,14 +88,108 @@ class KeyedProcess(CallingOperator):
                     rows.extend([row] * (len(values) - before))
         except Exception as error:
             raise self.failure(error, batch, row) from error
+        self.put_out(batch, values, rows, record, out)
+        self._fire_overdue(out)
+
+    def on_watermark(self, timestamp: int, out: Emit) -> bool | None:
+        if self.event is None:
+            return None
+        self.timers.is_ending = timestamp == MAX_TIMESTAMP
+        has_more = self._fire(self.event, "event", timestamp, out)
+        self.timers.is_ending = self.timers.is_overdue = False
+        return has_more
+
+    def next_clock_ms(self) -> int | None:
+        return None if self.processing is None else self.processing.next_time()
+
+    def on_clock(self, now_ms: int, out: Emit) -> None:
+        if self.processing is not None:
+            self._fire(self.processing, "processing", now_ms, out)
+            self._fire_overdue(out)
+
+    def on_end(self, out: Emit) -> None:
+        if self.processing is not None:
+            self.timers.is_ending = True
+            while self._fire(self.processing, "processing", MAX_TIMESTAMP, out):
+                pass
+            self.timers.is_ending = False
+
+    def close(self) -> None:
+        if self.running is not None:
+            self.running.close()
+            self.running = None
+
+    def put_out(self, batch: Batch[Any], values: list[Any], rows: list[int], told: Told, out: Emit) -> None:
+        """Emits what was made of some rows of a batch, and what was put out under tags meanwhile."""
         if values:
             out(_rows_of(batch, values, rows))
-        if record._sides:
-            sides, record._sides = record._sides, {}
+        if told._sides:
+            sides, told._sides = told._sides, {}
             for tag, (tagged, rows) in sides.items():
                 self.context.side(tag, _rows_of(batch, tagged, rows))
 
-    def close(self) -> None:
-        if self._running is not None:
-            self._running.close()
-            self._running = None
+    def _fire_overdue(self, out: Emit) -> None:
+        while self.timers.is_overdue and self.event is not None:
+            self.timers.is_overdue = False
+            while self._fire(self.event, "event", self.context.event_time.watermark, out):
+                pass
+
+    def _fire(self, timers: Timers, domain: TimeDomain, until: int, out: Emit) -> bool:
+        """Fires the next timers that are not after `until`; True when there may be more."""
+        assert self.running is not None
+        store, timer, on_timer, lookup = self.store, self.timer, self.running.on_timer, self.store.lookup
+        timer.domain = domain
+        times: list[int] = []
+        slots: list[Any] = []
+        values: list[Any] = []
+        rows: list[int] = []
+        while len(times) < TURN and len(values) < TURN and (due := timers.pop(until)) is not None:
+            (slot,) = lookup((due.key,))
+            store.current = slot
+            timer.key = slot.key
+            timer.timestamp = due.time
+            timer._row = len(times)
+            times.append(due.time)
+            slots.append(slot)
+            try:
+                emitted = on_timer(due.time, timer)
+                if emitted is not None:
+                    before = len(values)
+                    values.extend(whole(emitted))
+                    rows.extend([timer._row] * (len(values) - before))
+            except Exception as error:
+                named = Batch([None], [due.time], [slot], origin=_TimerOrigin(domain, due.time, slot.key))
+                raise self.failure(error, named, 0) from error
+        self.put_out(Batch(values, times, slots), values, rows, timer, out)
+        return len(times) >= TURN or len(values) >= TURN
+
+
+class KeyedProcess(FunctionRunner[KeyedProcessFunction[Any, Any, Any]]):
+    """Runs a KeyedProcessFunction."""
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        assert self.running is not None
+        self.run(self.running.process_element, batch, out)
+
+
+class _TimerOrigin:
+    """Names a timer where messages name the record."""
+
+    def __init__(self, domain: TimeDomain, time: int, key: Any) -> None:
+        self._text = f"{domain}-time timer of key {key!r} at {time} ms"
+
+    def describe(self, row: int) -> str:
+        return self._text
+
+
+def _rows_of(batch: Batch[Any], values: list[Any], rows: list[int]) -> Batch[Any]:
+    """A batch of these values, each with what its row of `batch` has beside the value."""
+    timestamps, keys, origins = batch.timestamps, batch.keys or (), batch.rows
+    return Batch(
+        values,
+        [timestamps[row] for row in rows] if timestamps is not None else None,
+        [keys[row] for row in rows],
+        split=batch.split,
+        origin=batch.origin,
+        rows=[origins[row] for row in rows] if origins is not None else rows,
+    )

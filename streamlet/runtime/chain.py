@@ -175,6 +175,7 @@ class Chain:
                 self._show_records,
                 side=self._sides(node),
                 now_ms=self._now_ms,
+                untimed=self._plan.untimed.get(node.id),
                 wake=wake,
             )
         )

@@ -127,7 +127,7 @@ class Timers:
 
     def pop(self, until: int) -> Due | None:
         """Takes out the earliest timer that is not after `until`; None when there is none. Ties are in the order of
-        key group, key and namespace, whatever was restored between."""
+        keys (their packed bytes, shorter ones first) and namespaces, whatever was restored between."""
         found = self._head(until)
         if found is None:
             return None

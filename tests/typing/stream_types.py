@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import msgspec
 
@@ -24,6 +24,7 @@ from streamlet import (
     ProcessContext,
     Stream,
     Sum,
+    TimerContext,
     ValueState,
     WatermarkStrategy,
 )
@@ -164,9 +165,25 @@ class Alarms(KeyedProcessFunction[str, Payment, Spend]):
         yield Spend(ctx.key, len(self.amounts))
 
 
+class Silent(KeyedProcessFunction[str, Payment, Spend]):
+    def process_element(self, value: Payment, ctx: ProcessContext[str]) -> None:
+        ctx.timers.register_event_time(value.amount)
+        ctx.timers.register_processing_time(ctx.now_ms() + 1000)
+        ctx.timers.register_event_time(1.5)  # type: ignore
+
+    def on_timer(self, timestamp: int, ctx: TimerContext[str]) -> Iterator[Spend]:
+        assert_type(ctx.key, str)
+        assert_type(ctx.timestamp, int)
+        assert_type(ctx.domain, Literal["event", "processing"])
+        ctx.timers.delete_event_time(timestamp)
+        ctx.output(LATE, Spend(ctx.key, 1))
+        yield Spend(ctx.key, timestamp)
+
+
 def processing() -> None:
     keyed = payments.key_by(lambda one: one.user)
     assert_type(keyed.process(Alarms()), Stream[Spend])
+    assert_type(keyed.process(Silent()), Stream[Spend])
     assert_type(keyed.process(Alarms()).key_by(lambda one: one.count), KeyedStream[int, Spend])
 
 

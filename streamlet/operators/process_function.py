@@ -1,0 +1,110 @@
+"""What a user derives own functions from, and what these functions are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Literal, TypeVar
+
+from streamlet.elements import OutputTag
+from streamlet.operators.operator import OperatorContext
+from streamlet.operators.timer_service import TimerService
+
+K = TypeVar("K")
+T = TypeVar("T")
+R = TypeVar("R")
+
+TimeDomain = Literal["event", "processing"]
+"""Which time a timer goes by."""
+
+
+class Told:
+    """What every context tells: event time, the clock, and the way to side outputs."""
+
+    __slots__ = ("_operator", "_row", "_sides", "now_ms")
+    now_ms: Callable[[], int]
+    """`ctx.now_ms()` is the wall clock, epoch ms. It is another one in each run: what follows from it does too."""
+
+    def __init__(self, operator: OperatorContext) -> None:
+        self._operator = operator
+        self._row = 0
+        self._sides: dict[OutputTag[Any], tuple[list[Any], list[int]]] = {}
+        self.now_ms = operator.now_ms
+
+    @property
+    def current_watermark(self) -> int:
+        """How far event time has come here, epoch ms: a record of this time or before is late. `MIN_TIMESTAMP` before
+        the first watermark, and always where a source has no watermark strategy; `MAX_TIMESTAMP` at the end of all
+        input."""
+        return self._operator.event_time.watermark
+
+    def output(self, tag: OutputTag[T], value: T) -> None:
+        """Puts a value out under a tag, with the time of the record or timer in hand; see `Stream.side_output`."""
+        values, rows = self._sides.setdefault(tag, ([], []))
+        values.append(value)
+        rows.append(self._row)
+
+
+class ProcessContext(Told, Generic[K]):
+    """What a process function knows about the record in hand."""
+
+    __slots__ = ("key", "timers", "timestamp")
+    key: K
+    timestamp: int | None
+    """Event time, epoch ms; None when the source gives none."""
+
+    def __init__(self, operator: OperatorContext, timers: TimerService) -> None:
+        super().__init__(operator)
+        self.timers = timers
+
+
+class TimerContext(ProcessContext[K]):
+    """What `on_timer` knows about the timer in hand."""
+
+    __slots__ = ("domain",)
+    timestamp: int
+    """The time that the timer was registered for."""
+    domain: TimeDomain
+
+
+class ProcessFunction(Generic[K, R]):
+    """What all process functions share: a life, state, and timers.
+
+    States are class attributes, and every subtask works on its own copy of the instance.  Anything else that the
+    instance remembers is lost at a restart.
+    """
+
+    def open(self) -> None:
+        """Called once per subtask before the first record."""
+
+    def on_timer(self, timestamp: int, ctx: TimerContext[K]) -> Iterable[R] | None:
+        """Called for each timer that is due, in the order of time, with the state of its key; gives what it emits, or
+        None.  That gets `timestamp` as its event time, whichever kind of timer it was (`ctx.domain`).
+
+        A timer that it registers for a time that has come fires in the same round, one that it deletes does not fire.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Called once per subtask at the end, also after a failure."""
+
+
+class KeyedProcessFunction(ProcessFunction[K, R], Generic[K, T, R]):
+    """A function of a key's records and timers and a key's state.
+
+    ```python
+    class Silent(KeyedProcessFunction[str, Reading, Alarm]):
+        last = ValueState(int)
+
+        def process_element(self, value, ctx):
+            self.last.update(ctx.timestamp)
+            ctx.timers.register_event_time(ctx.timestamp + 60_000)
+
+        def on_timer(self, timestamp, ctx):
+            if self.last.value() == timestamp - 60_000:
+                yield Alarm(ctx.key)
+    ```
+    """
+
+    def process_element(self, value: T, ctx: ProcessContext[K]) -> Iterable[R] | None:
+        """Handles one record; gives what it emits (it may be a generator), or None for nothing."""
+        raise NotImplementedError
