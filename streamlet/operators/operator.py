@@ -7,11 +7,15 @@ knows nothing of channels, barriers or tasks.  All calls come from one task, one
 open > restore? > process | process_input | on_watermark | on_clock ... > on_watermark(MAX_TIMESTAMP) > on_end > close
                   snapshot, between any two of them                       only when the whole input has ended
 ```
+
+One that has records in flight, whose output comes later, says so by `held_watermark`: neither event time nor the end of
+the input overtakes them.  Barriers do, so what is in flight belongs into `snapshot`.  It lets the engine know by
+`context.wake` when there is output, puts that out in `on_clock`, and stops further batches by `has_room`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -44,6 +48,11 @@ def _nobody_wakes() -> None:
     """Outside of a subtask nobody has to be woken."""
 
 
+def _nobody_runs(work: Coroutine[Any, Any, None]) -> None:
+    """Outside of a subtask nothing runs beside the operator."""
+    work.close()
+
+
 class OperatorContext(msgspec.Struct, frozen=True):
     """What an operator is told about the place it runs in."""
 
@@ -64,6 +73,11 @@ class OperatorContext(msgspec.Struct, frozen=True):
     """A source of its records that has no watermark strategy; None where all have one."""
     wake: Callable[[], None] = _nobody_wakes
     """Asks for an `on_clock` call soon, between two batches; may be called at any time on the event loop's thread."""
+    spawn: Callable[[Coroutine[Any, Any, None]], object] = _nobody_runs
+    """Runs work beside the subtask, from the first batch or `on_clock` on. What it raises fails the attempt; when the
+    attempt ends in any way, it is cancelled and awaited before `close`."""
+    key_groups: int = 128
+    """Into how many groups the job's keys are dealt."""
 
     @property
     def current_watermark(self) -> int:
@@ -98,13 +112,26 @@ class Operator:
 
     def on_watermark(self, timestamp: int, out: Emit) -> bool | None:
         """Event time has come to `timestamp`: fires what was due by then. Timestamps rise, but for the first after a
-        restore, which repeats the last one before the checkpoint; the engine sends the watermark on afterwards.  With
-        several inputs it is the lowest of theirs.
+        restore, which repeats the last one before the checkpoint; the engine sends the watermark on afterwards, as far
+        as `held_watermark` lets it.  With several inputs it is the lowest of theirs.
 
         True says that there is more to fire: what was emitted is delivered, others get a turn, and the same call comes
         again before anything else does.  Return it every few thousand records: the event loop stands still meanwhile.
         """
         return None
+
+    def held_watermark(self) -> int | None:
+        """How far event time may move on behind this operator, epoch ms: the watermark that stood here when the oldest
+        record came that is still in flight; None when none is.  Operators further on, here and downstream, see no
+        higher one, and the end of the input waits.  It must not fall below what was let through before, and rises in
+        `on_clock` only.  Asked behind every `on_watermark` and `on_clock` of the subtask, so it must be quick.
+        """
+        return None
+
+    def has_room(self) -> bool:
+        """False stops further batches until an `on_clock` has made room. Barriers, watermarks and the clock still come,
+        and what operators before it have to put out; so it is no bound that holds to the record."""
+        return True
 
     def next_clock_ms(self) -> int | None:
         """When `on_clock` is wanted, by the wall clock (epoch ms); None for not at all. Asked after every call into
@@ -113,12 +140,14 @@ class Operator:
 
     def on_clock(self, now_ms: int, out: Emit) -> None:
         """The time that `next_clock_ms` gave has come, or `context.wake` was called. It also comes while no record
-        does; never after `on_end`."""
+        does, and while the end waits for what is in flight; never after `on_end`: what was to be done by the wall
+        clock later is done there or not at all."""
 
     def on_end(self, out: Emit) -> None:
-        """The whole input has ended: the last chance to emit. `on_watermark(MAX_TIMESTAMP)` came before.  After a
-        restore of a checkpoint in which every subtask of the task had ended, neither comes again unless there are new
-        records; where only some had, both do.  A stop is no end: it calls neither."""
+        """The whole input has ended: the last chance to emit. `on_watermark(MAX_TIMESTAMP)` came before, and nothing is
+        in flight here or before here.  After a restore of a checkpoint in which every subtask of the task had ended,
+        neither comes again unless there are new records; where only some had, both do.  Nor does `on_end` where it had
+        come in every subtask and the end waited for what is in flight behind.  A stop is no end: it calls neither."""
 
     def snapshot(self) -> Any:
         """Gives what is remembered and not keyed, as plain data that msgpack carries; None for nothing. It is packed

@@ -144,6 +144,7 @@ class Assembly:
         self._finished = frozenset(restored.finished if restored is not None else ())
         self._positions = positions
         self._key_types: dict[str, KeyType] = {}
+        self._parallelism_before = restored.parallelism if restored is not None else {}
         self._snapshots = snapshots_by_uid(restored.operators if restored is not None else {})
         self._exchange = exchange
         self._placement = Placement() if exchange is None else exchange.placement
@@ -212,6 +213,8 @@ class Assembly:
             {key: declaration.spec for key, declaration in self._states.items()},
             show_records=config.show_records,
             now_ms=around.ports.clock.now_ms,
+            key_groups=config.key_groups,
+            told_before=self._told_before(task),
         )
         chain.restore(self._snapshots)
         snapshots = SubtaskSnapshots(
@@ -250,6 +253,11 @@ class Assembly:
         reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
         times = self._times(task, subtask, positions)
         return SourceSubtask(*parts, reader=reader, positions=positions, pressure=self.pressure, times=times)
+
+    def _told_before(self, task: TaskPlan) -> set[str]:
+        """The operators of a task that had been told of the end in every one of its subtasks."""
+        told = [set(one) for one in self._snapshots.get(f"{task.name}@end", [])]
+        return set.intersection(*told) if told and len(told) == self._parallelism_before.get(task.name) else set()
 
     def _times(self, task: TaskPlan, subtask: int, splits: Iterable[str]) -> SplitWatermarks | None:
         strategy, around = task.head.watermarks, self._around

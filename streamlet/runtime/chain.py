@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -52,15 +52,26 @@ class Chain:
         *,
         show_records: bool,
         now_ms: Callable[[], int] = lambda: 0,
+        key_groups: int = 128,
+        told_before: Collection[str] = (),
     ) -> None:
+        """`told_before`: the uids of operators that had been told of the end in the restored checkpoint."""
         self.produced: list[tuple[Leaf, Batch[Any]]] = []
         self.ring: Callable[[], None] = lambda: None
         """Wakes the subtask up; set by it."""
+        self.spawn: Callable[[Coroutine[Any, Any, None]], object]
+        """Runs work beside the subtask; set by it."""
+        self.watermark = MIN_TIMESTAMP
+        """How far event time has come behind the chain: not beyond what operators hold."""
+        self.told: list[str] = []
+        """The uids of operators that were told of the end."""
+        self._told_before = told_before
         self._plan = plan
         self._leaves = leaves
         self._states = states
         self._show_records = show_records
         self._now_ms = now_ms
+        self._key_groups = key_groups
         self._subtask = subtask
         self._stores = stores
         self._steps: list[_Step] = []
@@ -70,6 +81,9 @@ class Chain:
             self._entries[node.id] = self._entry(node)
         self._steps.reverse()  # now each comes behind those that it gets batches from
         self._clocked = [step for step in self._steps if type(step.operator).on_clock is not Operator.on_clock]
+        operators = [step.operator for step in self._steps]
+        self._bounded = [one for one in operators if type(one).has_room is not Operator.has_room]
+        self._holding = [one for one in operators if type(one).held_watermark is not Operator.held_watermark]
 
     def enter(self, node_id: int, index: int = 0) -> Emit:
         """What takes the batches for an input of this node; for a source, what takes the batches that it read."""
@@ -97,17 +111,43 @@ class Chain:
         return packed
 
     def advance(self, timestamp: int) -> Iterator[None]:
-        """Moves event time on in every operator, in the order of the stream.  It pauses where an operator has more to
-        fire: what was produced by then should be delivered first."""
-        for _, operator, out in self._steps:
-            operator.context.event_time.watermark = timestamp
-            while operator.on_watermark(timestamp, out):
-                yield
+        """Moves event time on in the operators, in the order of the stream, as far as none before holds it.  It pauses
+        where an operator has more to fire: what was produced by then should be delivered first.
 
-    def end(self) -> None:
-        """Tells every operator that the whole input has ended."""
+        The same timestamp again lets those go on that were held back before.
+        """
         for _, operator, out in self._steps:
-            operator.on_end(out)
+            time = operator.context.event_time
+            if timestamp > time.watermark:
+                time.watermark = timestamp
+                while operator.on_watermark(timestamp, out):
+                    yield
+            held = operator.held_watermark()
+            if held is not None:
+                timestamp = min(timestamp, held)
+        self.watermark = timestamp
+
+    def end(self, *, has_new: bool) -> bool:
+        """Tells operators that the whole input has ended, in the order of the stream, up to one that has records in
+        flight; True when all have been told.  One that had been told before a restore is told again if it `has_new`
+        records."""
+        for uid, operator, out in self._steps[len(self.told) :]:
+            if operator.held_watermark() is not None:
+                return False
+            self.told.append(uid)
+            if has_new or uid not in self._told_before:
+                operator.on_end(out)
+        return True
+
+    @property
+    def is_held(self) -> bool:
+        """True while any operator has records in flight."""
+        return any(operator.held_watermark() is not None for operator in self._holding)
+
+    @property
+    def has_room(self) -> bool:
+        """True when the next batch may come."""
+        return all(operator.has_room() for operator in self._bounded)
 
     @property
     def has_clock(self) -> bool:
@@ -176,6 +216,8 @@ class Chain:
                 side=self._sides(node),
                 now_ms=self._now_ms,
                 untimed=self._plan.untimed.get(node.id),
+                spawn=lambda work: self.spawn(work),
+                key_groups=self._key_groups,
                 wake=wake,
             )
         )

@@ -119,13 +119,14 @@ class InputGate:
         self._is_interrupted = True
         self._filled.set()
 
-    async def next(self) -> Element | None:
-        """Waits for the next batch, a new watermark, the next aligned barrier, or the end of all inputs."""
+    async def next(self, *, takes_batches: bool = True) -> Element | None:
+        """Waits for the next batch, a new watermark, the next aligned barrier, or the end of all inputs.  Where it
+        takes no batches, only for what stands before the next batch of an input."""
         while True:
             if self._is_interrupted:
                 self._is_interrupted = False
                 return None
-            index = self._ready()
+            index = self._ready(takes_batches)
             if index is None:
                 self._filled.clear()
                 await self._filled.wait()
@@ -183,12 +184,15 @@ class InputGate:
         self.on_aligning(checkpoint_id)
         return False
 
-    def _ready(self) -> int | None:
+    def _ready(self, takes_batches: bool) -> int | None:
         """A channel with something that may be taken, in turn, so that none starves."""
         count = len(self.channels)
         for step in range(count):
             index = (self._next + step) % count
-            if self.channels[index].waiting and not self._aligner.is_blocked(index):
+            waiting = self.channels[index].waiting
+            if not waiting or not (takes_batches or type(waiting[0]) is not Batch):
+                continue
+            if not self._aligner.is_blocked(index):
                 self._next = (index + 1) % count
                 return index
         return None

@@ -114,7 +114,7 @@ class SourceSubtask(Subtask):
 
     async def follow_clock(self) -> None:
         await super().follow_clock()
-        if self._times is not None:
+        if self._times is not None and not self.is_ending:
             if self._times.check():
                 await self.advance(self._times.current)
             self._check.set(self._times.next_check())
@@ -123,6 +123,19 @@ class SourceSubtask(Subtask):
         began = self._clock.monotonic()
         while self._pressure.is_on:
             await self._barrier_if_asked()
+            await self._wake.wait()
+            self._wake.clear()
+        if self._times is not None:
+            self._times.held(self._clock.monotonic() - began)
+
+    async def _until_room(self) -> None:
+        """Waits until the chain takes another batch."""
+        began = self._clock.monotonic()
+        while True:
+            await self._barrier_if_asked()
+            await self.follow_clock()
+            if self._chain.has_room:
+                break
             await self._wake.wait()
             self._wake.clear()
         if self._times is not None:
@@ -148,6 +161,8 @@ class SourceSubtask(Subtask):
                     await self.end()
                     await self._only_barriers()
                 for batch in batches:
+                    if not self._chain.has_room:
+                        await self._until_room()
                     yield batch
                     await self._barrier_if_asked()
                     if self._has_clock:
@@ -175,5 +190,7 @@ class SourceSubtask(Subtask):
                 trigger = self._triggers.popleft()
                 self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
                 await self.checkpoint(trigger.checkpoint_id, self.positions)
+            if self.is_ending and self._has_clock:
+                await self.follow_clock()
             await self._wake.wait()
             self._wake.clear()

@@ -50,7 +50,11 @@ class Subtask:
         self.records = 0
         """Records taken in since the attempt began."""
         self._had_ended = had_ended
-        self._watermark = MIN_TIMESTAMP
+        self.is_ending = False
+        """True once the whole input was taken in: the end waits for what is in flight, if anything."""
+        self._reached = Watermark(MIN_TIMESTAMP)
+        """How far event time has come before the chain."""
+        self._sent = Watermark(MIN_TIMESTAMP)
         self.sinks = sinks
         self.snapshots = snapshots
         self._chain = chain
@@ -74,6 +78,7 @@ class Subtask:
                     opening.create_task(sink.writer.open(), name=f"{sink.uid}-{self.subtask}-open")
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self.snapshots.group = group
+            self._chain.spawn = group.create_task
             group.create_task(self._obey(), name=f"{self.plan.name}-{self.subtask}-control")
             await self.work()
 
@@ -133,17 +138,22 @@ class Subtask:
 
     async def advance(self, watermark: Watermark) -> None:
         """Moves event time on in the chain, delivers what that fires, and sends the watermark on behind it."""
-        if watermark.timestamp > self._watermark:
-            await self._fire(watermark.timestamp)
-        await self._send_on(watermark)
+        self._reached = watermark
+        await self._move_time()
 
-    async def _fire(self, timestamp: int) -> None:
-        self._watermark = timestamp
-        for _ in self._chain.advance(timestamp):
+    async def _move_time(self) -> None:
+        """Lets event time come as far as it has been told of and nothing in flight holds it."""
+        for _ in self._chain.advance(self._reached.timestamp):
             await self.deliver()
             await self.snapshots.mind_memory()
             await asyncio.sleep(0)
         await self.deliver()
+        # While something is in flight here, those behind must wait for it even if nothing new is expected.
+        watermark = Watermark(self._chain.watermark, self._reached.is_idle and not self._chain.is_held)
+        # The end itself says that nothing is held back any more.
+        if watermark != self._sent and watermark.timestamp != MAX_TIMESTAMP:
+            self._sent = watermark
+            await self._send_on(watermark)
 
     async def follow_clock(self) -> None:
         """Does what is due by the wall clock, and sees to it that it is done when nothing comes."""
@@ -152,8 +162,11 @@ class Subtask:
             self._chain.on_clock(now)
             await self.deliver()
             await self.snapshots.mind_memory()
+            await self._move_time()
+            if self.is_ending:
+                await self._go_on_ending()
             at = self._chain.next_clock_ms()
-        self._alarm.set(None if at is None else at / 1000)
+        self._alarm.set(None if at is None or self.snapshots.is_ended else at / 1000)
 
     async def checkpoint(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
         """Takes this subtask's part of a checkpoint; called between two batches."""
@@ -162,6 +175,8 @@ class Subtask:
         event_time = self.event_time()
         if event_time is not None:
             operators[event_time_key(self.plan.name, self.subtask)] = event_time
+        if self._chain.told:
+            operators[operator_key(f"{self.plan.name}@end", self.subtask)] = self._chain.told[:]
         await self._send_on(Barrier(checkpoint_id))
         listed: list[ListedCommittable] = []
         for sink in self.sinks:
@@ -170,14 +185,21 @@ class Subtask:
         self.snapshots.finish(checkpoint_id, dict(positions), listed, operators)
 
     async def end(self) -> None:
-        """Everything was read and handled: lets the chain finish, and says so downstream and to the coordinator.
-        Barriers still come."""
+        """Everything was read and taken in: lets the chain finish, and says so downstream and to the coordinator. Where
+        records are in flight, `follow_clock` goes on with it.  Barriers still come."""
+        self.is_ending = True
+        if self.records or not self._had_ended:
+            await self.advance(Watermark(MAX_TIMESTAMP))
+        await self._go_on_ending()
+
+    async def _go_on_ending(self) -> None:
+        if self.records or not self._had_ended:
+            has_ended = self._chain.end(has_new=self.records > 0)
+            await self.deliver()
+            if not has_ended:
+                return
         self._has_clock = False
         self.silence()
-        if self.records or not self._had_ended:
-            await self._fire(MAX_TIMESTAMP)
-            self._chain.end()
-            await self.deliver()
         await self._send_on(EndOfInput())
         self.snapshots.is_ended = True
         self._control.report(Ended(task=self.plan.name, subtask=self.subtask))
@@ -209,7 +231,7 @@ class GatedSubtask(Subtask):
         while True:
             if self._has_clock:
                 await self.follow_clock()
-            element = await self._gate.next()
+            element = await self._gate.next(takes_batches=self._chain.has_room)
             if isinstance(element, Batch):
                 await self.process(enter[self._gate.input], element)
                 await self.snapshots.mind_memory()

@@ -52,9 +52,7 @@ def log() -> bytes:
 
 def instance() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        attempt = Path(folder, "job", "attempt-1")
-        attempt.mkdir(parents=True)
-        JobInstance(attempt.parent, LocalDisk(), Random(), attempt).record_parallelism({"out": 2})
+        JobInstance(Path(folder, "job"), LocalDisk(), Random()).record_parallelism({"out": 2})
         return Path(folder, "job", "instance").read_bytes()
 
 

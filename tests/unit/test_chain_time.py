@@ -79,7 +79,7 @@ def test_time_moves_through_the_chain_in_the_order_of_the_stream() -> None:
     assert running.out() == [("out", [f"a fires 10 at 10 > b at {MIN_TIMESTAMP}"]), ("out", ["b fires 10 at 10"])]
     running.enter(Batch(["x"]))
     assert running.out() == [("out", ["x > a at 10 > b at 10"])]
-    running.chain.end()
+    assert running.chain.end(has_new=True)
     assert running.out() == [("out", ["a ends at 10 > b at 10"]), ("out", ["b ends at 10"])]
 
 
