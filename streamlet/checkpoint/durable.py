@@ -32,14 +32,6 @@ def make_folder(disk: Disk, path: Path) -> None:
             raise
 
 
-def replace_file(disk: Disk, path: Path, data: bytes) -> None:
-    """Puts new content under a name: a reader, and a start after a crash, sees all of the old or all of the new."""
-    temporary = path.with_name(f"{path.name}.new")
-    disk.write(temporary, (data,))
-    disk.rename(temporary, path)
-    disk.sync_folder(path.parent)
-
-
 def sync_and_hash(disk: Disk, path: Path) -> tuple[str, int]:
     """Makes a file's content durable and gives (BLAKE2b of 16 bytes in hex, size)."""
     found = hash_file(disk, path)

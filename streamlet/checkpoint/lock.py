@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from streamlet.checkpoint import durable, layout
+from streamlet.checkpoint.files import superseded
 from streamlet.errors import JobLockedError, StateDirectoryError
 from streamlet.ports import Disk, HeldLock, Ports, Processes, Randomness, random_uuid
 
@@ -150,15 +151,19 @@ class JobInstance:
     Names at the outside (transactional ids) are made of both and the attempt's number, so a new attempt can shut out
     everything that any attempt before it may have left; those that one has shut out already need not be named again.
     Use it under the `JobLock`.
+
+    Files are renamed into place out of `attempt`, the folder of the running attempt: once another process has taken
+    over, that folder has another name, and a write that comes late fails with `AttemptSupersededError`.
     """
 
-    def __init__(self, folder: Path, disk: Disk, randomness: Randomness) -> None:
+    def __init__(self, folder: Path, disk: Disk, randomness: Randomness, attempt: Path) -> None:
         self._path = folder / layout.INSTANCE
+        self._attempt = attempt
         self._disk = disk
         self._content = _read_instance(disk, self._path)
         if self._content is None:
             self._content = _InstanceFile(instance=random_uuid(randomness), job=folder.name)
-            self._write(self._content, is_first=True)
+            self._write(self._content)
 
     @property
     def instance(self) -> str:
@@ -197,12 +202,15 @@ class JobInstance:
             raise StateDirectoryError(f"{self._path} was not read")
         return self._content
 
-    def _write(self, content: _InstanceFile, *, is_first: bool = False) -> None:
+    def _write(self, content: _InstanceFile) -> None:
+        temporary = self._attempt / f"{layout.INSTANCE}.new"
         try:
-            if is_first:
-                durable.ensure_folder(self._disk, self._path.parent)
-            durable.replace_file(self._disk, self._path, content.sealed())
+            self._disk.write(temporary, (content.sealed(),))
+            self._disk.rename(temporary, self._path)
+            self._disk.sync_folder(self._path.parent)
         except OSError as error:
+            if not self._disk.is_folder(self._attempt):
+                raise superseded(self._attempt) from error
             raise StateDirectoryError(
                 f"{self._path} could not be written: {error.strerror or error}",
                 remedy="check free space and permissions of the state directory",

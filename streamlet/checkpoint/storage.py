@@ -107,16 +107,17 @@ class CheckpointStorage:
 
     def work_folder(self) -> Path:
         """Gives `work/<attempt>`, for working copies that are never the truth; those of earlier attempts are gone."""
-        path = self.folder / layout.WORK / self._running().name.removeprefix("attempt-")
+        path = self.folder / layout.WORK / self.running().name.removeprefix("attempt-")
         self._disk.make_folders(path)
         return path
 
     def attempt_files(self, store: str, subtask: int) -> AttemptFiles:
         """Gives the `SnapshotFiles` of one store; both arguments as in its `StoreSnapshot`."""
         scratch = f"{layout.folder_name(store or '-')}-{subtask}"
-        return AttemptFiles(self._disk, self._running(), self.files, self._pins, f"{store}/{subtask}", scratch)
+        return AttemptFiles(self._disk, self.running(), self.files, self._pins, f"{store}/{subtask}", scratch)
 
-    def _running(self) -> Path:
+    def running(self) -> Path:
+        """Gives the folder of the running attempt, while nobody has shut it out."""
         if self._attempt is None:
             raise StateDirectoryError(f"{self.folder}: nothing may be written before an attempt has begun")
         if not self._disk.is_folder(self._attempt):
@@ -205,7 +206,7 @@ class CheckpointStorage:
     def reserve(self, checkpoint_id: int) -> None:
         """Puts the number of a checkpoint on disk when it is triggered, so that no later attempt gives it again after
         a kill, though nothing else of it may be there by then."""
-        attempt = self._running()
+        attempt = self.running()
         try:
             durable.make_folder(self._disk, attempt / layout.temporary_name(checkpoint_id))
             for name in layout.names_in(self._disk, attempt):
@@ -222,7 +223,7 @@ class CheckpointStorage:
         """
         fault_point("before_manifest")
         data = encode(manifest)
-        attempt = self._running()
+        attempt = self.running()
         if attempt.name != f"attempt-{manifest.attempt}":
             # A thread of an earlier attempt of this same process, which comes late.
             raise superseded(self.folder / f"attempt-{manifest.attempt}")
@@ -283,7 +284,7 @@ class CheckpointStorage:
     def write_marker(self, checkpoint_id: int) -> None:
         """Says durably that everything which this checkpoint and those before it prepared is committed."""
         fault_point("before_marker")
-        attempt = self._running()
+        attempt = self.running()
         temporary = attempt / f"marker-{checkpoint_id:08d}"
         folder = self.folder / layout.checkpoint_name(checkpoint_id)
         try:
@@ -336,7 +337,7 @@ class CheckpointStorage:
         acknowledged but are in no manifest yet.  Files that a store of this attempt has made and no manifest has
         named are spared anyway.  A checkpoint's folder is gone durably before the first of its files goes.
         """
-        attempt = self._running()
+        attempt = self.running()
         infos = self.checkpoints()
         going = releasable(infos, retain)
         if not going:
@@ -360,7 +361,7 @@ class CheckpointStorage:
     def clean_orphans(self) -> int:
         """Removes files that no checkpoint names, left by attempts that died; gives how many. Call it at a start,
         before any store makes files. With an unreadable manifest around nothing is removed: it may name them."""
-        attempt = self._running()
+        attempt = self.running()
         infos = self.checkpoints()
         if any(info.manifest is None for info in infos):
             return 0

@@ -150,8 +150,8 @@ class Attempt:
         if not self._lock.still_mine():
             self._lock.acquire(take_over=self._options.take_over)
         self._host.start()
-        instance = JobInstance(self._storage.folder, self._ports.disk, self._ports.randomness)
         number = await workers.run_blocking(self._storage.begin_attempt, self._lock.still_mine)
+        instance = JobInstance(self._storage.folder, self._ports.disk, self._ports.randomness, self._storage.running())
         around = Surroundings(
             self._name,
             instance.instance,

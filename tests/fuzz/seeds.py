@@ -52,7 +52,9 @@ def log() -> bytes:
 
 def instance() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        JobInstance(Path(folder, "job"), LocalDisk(), Random()).record_parallelism({"out": 2})
+        attempt = Path(folder, "job", "attempt-1")
+        attempt.mkdir(parents=True)
+        JobInstance(attempt.parent, LocalDisk(), Random(), attempt).record_parallelism({"out": 2})
         return Path(folder, "job", "instance").read_bytes()
 
 

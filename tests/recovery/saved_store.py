@@ -73,7 +73,7 @@ class SavedStore:
         storage = self._storage = CheckpointStorage(root, "job", LocalDisk())
         self.folder = storage.folder
         attempt = storage.begin_attempt()
-        self.instance = JobInstance(self.folder, LocalDisk(), random.Random()).instance
+        self.instance = JobInstance(self.folder, LocalDisk(), random.Random(), storage.running()).instance
         store = self._store(storage)
         store.open()
         for number in range(1, 4):
@@ -114,7 +114,7 @@ class SavedStore:
         """Does what a start does, with the verification that is the default: chooses, opens the store, reads all.
         Gives the checkpoint, whether the state is its state, and what was passed over; raises what a start raises."""
         storage = self._storage
-        instance = JobInstance(self.folder, LocalDisk(), random.Random()).instance
+        instance = JobInstance(self.folder, LocalDisk(), random.Random(), storage.running()).instance
         plan = plan_start(
             storage.checkpoints(),
             "latest",

@@ -9,18 +9,21 @@ from typing import Any
 from streamlet.checkpoint.storage import CheckpointStorage
 from tests.simulation.outside import Outside
 
+SetAside = tuple[str, int, int]
+"""A sink, and a range of its log."""
+
 
 class Forks:
     """Knows how much output belongs to each checkpoint, so that what an older one begins again can be set aside."""
 
     def __init__(self, outside: Outside, happened: Counter[str]) -> None:
         self._outside = outside
-        self._cuts: dict[int, dict[str, int]] = {}
-        """Checkpoint -> how much of each sink's log it covers."""
+        self._cuts: dict[int, tuple[dict[str, int], list[SetAside]]] = {}
+        """Checkpoint -> how much of each sink's log it covers, and which parts of that belong to other lines."""
         self._wanted: int | None = None
         self._open: dict[int, int] = {}
         """Start checkpoint that may or may not be durable -> the older checkpoint that it goes on from."""
-        self._set_aside: list[tuple[str, int, int]] = []
+        self._set_aside: list[SetAside] = []
         self.happened = happened
 
     def choose(self, storage: CheckpointStorage, begins: str, randomness: random.Random) -> str:
@@ -46,7 +49,7 @@ class Forks:
 
     def marked(self, checkpoint_id: int, lengths: dict[str, int]) -> None:
         """It has a marker: when that was about to be written, exactly what it covers was visible."""
-        self._cuts[checkpoint_id] = lengths
+        self._cuts[checkpoint_id] = lengths, list(self._set_aside)
 
     def deciding(self, manifest: Any) -> None:
         """A checkpoint is about to be decided; whether it was, the next start will see."""
@@ -62,9 +65,10 @@ class Forks:
             older = self._open.pop(following, None)
             if older is not None:
                 self.happened["older"] += 1
-                cuts = self._cuts[older]
-                for uid, values in self._outside.log.items():
-                    self._set_aside.append((uid, cuts.get(uid, 0), len(values)))
+                cuts, aside = self._cuts[older]
+                since = [(uid, cuts.get(uid, 0), len(values)) for uid, values in self._outside.log.items()]
+                # It may lie on a line that an earlier such start has left: what that line wrote counts again.
+                self._set_aside = aside + since
             manifest = by_id[following].manifest
             following = None if manifest is None else manifest.parent
         if parent is not None:

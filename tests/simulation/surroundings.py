@@ -40,6 +40,11 @@ class Simulated(Protocol):
     @property
     def scenario(self) -> Shrunk: ...
 
+    @property
+    def taken_over(self) -> int:
+        """How often a process was taken over by the next one."""
+        ...
+
     forks: Forks
     largest_id: int
     """The largest checkpoint id that was ever reserved, as far as a restart can know it."""
@@ -87,7 +92,10 @@ def _rising(world: Simulated, reserve: Any) -> Any:
 
     @functools.wraps(reserve)
     def rising(storage: CheckpointStorage, checkpoint_id: int) -> None:
+        before = world.taken_over
         reserve(storage, checkpoint_id)
+        if world.taken_over != before:
+            return  # paused inside: whoever took over may have come further meanwhile
         if checkpoint_id <= world.largest_id:
             raise WrongOutput(f"checkpoint id {checkpoint_id} comes after {world.largest_id}")
         world.largest_id = checkpoint_id

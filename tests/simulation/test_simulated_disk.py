@@ -26,6 +26,14 @@ class Watcher:
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
 
+def replaced(disk: SimulatedDisk, path: Path, data: bytes) -> None:
+    """New content under a name: all of the old or all of the new."""
+    temporary = path.with_name(f"{path.name}.new")
+    disk.write(temporary, (data,))
+    disk.rename(temporary, path)
+    disk.sync_folder(path.parent)
+
+
 def _survivors(root: Path, work: Callable[[SimulatedDisk, Path], object], fails: str = "") -> set[str]:
     """What may be there after a power cut, over many of them: names and contents."""
     found = set()
@@ -50,14 +58,14 @@ def test_a_file_whose_folder_was_not_fsynced_may_be_gone_but_is_never_torn(tmp_p
 def test_what_was_fsynced_bottom_up_is_there(tmp_path: Path) -> None:
     def work(disk: SimulatedDisk, root: Path) -> None:
         durable.ensure_folder(disk, root / "one" / "two")
-        durable.replace_file(disk, root / "one" / "two" / "a", b"abc")
+        replaced(disk, root / "one" / "two" / "a", b"abc")
 
     assert _survivors(tmp_path, work) == {"a=abc"}
 
 
 def test_a_replaced_file_is_the_old_or_the_new(tmp_path: Path) -> None:
     def work(disk: SimulatedDisk, root: Path) -> None:
-        durable.replace_file(disk, root / "a", b"old")
+        replaced(disk, root / "a", b"old")
         disk.write(root / "a.new", [b"new"])
         disk.rename(root / "a.new", root / "a")
 
@@ -66,7 +74,7 @@ def test_a_replaced_file_is_the_old_or_the_new(tmp_path: Path) -> None:
 
 def test_a_removed_file_may_come_back(tmp_path: Path) -> None:
     def work(disk: SimulatedDisk, root: Path) -> None:
-        durable.replace_file(disk, root / "a", b"abc")
+        replaced(disk, root / "a", b"abc")
         disk.remove(root / "a")
 
     assert _survivors(tmp_path, work) == {"", "a=abc"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from streamlet.checkpoint.lock import JobInstance, JobLock
-from streamlet.errors import JobLockedError, StateDirectoryError
+from streamlet.errors import AttemptSupersededError, JobLockedError, StateDirectoryError
 from streamlet.machine.disk import LocalDisk
 from streamlet.machine.local import local_ports
 from streamlet.ports import Disk
@@ -32,8 +32,9 @@ def lock_in(folder: Path) -> JobLock:
     return JobLock(folder, replace(local_ports(), clock=FixedClock()))
 
 
-def instance_in(folder: Path, disk: Disk | None = None) -> JobInstance:
-    return JobInstance(folder, disk or LocalDisk(), random.Random())
+def instance_in(folder: Path, disk: Disk | None = None, attempt: str = "attempt-1") -> JobInstance:
+    (folder / attempt).mkdir(parents=True, exist_ok=True)
+    return JobInstance(folder, disk or LocalDisk(), random.Random(), folder / attempt)
 
 
 def test_a_held_lock_says_who_holds_it_and_since_when(tmp_path: Path) -> None:
@@ -141,6 +142,22 @@ def test_a_parallelism_that_could_not_be_recorded_is_not_believed(tmp_path: Path
         instance.record_parallelism({"out": 9})
     assert instance.highest_parallelism() == {"out": 1}
     assert instance_in(tmp_path).highest_parallelism() == {"out": 1}
+
+
+class TakenOver(LocalDisk):
+    """Another process takes the job over just before a file gets its name, and writes its own."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        if target.name == "instance":
+            source.parent.rename(source.parent.with_name("superseded-1"))
+            instance_in(target.parent, attempt="attempt-2").record_parallelism({"out": 7})
+        super().rename(source, target)
+
+
+def test_a_process_that_was_taken_over_does_not_overwrite_who_the_job_is(tmp_path: Path) -> None:
+    with pytest.raises(AttemptSupersededError, match="attempt-1 is gone"):
+        instance_in(tmp_path, TakenOver())
+    assert instance_in(tmp_path, attempt="attempt-2").highest_parallelism() == {"out": 7}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"instance": "short"}', b"\xff", b'{"instance": 1}'])
