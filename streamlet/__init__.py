@@ -45,12 +45,14 @@ from streamlet.outages import Outages
 from streamlet.ports import RunBlocking
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
 from streamlet.source import ReaderContext, Source, SourceReader
-from streamlet.state.descriptors import ListState, MapState, ValueState
+from streamlet.state.descriptors import AggregatingState, ListState, MapState, ReducingState, ValueState
+from streamlet.state.lifetimes import StateTtl
 
 __all__ = [
     "MAX_TIMESTAMP",
     "MIN_TIMESTAMP",
     "AggregateFunction",
+    "AggregatingState",
     "Barrier",
     "Batch",
     "Bytes",
@@ -86,6 +88,7 @@ __all__ = [
     "ProcessContext",
     "ReaderContext",
     "RecordError",
+    "ReducingState",
     "Restart",
     "RunBlocking",
     "Sink",
@@ -95,6 +98,7 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceReader",
+    "StateTtl",
     "Stream",
     "StreamletError",
     "Sum",
