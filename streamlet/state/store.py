@@ -10,9 +10,8 @@ import msgspec
 
 from streamlet.errors import StateTypeError
 from streamlet.state.cells import StateCells
-from streamlet.state.descriptors import StateDeclaration, declared_states, ttl_timers
+from streamlet.state.descriptors import StateDeclaration, declared_states
 from streamlet.state.handles import Handle
-from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.slots import Cell, Slot
 from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
 from streamlet.state.timers import Timers
@@ -62,16 +61,8 @@ class KeyedStore(Protocol):
         """Gives the typed view of a declared state."""
         ...
 
-    def length_cells(self, spec: StateSpec, type: Any) -> StateCells:
-        """Gives the cells that say how long the lists of a state are, in the form of `type`."""
-        ...
-
     def timers(self, spec: StateSpec) -> Timers:
         """Gives the timers of a declared state. Only once the store is open."""
-        ...
-
-    def scan(self, cells: StateCells, slot: Slot) -> list[tuple[bytes, Any]]:
-        """Gives what the cells of all namespaces of a key hold, in the order of their namespaces."""
         ...
 
     def freeze(self, checkpoint_id: int) -> None:
@@ -111,6 +102,12 @@ class KeyedStore(Protocol):
         ...
 
     @property
+    def evictions(self) -> int:
+        """How many cells have left memory while they held a value: while it is the same, a cell that was looked up is
+        still the one."""
+        ...
+
+    @property
     def keys_in_memory(self) -> int:
         """How many keys have a slot."""
         ...
@@ -120,12 +117,12 @@ class KeyedStore(Protocol):
         ...
 
     def evict(self, budget_seconds: float) -> int:
-        """Drops clean cells while over the bound; only between two batches, since a batch holds slots.
-        Gives how many it dropped."""
+        """Drops cells that are gone, and clean ones while over the bound; only between two batches, since a batch holds
+        slots.  Gives how many clean ones it dropped."""
         ...
 
     def can_evict(self) -> bool:
-        """True when memory is over its bound and `evict` may find something to drop."""
+        """True when `evict` may find something to drop: memory is over its bound, or holds cells that are gone."""
         ...
 
     def wants_checkpoint(self) -> bool:
@@ -141,16 +138,12 @@ class KeyedStore(Protocol):
         ...
 
 
-def bind_states(
-    function: object, store: KeyedStore, specs: Sequence[StateSpec], lifetimes: Lifetimes | None = None
-) -> None:
-    """Puts a handle in the place of each state that the function declares. `specs` are those of its operator;
-    `lifetimes` is needed where states have a ttl."""
+def bind_states(function: object, store: KeyedStore, specs: Sequence[StateSpec]) -> None:
+    """Puts a handle in the place of each state that the function declares. `specs` are those of its operator."""
     by_name = {spec.name: spec for spec in specs}
-    for name, descriptor in declared_states(function).items():
-        handle = descriptor.bind(store, by_name[name], by_name.get(ttl_timers(name)), lifetimes)
+    for name in declared_states(function):
         # Not setattr: a function may be a frozen dataclass, and only the instance is changed.
-        object.__setattr__(function, name, handle)
+        object.__setattr__(function, name, store.handle(by_name[name]))
 
 
 def check_types(declared: Sequence[StateDeclaration], restored: Sequence[StateSpec]) -> None:
