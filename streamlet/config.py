@@ -106,6 +106,9 @@ class JobConfig:
     """An attempt that completes no checkpoint for so many intervals, and not less than `checkpoint_timeout`, fails."""
     parallelism: int = 1
     """Subtasks of each operator that does not say otherwise."""
+    processes: int = 1
+    """Processes that the subtasks are spread over: subtask i of every operator lies in process i mod `processes`.  With
+    1 everything runs in the process that was started; with more, that one only coordinates."""
     key_groups: int = 128
     """Upper bound of parallelism for keyed state. Fixed for the life of a job's state."""
     state_dir: str = "streamlet-state"
@@ -133,7 +136,7 @@ class JobConfig:
             value = getattr(self, name)
             if not isinstance(value, timedelta) or value <= timedelta(0):
                 raise ConfigError(f"{name} is {value!r}", remedy="give a positive datetime.timedelta")
-        for name in ("stalled_intervals", "parallelism", "key_groups", "batch_records", "channel_records"):
+        for name in ("stalled_intervals", "parallelism", "processes", "key_groups", "batch_records", "channel_records"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ConfigError(f"{name} is {value!r}", remedy="give a whole number from 1")

@@ -15,6 +15,7 @@ StreamletError            retriable unless said otherwise
 |  |  +- DecodeError
 |  |  +- EncodeError
 |  |  +- KeyTypeError    a key is not of the one type of its keyed stream
+|  |  +- ExchangeError   a record cannot go to another process
 |  +- StateTypeError      a state's type does not fit
 +- UserFunctionError      a function of the job raised
 +- FunctionBlockedError   raised into a function of the job that blocks
@@ -22,6 +23,7 @@ StreamletError            retriable unless said otherwise
 +- SinkError              writing failed
 +- CheckpointFailedError  a checkpoint was abandoned, or none completed for too long
 +- DiskFullError          no space left where state is kept
++- WorkerDiedError        a process that hosts a part of the job has ended
 +- CheckpointUndecidedError  the attempt ends without knowing whether a checkpoint is durable
 ```
 """
@@ -101,6 +103,10 @@ class EncodeError(RecordError):
         self.index = index
 
 
+class ExchangeError(RecordError):
+    """A record that cannot go from one process of the job to another and be the same there."""
+
+
 class StateTypeError(FinalError):
     """A value, key or restored state is not of the declared type."""
 
@@ -133,6 +139,10 @@ class DiskFullError(StreamletError):
     """There is no space left where state is kept."""
 
     is_outage = True
+
+
+class WorkerDiedError(StreamletError):
+    """A process that hosts a part of the job has ended, or has said what makes no sense."""
 
 
 class CheckpointUndecidedError(StreamletError):

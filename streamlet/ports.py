@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from streamlet.clock import Clock
+
+if TYPE_CHECKING:
+    import socket
 
 T = TypeVar("T")
 
@@ -171,6 +174,23 @@ class Child(Protocol):
         ...
 
 
+class HostedProcess(Protocol):
+    """An interpreter beside this one, linked with it and with its siblings. It ends when this process does, at once
+    and whatever it does."""
+
+    pid: int
+    control: socket.socket
+    """This process's end of the link; whoever takes it closes it."""
+
+    def wait(self, seconds: float) -> int | None:
+        """BLOCKING. Gives the exit code, or minus the signal; None when it has not ended within so long."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once, if it has not ended. Once only it is waited for, which takes no time."""
+        ...
+
+
 class Processes(Protocol):
     """Processes of this machine."""
 
@@ -190,6 +210,10 @@ class Processes(Protocol):
 
     def python(self, module: str, arguments: Sequence[str], what: str) -> Child:
         """Gives `python -m module arguments...`, not begun; `what` says in errors what it was doing."""
+        ...
+
+    def hosts(self, module: str, count: int) -> Sequence[HostedProcess]:
+        """Starts `count` interpreters that run a module, each linked with this process and with each other."""
         ...
 
 

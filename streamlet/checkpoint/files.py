@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from streamlet.checkpoint import durable
+from streamlet.checkpoint import durable, layout
 from streamlet.checkpoint.layout import is_file_name
 from streamlet.errors import AttemptSupersededError, CheckpointDamagedError, CheckpointFailedError
 from streamlet.ports import Disk
@@ -120,6 +120,34 @@ class AttemptFiles:
             f"{path} could not be kept in {self._files}: {error.strerror or error}",
             remedy="check free space and permissions of the state directory",
         )
+
+
+class AttemptFolder:
+    """Where the stores of the running attempt put files, in whichever process of it they are."""
+
+    def __init__(self, disk: Disk, job_folder: Path, number: int, pins: Pins) -> None:
+        self.path = job_folder / f"attempt-{number}"
+        self.pins = pins
+        self._disk = disk
+        self._files = job_folder / layout.FILES
+        self._work = job_folder / layout.WORK / str(number)
+
+    def running(self) -> Path:
+        """Gives its path; raises `AttemptSupersededError` when a later attempt has begun."""
+        if not self._disk.is_folder(self.path):
+            raise superseded(self.path)
+        return self.path
+
+    def work_folder(self) -> Path:
+        """Gives `work/<attempt>`, for working copies that are never the truth; those of earlier attempts are gone."""
+        self.running()
+        self._disk.make_folders(self._work)
+        return self._work
+
+    def store_files(self, store: str, subtask: int) -> AttemptFiles:
+        """Gives the `SnapshotFiles` of one store; both arguments as in its `StoreSnapshot`."""
+        scratch = f"{layout.folder_name(store or '-')}-{subtask}"
+        return AttemptFiles(self._disk, self.running(), self._files, self.pins, f"{store}/{subtask}", scratch)
 
 
 def file_path(folder: Path, ref: FileRef) -> Path:

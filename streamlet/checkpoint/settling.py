@@ -119,7 +119,6 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """Write a start checkpoint before sources start."""
     committed: tuple[ListedCommittable, ...] = ()
     aborted: tuple[ListedCommittable, ...] = ()
-    """Aborted, or given up to the last fence."""
     lost: tuple[ListedCommittable, ...] = ()
     """Given up with `--accept-lost-output`: the outside has aborted it, or cannot tell."""
     doubled: tuple[ListedCommittable, ...] = ()
@@ -207,7 +206,7 @@ async def settle(
         try:
             if point != plan.candidates[0]:
                 await verify(point)
-            await _act(answers, point, asker, is_forced=plan.is_forced)
+            await _act(answers, point, asker)
         except CheckpointDamagedError as error:
             candidates.remove(point)
             last = error
@@ -218,12 +217,10 @@ async def settle(
     raise last or OutputLostError("settling came to no end")
 
 
-async def _act(answers: Sequence[Answer], point: int, asker: _Asker, *, is_forced: bool) -> None:
+async def _act(answers: Sequence[Answer], point: int, asker: _Asker) -> None:
     waiting = [one for one, outcome in answers if outcome is Outcome.OPEN]
     for one in waiting:
-        # Where a person chose an older checkpoint, the newer one may be committed in part.  It must stay as it is until
-        # the start checkpoint is durable: a start that comes in between goes on from it.  The last fence ends the rest.
-        if one.checkpoint_id > point and not is_forced:
+        if one.checkpoint_id > point:
             await asker.abort(one)
     await _commit_all((one for one in waiting if one.checkpoint_id <= point), asker)
 

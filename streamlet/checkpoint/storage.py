@@ -5,7 +5,7 @@ manifest's folder: when the last fsync returned, the checkpoint is decided.  And
 *rename out of or into the running attempt's folder*: a new attempt renames that folder away before it looks at
 anything, so a process that was stopped and wakes up later can add nothing, mark nothing and remove nothing.
 
-All calls block.  One thread at a time may write; `AttemptFiles` may be used beside it.
+All calls block.  One thread at a time may write; `AttemptFolder` may be used beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from streamlet.checkpoint import durable, layout, manifest_files
-from streamlet.checkpoint.files import AttemptFiles, Pins, file_path, superseded
+from streamlet.checkpoint.files import AttemptFolder, Pins, file_path, superseded
 from streamlet.checkpoint.manifest import Manifest, encode
 from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance, releasable, unreferenced
 from streamlet.errors import (
@@ -39,8 +39,7 @@ class CheckpointStorage:
         self._disk = disk
         self.folder = root / layout.folder_name(job)
         self.files = self.folder / layout.FILES
-        self._pins = Pins()
-        self._attempt: Path | None = None
+        self._attempt: AttemptFolder | None = None
         self._distrust: str | None = None
 
     # --- an attempt -------------------------------------------------------------------------------------------------
@@ -93,8 +92,7 @@ class CheckpointStorage:
             self._disk.write(attempt / f"floor-{floor:08d}", ())
         self._disk.sync_folder(attempt)
         self._disk.sync_folder(self.folder)
-        self._attempt = attempt
-        self._pins = Pins()
+        self._attempt = AttemptFolder(self._disk, self.folder, number, Pins())
         self._distrust = None
 
     def _clean(self, number: int) -> None:
@@ -105,24 +103,16 @@ class CheckpointStorage:
             if not name.isdecimal() or int(name) < number:
                 self._disk.remove_tree(self.folder / layout.WORK / name)
 
-    def work_folder(self) -> Path:
-        """Gives `work/<attempt>`, for working copies that are never the truth; those of earlier attempts are gone."""
-        path = self.folder / layout.WORK / self.running().name.removeprefix("attempt-")
-        self._disk.make_folders(path)
-        return path
-
-    def attempt_files(self, store: str, subtask: int) -> AttemptFiles:
-        """Gives the `SnapshotFiles` of one store; both arguments as in its `StoreSnapshot`."""
-        scratch = f"{layout.folder_name(store or '-')}-{subtask}"
-        return AttemptFiles(self._disk, self.running(), self.files, self._pins, f"{store}/{subtask}", scratch)
+    @property
+    def attempt(self) -> AttemptFolder:
+        """The folder of the running attempt, for its stores; raises when none has begun here."""
+        if self._attempt is None:
+            raise StateDirectoryError(f"{self.folder}: nothing may be written before an attempt has begun")
+        return self._attempt
 
     def running(self) -> Path:
         """Gives the folder of the running attempt, while nobody has shut it out."""
-        if self._attempt is None:
-            raise StateDirectoryError(f"{self.folder}: nothing may be written before an attempt has begun")
-        if not self._disk.is_folder(self._attempt):
-            raise superseded(self._attempt)
-        return self._attempt
+        return self.attempt.running()
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +185,7 @@ class CheckpointStorage:
     def adopt(self, manifest: Manifest, files: Path) -> None:
         """Takes the files of a checkpoint from another state directory, so that one of this job may name them."""
         for store in manifest.stores:
-            own = self.attempt_files(store.store, store.subtask)
+            own = self.attempt.store_files(store.store, store.subtask)
             for file in store.files():
                 kept = own.keep(file_path(files, file), file.role, suffix=file.name[len(file.checksum) :])
                 if kept != file:
@@ -242,7 +232,7 @@ class CheckpointStorage:
             raise self._undecided(manifest.checkpoint_id, error) from error
         fault_point("after_manifest_durable")
         for store in manifest.stores:
-            self._pins.named((file.name for file in store.files()), f"{store.store}/{store.subtask}")
+            self.attempt.pins.named((file.name for file in store.files()), f"{store.store}/{store.subtask}")
         self._note_history()
         return CheckpointInfo(
             id=manifest.checkpoint_id,
@@ -311,8 +301,8 @@ class CheckpointStorage:
                 self._disk.sync_folder(self.folder)
 
     def _failed(self, checkpoint_id: int, error: OSError) -> Exception:
-        if self._attempt is None or not self._disk.is_folder(self._attempt):
-            return superseded(self._attempt or self.folder)
+        if self._attempt is None or not self._disk.is_folder(self._attempt.path):
+            return superseded(self.folder if self._attempt is None else self._attempt.path)
         if error.errno == errno.EIO:
             # After a failed fsync a second one may succeed though the data is gone: nothing from here is believed.
             self._distrust = f"the disk has failed before in this attempt ({error})"
@@ -386,7 +376,7 @@ class CheckpointStorage:
                     if not self._disk.is_folder(trash):
                         raise  # not the file but this attempt is gone
 
-            self._pins.unless_pinned(name, remove)
+            self.attempt.pins.unless_pinned(name, remove)
         self._disk.remove_tree(trash)
 
     def _explained_release(self, attempt: Path, error: OSError) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import Any
@@ -45,6 +46,7 @@ def main() -> None:
     help="What to go on from; none starts empty, this once.",
 )
 @click.option("--parallelism", type=int, help="Subtasks of each operator that does not say otherwise.")
+@click.option("--processes", type=int, help="Processes that the subtasks are spread over.")
 @click.option("--checkpoint-interval", metavar="DURATION", help="Time between checkpoints, such as 500ms or 5s.")
 @click.option("--state-memory", metavar="SIZE", help="Memory for live keys, such as 64MB.")
 @click.option("--take-over", is_flag=True, help="Take the job from a process that holds it and does not answer.")
@@ -64,7 +66,12 @@ def run(job_file: str, arguments: tuple[str, ...], **options: Any) -> None:
     except StreamletError as error:
         click.echo(f"streamlet: {error}", err=True)
         sys.exit(WRONG)
-    sys.exit(run_job(job, command=command, **options))
+    sys.exit(run_job(job, command=command, job_file=_absolute(job_file), arguments=arguments, **options))
+
+
+def _absolute(job_file: str) -> str:
+    """Other processes may have to find it."""
+    return os.path.abspath(job_file)  # noqa: PTH100 - the name of a job may follow the path
 
 
 main.add_command(checkpoints)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,10 +18,12 @@ import uvloop
 
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.cli.loading import file_of, refuse_while_loading
 from streamlet.clock import Clock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
 from streamlet.dsl.job import Job
 from streamlet.errors import AttemptSupersededError, ConfigError, JobDefinitionError, JobLockedError, StreamletError
+from streamlet.graph.plan import ExecutionPlan
 from streamlet.machine.local import local_ports
 from streamlet.observe.health import judge
 from streamlet.observe.progress import Progress, ProgressFacts
@@ -28,8 +31,10 @@ from streamlet.outages import Outages
 from streamlet.ports import Ports
 from streamlet.runtime.attempt import Attempt
 from streamlet.runtime.garbage import collected_at_chosen_times
+from streamlet.runtime.hosting import Host, LocalHost
 from streamlet.runtime.job_state import JobState
 from streamlet.runtime.loop_watch import watched_loop
+from streamlet.runtime.processes.worker_host import WorkerHost
 from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor, describe
 
@@ -47,20 +52,28 @@ class RunOptions:
     state_dir: str | None = None
     from_checkpoint: str = "latest"
     parallelism: int | None = None
+    processes: int | None = None
     checkpoint_interval: timedelta | None = None
     state_memory: int | None = None
     take_over: bool = False
     accept_lost_output: bool = False
     command: str = ""
     """How to start the job again, for messages."""
+    job_file: str = ""
+    """Where the job is, `job.py[:name]`; empty for the one of the running program."""
+    arguments: Sequence[str] = ()
+    """What the job file sees as `sys.argv[1:]`."""
 
 
 def run_job(job: Job, *, stream: TextIO | None = None, **options: Any) -> int:
     """Runs a job in this thread until it ends; gives the exit code. Never raises for what went wrong in the job."""
     out = stream or sys.stderr
     try:
+        refuse_while_loading(job.name)
         run = _options(options)
         plan = job.plan(_configured(job.config, run))
+        if plan.config.processes > 1 and not run.job_file:
+            run = replace(run, job_file=file_of(job), arguments=tuple(sys.argv[1:]))
     except StreamletError as error:
         print(f"streamlet: {describe(error)}", file=out)
         return WRONG
@@ -93,13 +106,13 @@ def _options(options: dict[str, Any]) -> RunOptions:
 def _configured(config: JobConfig, run: RunOptions) -> JobConfig:
     changes: dict[str, Any] = {
         name: value
-        for name in ("state_dir", "parallelism", "checkpoint_interval", "state_memory")
+        for name in ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory")
         if (value := getattr(run, name)) is not None
     }
     return replace(config, **changes)
 
 
-async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, ports: Ports) -> int:
+async def _supervised(name: str, plan: ExecutionPlan, run: RunOptions, out: TextIO, ports: Ports) -> int:
     config: JobConfig = plan.config
     clock = ports.clock
     seen = _Figures(clock)
@@ -109,6 +122,11 @@ async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, ports:
     outages = Outages(clock)
 
     with Progress(name, lambda: seen.facts(supervisor, outages), out, clock) as progress, _logging(progress):
+
+        def make_host(plan: ExecutionPlan) -> Host:
+            if config.processes == 1:
+                return LocalHost(plan)
+            return WorkerHost(plan, target=run.job_file, arguments=run.arguments, ports=ports, outages=outages)
 
         def make(is_first: bool) -> Attempt:
             return Attempt(
@@ -124,13 +142,14 @@ async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, ports:
                 ports,
                 progress.say,
                 outages,
+                make_host,
             )
 
         supervisor = Supervisor(make, config.restart, clock, ports.randomness)
         _on_signals(supervisor, progress)
         showing = asyncio.create_task(_show(progress))
         try:
-            async with collected_at_chosen_times(), _watched(config, clock):
+            async with collected_at_chosen_times(), watched(config, clock):
                 outcome = await supervisor.run()
         finally:
             lock.release()
@@ -139,7 +158,8 @@ async def _supervised(name: str, plan: Any, run: RunOptions, out: TextIO, ports:
     return _say_how_it_ended(name, outcome, supervisor, run, config, out)
 
 
-def _watched(config: JobConfig, clock: Clock) -> AbstractAsyncContextManager[None]:
+def watched(config: JobConfig, clock: Clock) -> AbstractAsyncContextManager[None]:
+    """Watches the running loop for functions that hold it, by the job's settings."""
     stalled = max(config.stalled_intervals * config.checkpoint_interval, config.checkpoint_timeout)
     return watched_loop(
         clock,

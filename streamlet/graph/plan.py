@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamlet.config import JobConfig
-from streamlet.errors import JobDefinitionError, StateTypeError
+from streamlet.errors import ConfigError, JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import JobGraph, Node, Routing
 from streamlet.graph.validate import validate
 from streamlet.operators.operator import Operator
@@ -135,7 +135,17 @@ def plan(graph: JobGraph, config: JobConfig) -> ExecutionPlan:
         if node.is_keyed:
             key_of[node.id] = node.inputs[0].source
             _add_store(task, node, key_of)
+    _check_processes(tasks, config)
     return ExecutionPlan(tasks, config)
+
+
+def _check_processes(tasks: list[TaskPlan], config: JobConfig) -> None:
+    highest = max((task.parallelism for task in tasks), default=1)
+    if config.processes > highest:
+        raise ConfigError(
+            f"processes is {config.processes}, but no operator has more than {highest} subtask{'s' * (highest != 1)}",
+            remedy=f"give at least as many subtasks: --parallelism {config.processes}",
+        )
 
 
 def _is_chained(node: Node, parallelism: int, task_of: dict[int, TaskPlan]) -> bool:

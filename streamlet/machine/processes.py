@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from streamlet.errors import CheckpointError
+from streamlet.machine.hosts import HostedInterpreter, start_hosts
 
 _SAID_BYTES = 2000
 
@@ -38,6 +39,9 @@ class LocalProcesses:
 
     def python(self, module: str, arguments: Sequence[str], what: str) -> ChildProcess:
         return ChildProcess((sys.executable, "-m", module, *arguments), what)
+
+    def hosts(self, module: str, count: int) -> Sequence[HostedInterpreter]:
+        return start_hosts(module, count)
 
 
 class ChildProcess:

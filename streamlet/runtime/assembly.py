@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from streamlet.checkpoint.files import AttemptFolder
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.messages import Pressed
-from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.elements import Position
 from streamlet.errors import CheckpointError
 from streamlet.graph.job_graph import Node, Routing
@@ -49,7 +49,7 @@ class Surroundings:
     job: str
     instance: str
     attempt: int
-    storage: CheckpointStorage
+    folder: AttemptFolder
     control: LocalControl
     ports: Ports
     workers: Workers
@@ -307,8 +307,8 @@ class Assembly:
             key_groups=config.key_groups,
             first_group=first,
             end_group=end,
-            files=around.storage.attempt_files(plan.name, subtask),
-            work_dir=around.storage.work_folder() / f"{task.id}-{subtask}-{len(self.stores)}",
+            files=around.folder.store_files(plan.name, subtask),
+            work_dir=around.folder.work_folder() / f"{task.id}-{subtask}-{len(self.stores)}",
             memory_bytes=max(1 << 20, config.state_memory // count),
             states=declared,
             clock=around.ports.clock,

@@ -156,7 +156,7 @@ class Attempt:
             self._name,
             instance.instance,
             number,
-            self._storage,
+            self._storage.attempt,
             self._host.control,
             self._ports,
             workers,
@@ -167,7 +167,7 @@ class Attempt:
             committer = node.made.committer(around.sink_context(self._plan, uid, -1, task.parallelism, False))  # type: ignore[union-attr]
             if committer is not None:
                 self._committers[uid] = committer
-        restorer = Restorer(self._plan, self._options, around, self._committers, self._say)
+        restorer = Restorer(self._plan, self._options, around, self._storage, self._committers, self._say)
         restored = await restorer.recover(instance)
         self._restored = restored.id if restored is not None else None
         if restored is not None and restored.manifest is not None and restored.manifest.kind == "final":

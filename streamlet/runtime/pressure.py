@@ -10,13 +10,16 @@ class MemoryPressure:
 
     def __init__(self, on_pressed: Callable[[], None]) -> None:
         self._pressed: set[object] = set()
+        self._is_held = False
         self._on_pressed = on_pressed
         self.on_relieved: list[Callable[[], None]] = []
+        self.on_own: Callable[[bool], None] = lambda _: None
+        """Told when the first of this process is pressed, and when the last is relieved."""
 
     @property
     def is_on(self) -> bool:
         """True while sources must not read on."""
-        return bool(self._pressed)
+        return bool(self._pressed) or self._is_held
 
     def ask(self) -> None:
         """Asks for a checkpoint now, so that memory will not fill up; holds nobody."""
@@ -26,6 +29,8 @@ class MemoryPressure:
         """Says that a subtask's memory is full of changes."""
         if who not in self._pressed:
             self._pressed.add(who)
+            if len(self._pressed) == 1:
+                self.on_own(True)
             self._on_pressed()
 
     def relieve(self, who: object) -> None:
@@ -33,5 +38,15 @@ class MemoryPressure:
         if who in self._pressed:
             self._pressed.discard(who)
             if not self._pressed:
-                for relieved in self.on_relieved:
-                    relieved()
+                self.on_own(False)
+            self._tell_relieved()
+
+    def hold(self, *, is_on: bool) -> None:
+        """Says whether a subtask in another process is pressed."""
+        self._is_held = is_on
+        self._tell_relieved()
+
+    def _tell_relieved(self) -> None:
+        if not self.is_on:
+            for relieved in self.on_relieved:
+                relieved()

@@ -12,6 +12,7 @@ from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.recovery import JobFacts, RecoveryPlan, Request, plan_start
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.settling import settle
+from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock
 from streamlet.elements import Position
 from streamlet.errors import ConfigError
@@ -40,6 +41,7 @@ class Restorer:
         plan: ExecutionPlan,
         options: AttemptOptions,
         around: Surroundings,
+        storage: CheckpointStorage,
         committers: Mapping[str, Committer],
         say: Callable[[str], None],
     ) -> None:
@@ -48,7 +50,7 @@ class Restorer:
         self._config = plan.config
         self._options = options
         self._around = around
-        self._storage = around.storage
+        self._storage = storage
         self._committers = committers
         self._clock: Clock = around.ports.clock
         self._say = say

@@ -27,8 +27,6 @@ class Missing(enum.Enum):
 
 NOT_LOADED = Missing.NOT_LOADED
 ABSENT = Missing.ABSENT
-BURIED = -1
-"""The epoch of a cell that is in memory no more, but in the ring of `Residency` still."""
 
 
 class Cell(msgspec.Struct, gc=False, eq=False):

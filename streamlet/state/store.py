@@ -102,12 +102,6 @@ class KeyedStore(Protocol):
         ...
 
     @property
-    def evictions(self) -> int:
-        """How many cells have left memory while they held a value: while it is the same, a cell that was looked up is
-        still the one."""
-        ...
-
-    @property
     def keys_in_memory(self) -> int:
         """How many keys have a slot."""
         ...
@@ -117,12 +111,12 @@ class KeyedStore(Protocol):
         ...
 
     def evict(self, budget_seconds: float) -> int:
-        """Drops cells that are gone, and clean ones while over the bound; only between two batches, since a batch holds
-        slots.  Gives how many clean ones it dropped."""
+        """Drops clean cells while over the bound; only between two batches, since a batch holds slots.
+        Gives how many it dropped."""
         ...
 
     def can_evict(self) -> bool:
-        """True when `evict` may find something to drop: memory is over its bound, or holds cells that are gone."""
+        """True when memory is over its bound and `evict` may find something to drop."""
         ...
 
     def wants_checkpoint(self) -> bool:

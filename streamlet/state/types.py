@@ -122,6 +122,11 @@ def is_exact(facts: inspect.Type, seen: tuple[Any, ...] = ()) -> bool:
     return isinstance(facts, inspect.EnumType) or (type(facts) in _CLASSES and not isinstance(facts, inspect.FloatType))
 
 
+def holds_any(facts: inspect.Type) -> bool:
+    """True when a part of the type is not declared, so that it comes back from bytes as plain data."""
+    return any(isinstance(part, inspect.AnyType) for part in _parts(facts))
+
+
 def _parts(facts: inspect.Type, seen: tuple[Any, ...] = ()) -> list[inspect.Type]:
     """Every type inside a type, each class once (types may contain themselves)."""
     if isinstance(facts, _WITH_FIELDS):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from streamlet.errors import CheckpointError
-from streamlet.ports import Child, Disk, Workers
+from streamlet.ports import Child, Disk, HostedProcess, Workers
 from streamlet.state import folding
 from streamlet.testing.loop import SimulatedLoop
 
@@ -56,6 +56,9 @@ class SimulatedProcesses:
     def python(self, module: str, arguments: Sequence[str], what: str) -> Child:
         assert module == folding.MODULE, f"a simulation cannot run {module}"
         return _InlineFold(self._disk, arguments, what)
+
+    def hosts(self, module: str, count: int) -> Sequence[HostedProcess]:
+        raise AssertionError(f"a simulation has one process, not {count} beside it for {module}")
 
 
 class _InlineFold:

@@ -39,7 +39,7 @@ class Retention(RuleBasedStateMachine):
 
     @rule(store=st.sampled_from(STORES), content=st.sampled_from("vwxyz"))
     def make(self, store: str, content: str) -> None:
-        files = self.storage.attempt_files(store, 0)
+        files = self.storage.attempt.store_files(store, 0)
         path = files.scratch() / "made"
         path.unlink(missing_ok=True)
         path.write_text(content)

@@ -138,7 +138,7 @@ class SavedStore:
             key_groups=KEY_GROUPS,
             first_group=0,
             end_group=KEY_GROUPS,
-            files=storage.attempt_files("s", 0),
+            files=storage.attempt.store_files("s", 0),
             work_dir=self.folder / "work" / "1" / "s",
             memory_bytes=1 << 20,
             states=self.states,

@@ -23,7 +23,7 @@ def storage_in(root: Path, disk: Disk | None = None) -> CheckpointStorage:
 
 def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
     storage = storage_in(tmp_path)
-    files = storage.attempt_files("s", 0)
+    files = storage.attempt.store_files("s", 0)
     first, second = files.scratch() / "a", files.scratch() / "b"
     first.write_bytes(b"content")
     second.write_bytes(b"content")
@@ -40,7 +40,7 @@ def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EPERM, errno.EMLINK])
 def test_where_a_link_is_impossible_the_file_is_copied(tmp_path: Path, code: int) -> None:
     disk = FailingDisk()
-    files = storage_in(tmp_path, disk).attempt_files("s", 0)
+    files = storage_in(tmp_path, disk).attempt.store_files("s", 0)
     made = tmp_path / "made"
     made.write_bytes(b"content")
     disk.fail_all(code, "link")
@@ -50,7 +50,7 @@ def test_where_a_link_is_impossible_the_file_is_copied(tmp_path: Path, code: int
 
 
 def test_a_kept_file_that_was_cut_since_is_healed_by_the_same_content(tmp_path: Path) -> None:
-    files = storage_in(tmp_path).attempt_files("s", 0)
+    files = storage_in(tmp_path).attempt.store_files("s", 0)
     made = tmp_path / "made"
     made.write_bytes(b"content")
     ref = files.keep(made, "log", suffix="")
@@ -62,7 +62,7 @@ def test_a_kept_file_that_was_cut_since_is_healed_by_the_same_content(tmp_path: 
 
 def test_a_full_disk_is_said_with_the_place(tmp_path: Path) -> None:
     disk = FailingDisk()
-    files = storage_in(tmp_path, disk).attempt_files("s", 0)
+    files = storage_in(tmp_path, disk).attempt.store_files("s", 0)
     made = tmp_path / "made"
     made.write_bytes(b"content")
     disk.fail_all(errno.ENOSPC, "fsync")
@@ -72,7 +72,7 @@ def test_a_full_disk_is_said_with_the_place(tmp_path: Path) -> None:
 
 def test_an_attempt_that_was_shut_out_can_keep_nothing_from_its_scratch(tmp_path: Path) -> None:
     late = storage_in(tmp_path)
-    files = late.attempt_files("s", 0)
+    files = late.attempt.store_files("s", 0)
     made = files.scratch() / "made"
     made.write_bytes(b"content")
     storage_in(tmp_path)
@@ -83,13 +83,13 @@ def test_an_attempt_that_was_shut_out_can_keep_nothing_from_its_scratch(tmp_path
 
 
 def test_a_reference_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
-    files = storage_in(tmp_path).attempt_files("s", 0)
+    files = storage_in(tmp_path).attempt.store_files("s", 0)
     with pytest.raises(CheckpointDamagedError, match="never made"):
         files.path(FileRef(name="../lock", size=1, checksum="", role="log"))
 
 
 def test_a_suffix_that_is_none_is_refused(tmp_path: Path) -> None:
-    files = storage_in(tmp_path).attempt_files("s", 0)
+    files = storage_in(tmp_path).attempt.store_files("s", 0)
     made = tmp_path / "made"
     made.write_bytes(b"content")
     with pytest.raises(ValueError, match="suffix"):
@@ -98,6 +98,6 @@ def test_a_suffix_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_stores_with_any_name_have_scratch_folders_of_their_own(tmp_path: Path) -> None:
     storage = storage_in(tmp_path)
-    folders = {storage.attempt_files(name, 0).scratch() for name in ("a/b", "a", "..", "ü", "a%2Fb", "")}
+    folders = {storage.attempt.store_files(name, 0).scratch() for name in ("a/b", "a", "..", "ü", "a%2Fb", "")}
     assert len(folders) == 6
     assert all(folder.is_dir() and folder.parent.name == "scratch" for folder in folders)

@@ -29,7 +29,7 @@ class Disk:
         self.attempt = self.storage.begin_attempt()
 
     def file(self, content: str, role: str = "log") -> FileRef:
-        files = self.storage.attempt_files("s", 0)
+        files = self.storage.attempt.store_files("s", 0)
         path = files.scratch() / "made"
         path.unlink(missing_ok=True)  # a kept file is the same file under a second name
         path.write_text(content)
@@ -98,8 +98,8 @@ def test_attempt_numbers_rise_and_shut_out_the_one_before(disk: Disk) -> None:
         lambda: disk.storage.reserve(1),
         lambda: disk.storage.release(),
         lambda: disk.storage.clean_orphans(),
-        lambda: disk.storage.attempt_files("s", 0),
-        lambda: disk.storage.work_folder(),
+        lambda: disk.storage.attempt.store_files("s", 0),
+        lambda: disk.storage.attempt.work_folder(),
     ):
         with pytest.raises(AttemptSupersededError, match="taken this job over"):
             call()
@@ -155,10 +155,10 @@ def test_a_job_that_lost_its_checkpoints_still_has_a_history(disk: Disk) -> None
 
 
 def test_work_folders_of_earlier_attempts_go(disk: Disk) -> None:
-    (disk.storage.work_folder() / "db").mkdir()
+    (disk.storage.attempt.work_folder() / "db").mkdir()
     disk.storage.begin_attempt()
-    assert disk.storage.work_folder().name == "2"
-    assert [path.name for path in disk.storage.work_folder().parent.iterdir()] == ["2"]
+    assert disk.storage.attempt.work_folder().name == "2"
+    assert [path.name for path in disk.storage.attempt.work_folder().parent.iterdir()] == ["2"]
 
 
 def test_another_jobs_checkpoint_and_a_missing_one_are_refused(disk: Disk) -> None:
@@ -295,7 +295,7 @@ def test_a_file_lives_while_a_kept_manifest_names_it(disk: Disk) -> None:
 def test_a_file_made_by_this_attempt_is_spared_until_a_manifest_names_it(disk: Disk) -> None:
     old = disk.file("same content")
     disk.write(1, [old], marked=True)
-    again = disk.storage.attempt_files("other", 1)
+    again = disk.storage.attempt.store_files("other", 1)
     path = again.scratch() / "made"
     path.write_text("same content")
     assert again.keep(path, "log", suffix=".log") == old
@@ -306,7 +306,7 @@ def test_a_file_made_by_this_attempt_is_spared_until_a_manifest_names_it(disk: D
 
 def test_naming_a_file_for_one_store_does_not_release_it_for_another(disk: Disk) -> None:
     old = disk.file("same content")
-    other = disk.storage.attempt_files("other", 1)
+    other = disk.storage.attempt.store_files("other", 1)
     path = other.scratch() / "made"
     path.write_text("same content")
     other.keep(path, "log", suffix=".log")

@@ -45,6 +45,6 @@ def test_working_folders_of_a_later_attempt_are_left_alone(tmp_path: Path) -> No
     later, earlier = CheckpointStorage(tmp_path, "job", LocalDisk()), CheckpointStorage(tmp_path, "job", LocalDisk())
     later.begin_attempt()
     number = later.begin_attempt()
-    theirs = later.work_folder()
+    theirs = later.attempt.work_folder()
     earlier._clean(number - 1)
     assert theirs.is_dir()

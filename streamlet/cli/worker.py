@@ -1,0 +1,84 @@
+"""What a worker process of `streamlet run --processes` runs. Not for people: it needs what its parent gave it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+import sys
+
+from streamlet.cli.loading import load_job
+from streamlet.cli.run import uvloop_runner, watched
+from streamlet.dsl.job import Job
+from streamlet.errors import JobDefinitionError, StreamletError
+from streamlet.graph.describe import describe_plan
+from streamlet.graph.plan import ExecutionPlan
+from streamlet.machine.hosts import Inherited, inherited
+from streamlet.machine.local import local_ports
+from streamlet.runtime.garbage import collected_at_chosen_times
+from streamlet.runtime.placement import Placement
+from streamlet.runtime.processes.failures import failure_of
+from streamlet.runtime.processes.link import Link
+from streamlet.runtime.processes.messages import JobFile, encoded, job_file_of
+from streamlet.runtime.processes.worker import ToldLog, Worker
+
+
+def main(arguments: list[str]) -> int:
+    """Hosts a part of a job until the parent ends it; gives the exit code."""
+    links = inherited(arguments)
+    given = job_file_of(_first_frame(links))
+    with uvloop_runner() as runner:
+        try:
+            job, plan = _same_job(given)
+        except StreamletError as error:
+            return runner.run(_refused(links, error))
+        return 0 if runner.run(_hosted(links, given, job, plan)) else 1
+
+
+def _first_frame(links: Inherited) -> bytes:
+    """Read before there is an event loop, for a job file may do what it likes while it is imported."""
+    data = b""
+    size = 4
+    while len(data) < size:
+        more = links.control.recv(size - len(data))
+        if not more:
+            sys.exit(1)
+        data += more
+        if len(data) == 4:
+            size += struct.unpack(">I", data)[0]
+    return data[4:]
+
+
+def _same_job(given: JobFile) -> tuple[Job, ExecutionPlan]:
+    job = load_job(given.target, given.arguments)
+    plan = job.plan(given.config)
+    if describe_plan(plan) != given.plan:
+        raise JobDefinitionError(
+            f"{given.target} has built another job in a worker process than in the one that was started",
+            remedy="let the graph and its uids depend on the file and its arguments alone, not on time or chance",
+        )
+    return job, plan
+
+
+async def _refused(links: Inherited, error: StreamletError) -> int:
+    parent = await Link.over(links.control)
+    parent.send(encoded(failure_of(error)))
+    await parent.finish()
+    return 1
+
+
+async def _hosted(links: Inherited, given: JobFile, job: Job, plan: ExecutionPlan) -> bool:
+    ports = local_ports()
+    parent = await Link.over(links.control)
+    peers = {number: await Link.over(peer) for number, peer in links.peers.items()}
+    if not logging.getLogger().handlers:
+        for name in ("streamlet", "streamlet_connectors"):
+            logging.getLogger(name).addHandler(ToldLog(parent, asyncio.get_running_loop()))
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    worker = Worker(job.name, plan, Placement(given.processes, given.here), parent, peers, ports)
+    async with collected_at_chosen_times(), watched(plan.config, ports.clock):
+        return await worker.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""The bytes that travel between two workers: elements one way, credits the other.
+
+```text
+kind u8 | task u16 | input u16 | sender u16 | receiver u16 | records u32 | body        big endian
+batch     body: msgpack of Columns
+element   body: msgpack of a tagged Watermark, Barrier or EndOfInput
+credit    no body: the receiver has taken so many records out
+```
+Split and next position of a batch end in its process: nobody behind a channel asks for them.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from streamlet.elements import Barrier, Batch, EndOfInput, Watermark
+from streamlet.errors import ExchangeError, WorkerDiedError
+from streamlet.runtime.placement import ChannelAddress
+from streamlet.runtime.processes.columns import Part, packed, unpacked
+from streamlet.state.slots import Slot
+
+_HEAD = struct.Struct(">BHHHHI")
+_MOST_RECORDS = 1000
+
+
+class FrameKind(enum.IntEnum):
+    """What a frame is."""
+
+    BATCH = 0
+    ELEMENT = 1
+    CREDIT = 2
+
+
+class KeyOfRow(msgspec.Struct):
+    """What stands in the key column behind a channel that does not route by key: the key, and room for a sink."""
+
+    key: Any
+    memo: Any = None
+
+
+class DescribedOrigins(msgspec.Struct, frozen=True):
+    """Origins that were put into words before they crossed."""
+
+    texts: list[str | None]
+
+    def describe(self, row: int) -> str:
+        return self.texts[row] or "not known"
+
+
+class Columns(msgspec.Struct, array_like=True, frozen=True):
+    """A batch."""
+
+    values: list[Part]
+    timestamps: Sequence[int] | None
+    keys: list[Part] | None
+    has_slots: bool
+    origins: list[str | None] | None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_columns = msgspec.msgpack.Decoder(Columns)
+_elements: msgspec.msgpack.Decoder[Watermark | Barrier | EndOfInput] = msgspec.msgpack.Decoder(
+    Watermark | Barrier | EndOfInput
+)
+
+
+def frame(kind: FrameKind, address: ChannelAddress, records: int = 0, body: bytes = b"") -> bytes:
+    """Gives the bytes of a frame."""
+    return _HEAD.pack(kind, *address, records) + body
+
+
+def parsed(data: bytes) -> tuple[int, ChannelAddress, int, bytes]:
+    """Takes a frame apart: kind, address, records, body. Raises `WorkerDiedError` for what is none."""
+    try:
+        kind, task, input_index, sender, receiver, records = _HEAD.unpack_from(data)
+    except struct.error as error:
+        raise WorkerDiedError(f"another worker has sent {len(data)} bytes that are no frame") from error
+    return kind, ChannelAddress(task, input_index, sender, receiver), records, data[_HEAD.size :]
+
+
+def pieces(batch: Batch[Any]) -> Sequence[Batch[Any]]:
+    """Cuts a batch that is too long for one frame."""
+    if len(batch) <= _MOST_RECORDS:
+        return (batch,)
+    timestamps, keys = batch.timestamps, batch.keys
+    rows = batch.rows if batch.rows is not None or batch.origin is None else range(len(batch))
+    return [
+        Batch(
+            batch.values[start : start + _MOST_RECORDS],
+            timestamps[start : start + _MOST_RECORDS] if timestamps is not None else None,
+            keys[start : start + _MOST_RECORDS] if keys is not None else None,
+            origin=batch.origin,
+            rows=rows[start : start + _MOST_RECORDS] if rows is not None else None,
+        )
+        for start in range(0, len(batch), _MOST_RECORDS)
+    ]
+
+
+def batch_body(batch: Batch[Any]) -> bytes:
+    """Packs a batch; raises `ExchangeError` for values or keys that cannot cross."""
+    keys = batch.keys
+    has_slots = bool(keys) and type(keys[0]) in (Slot, KeyOfRow)  # type: ignore[index]
+    if has_slots:
+        keys = [slot.key for slot in keys or ()]
+    columns = Columns(
+        packed(batch.values),
+        None if batch.timestamps is None else list(batch.timestamps),
+        None if keys is None else packed(keys),
+        has_slots,
+        None if batch.origin is None else [batch.describe_row(row) for row in range(len(batch))],
+    )
+    return _encoder.encode(columns)
+
+
+def batch_of(body: bytes) -> Batch[Any]:
+    """Gives the batch back; raises `ExchangeError` for a value that is not what its class declares."""
+    try:
+        columns = _columns.decode(body)
+        keys = None if columns.keys is None else unpacked(columns.keys)
+        if columns.has_slots:
+            keys = [KeyOfRow(key) for key in keys or ()]
+        origin = None if columns.origins is None else DescribedOrigins(columns.origins)
+        return Batch(unpacked(columns.values), columns.timestamps, keys, origin=origin)
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        raise ExchangeError(
+            f"a record that came from another process is not what its class declares: {error}",
+            remedy="give the fields of the class the types that they really have",
+        ) from error
+
+
+def element_body(element: Watermark | Barrier | EndOfInput) -> bytes:
+    """Packs what is no batch."""
+    return _encoder.encode(element)
+
+
+def element_of(body: bytes) -> Watermark | Barrier | EndOfInput:
+    """Gives the element back."""
+    return _elements.decode(body)
