@@ -10,6 +10,7 @@ from streamlet.clock import Clock, SystemClock
 from streamlet.config import JobConfig, Restart
 from streamlet.dsl.job import Job
 from streamlet.dsl.stream import KeyedStream, Stream
+from streamlet.dsl.windowed import WindowedStream
 from streamlet.elements import (
     MAX_TIMESTAMP,
     MIN_TIMESTAMP,
@@ -40,7 +41,19 @@ from streamlet.formats import Bytes, Format, Json, Text
 from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
 from streamlet.operators.process_function import KeyedProcessFunction, ProcessContext, TimerContext
 from streamlet.operators.timer_service import TimerService
+from streamlet.operators.triggers import AtEnd, AtEndOfInput, EveryDuration, EveryRecords, Trigger, TriggerContext
 from streamlet.operators.watermark_strategy import WatermarkStrategy
+from streamlet.operators.window_contents import WindowContext, WindowProcessFunction
+from streamlet.operators.windows import (
+    CountWindows,
+    GlobalWindows,
+    SessionWindows,
+    SlidingWindows,
+    TumblingWindows,
+    Window,
+    WindowAssigner,
+    WindowResult,
+)
 from streamlet.outages import Outages
 from streamlet.ports import RunBlocking
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
@@ -51,6 +64,8 @@ __all__ = [
     "MAX_TIMESTAMP",
     "MIN_TIMESTAMP",
     "AggregateFunction",
+    "AtEnd",
+    "AtEndOfInput",
     "Barrier",
     "Batch",
     "Bytes",
@@ -59,12 +74,16 @@ __all__ = [
     "Committer",
     "ConfigError",
     "Count",
+    "CountWindows",
     "DecodeError",
     "Delivery",
     "EncodeError",
     "EndOfInput",
+    "EveryDuration",
+    "EveryRecords",
     "FinalError",
     "Format",
+    "GlobalWindows",
     "Job",
     "JobConfig",
     "JobDefinitionError",
@@ -88,10 +107,12 @@ __all__ = [
     "RecordError",
     "Restart",
     "RunBlocking",
+    "SessionWindows",
     "Sink",
     "SinkContext",
     "SinkError",
     "SinkWriter",
+    "SlidingWindows",
     "Source",
     "SourceError",
     "SourceReader",
@@ -102,9 +123,18 @@ __all__ = [
     "Text",
     "TimerContext",
     "TimerService",
+    "Trigger",
+    "TriggerContext",
+    "TumblingWindows",
     "UserFunctionError",
     "ValueState",
     "Watermark",
     "WatermarkStrategy",
+    "Window",
+    "WindowAssigner",
+    "WindowContext",
+    "WindowProcessFunction",
+    "WindowResult",
+    "WindowedStream",
     "fault_point",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -89,6 +90,7 @@ class JobLock:
             except BaseException:
                 held.release()
                 raise
+            self._clear()
         return held
 
     def _lock(self) -> HeldLock | None:
@@ -106,6 +108,13 @@ class JobLock:
         except FileNotFoundError:
             return
         self._disk.remove(aside)
+
+    def _clear(self) -> None:
+        """Removes what a take-over set aside and did not live to remove."""
+        for name in layout.names_in(self._disk, self._folder):
+            if name.startswith(f"{LOCK}."):
+                with contextlib.suppress(OSError):
+                    self._disk.remove(self._folder / name)
 
     def _sign(self, held: HeldLock) -> None:
         me = self._ports.processes

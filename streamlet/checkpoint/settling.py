@@ -119,6 +119,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """Write a start checkpoint before sources start."""
     committed: tuple[ListedCommittable, ...] = ()
     aborted: tuple[ListedCommittable, ...] = ()
+    """Aborted, or given up to the last fence."""
     lost: tuple[ListedCommittable, ...] = ()
     """Given up with `--accept-lost-output`: the outside has aborted it, or cannot tell."""
     doubled: tuple[ListedCommittable, ...] = ()
@@ -206,7 +207,7 @@ async def settle(
         try:
             if point != plan.candidates[0]:
                 await verify(point)
-            await _act(answers, point, asker)
+            await _act(answers, point, asker, is_forced=plan.is_forced)
         except CheckpointDamagedError as error:
             candidates.remove(point)
             last = error
@@ -217,10 +218,12 @@ async def settle(
     raise last or OutputLostError("settling came to no end")
 
 
-async def _act(answers: Sequence[Answer], point: int, asker: _Asker) -> None:
+async def _act(answers: Sequence[Answer], point: int, asker: _Asker, *, is_forced: bool) -> None:
     waiting = [one for one, outcome in answers if outcome is Outcome.OPEN]
     for one in waiting:
-        if one.checkpoint_id > point:
+        # Where a person chose an older checkpoint, the newer one may be committed in part.  It must stay as it is until
+        # the start checkpoint is durable: a start that comes in between goes on from it.  The last fence ends the rest.
+        if one.checkpoint_id > point and not is_forced:
             await asker.abort(one)
     await _commit_all((one for one in waiting if one.checkpoint_id <= point), asker)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
@@ -14,6 +15,7 @@ from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
+from streamlet.operators.windows import WindowAssigner
 from streamlet.sink import Sink
 
 if TYPE_CHECKING:
@@ -129,6 +131,11 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
     """Values with a key each. What map, filter and flat_map give is no longer keyed; sinks see the key."""
 
     _routing = Routing.HASH
+
+    def window(self, windows: WindowAssigner[T_co]) -> WindowedStream[K, T_co]:
+        """Cuts the values of each key into windows: `TumblingWindows`, `SlidingWindows`, `SessionWindows`,
+        `CountWindows`, `GlobalWindows`, or your own `WindowAssigner`."""
+        return windowed(self, windows)
 
     def reduce(
         self,

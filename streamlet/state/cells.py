@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ class CellSpace(Protocol):
 
     epoch: int
     dirty: list[Cell]
+    gone: deque[Cell]
+    """Cells that became ABSENT: out of memory with them once they are so outside memory too."""
 
     def unread_value(self) -> Any:
         """What a new cell holds: NOT_LOADED, or ABSENT when there is nothing that could be loaded."""
@@ -72,6 +75,10 @@ class StateCells:
             space.remember(cell)
         return cell
 
+    def place(self, namespace: bytes) -> bytes:
+        """Where `Slot.cells` has the cell of a namespace, if it is in memory."""
+        return self._id + namespace
+
     def load(self, cell: Cell) -> None:
         """Reads a cell that is NOT_LOADED; afterwards it holds a value or ABSENT."""
         cell.value = self._unpack(cell, self._space.read((cell.stored,))[0])
@@ -99,6 +106,8 @@ class StateCells:
             cell.epoch = space.epoch
             space.dirty.append(cell)
         cell.value = stored
+        if stored is ABSENT:
+            space.gone.append(cell)
 
     def update(self, slot: Slot, value: Any, namespace: bytes = b"") -> None:
         """Keeps a user's value; raises `StateTypeError` naming state and key when it is not of the declared type."""

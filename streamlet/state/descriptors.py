@@ -126,6 +126,12 @@ class MapState(Descriptor, Generic[K, V]):
         raise self._unbound(instance)
 
 
+class WindowState(Descriptor):
+    """Declares one value per key and namespace. No slot is its cell, so keys are looked up without reading it."""
+
+    kind = "windows"
+
+
 class TimerState(Descriptor):
     """Declares timers: moments that come back to the operator, per key and in the order of time."""
 

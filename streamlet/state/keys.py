@@ -11,6 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from streamlet.errors import KeyTypeError, StateTypeError
+from streamlet.state.key_groups import pack_key
 from streamlet.state.types import type_facts
 
 KEY_SCALARS: frozenset[type] = frozenset({str, bytes, int, bool})
@@ -92,6 +93,18 @@ class KeyType:
                     index=row,
                     remedy="make the key function give one type, e.g. str(...) around what it returns",
                 )
+
+    def check_packable(self, keys: Sequence[Any]) -> None:
+        """Raises `KeyTypeError` with the row of the first key that cannot be written."""
+        for row, key in enumerate(keys):
+            try:
+                pack_key(key)
+            except (OverflowError, ValueError, TypeError) as error:
+                raise KeyTypeError(
+                    f"{self.where}: key {key!r} cannot be written: {error}",
+                    index=row,
+                    remedy="integers of a key have 64 bits, its text has no lone surrogates",
+                ) from error
 
     def decode(self, packed: bytes) -> Any:
         """Gives the key of packed bytes; raises `StateTypeError` when the class that it had is not there any more."""

@@ -81,6 +81,7 @@ class LoggedStore:
         self._timers: dict[int, Timers] = {}
         self._slots = SlotTable(self._slot_maker())
         self.residency = Residency(self._slots, memory_bytes)
+        self.gone = self.residency.gone
 
     # -- looking up and reading ------------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ class LoggedStore:
             found = [slots[key] for key in keys]
         except (KeyTypeError, OverflowError, ValueError, TypeError):
             key_type.check(keys)
-            self._find_unpackable(keys)
+            key_type.check_packable(keys)
             raise
         if len(ring) > known and self._inline_cells is not None:
             # Together, for one by one they take three times as long.
@@ -163,6 +164,9 @@ class LoggedStore:
     def buried_epoch(self) -> int:
         """Tombstones of this epoch or before are needed no more in memory."""
         return self.folded_epoch
+
+    def unstore(self, stored: bytes) -> None:
+        """Says that a tombstone leaves memory."""
 
     def decode_key(self, packed: bytes) -> Any:
         """The key of its packed bytes."""
@@ -248,6 +252,11 @@ class LoggedStore:
         return len(self._slots)
 
     @property
+    def evictions(self) -> int:
+        """How many cells have left memory."""
+        return self.residency.evicted
+
+    @property
     def log_bytes_written(self) -> int:
         """Bytes of all logs written in this attempt."""
         return self.logbook.bytes_written
@@ -267,6 +276,7 @@ class LoggedStore:
     def evict(self, budget_seconds: float) -> int:
         """Drops clean cells while over the bound; only between two batches, since a batch holds slots."""
         self.current = None
+        self.residency.tidy(self.buried_epoch(), self.unstore, self.clock, budget_seconds)
         self.memory_bytes()
         deadline = self.clock.monotonic() + budget_seconds
         dropped = self.residency.evict(self.folded_epoch, self.clock, budget_seconds)
@@ -277,8 +287,9 @@ class LoggedStore:
         return dropped
 
     def can_evict(self) -> bool:
-        """True when memory is over its bound and `evict` may find something to drop."""
-        return self.residency.is_over_bound and not self._is_exhausted()
+        """True when `evict` may find something to drop: memory is over its bound, or holds cells that are gone."""
+        residency = self.residency
+        return residency.has_litter(self.buried_epoch()) or (residency.is_over_bound and not self._is_exhausted())
 
     def wants_checkpoint(self) -> bool:
         """True when memory is nearly full, and half of it or more is changes that are in no base."""
@@ -301,6 +312,7 @@ class LoggedStore:
         self._frozen = None
         self.dirty = []
         self.residency.ring.clear()
+        self.gone.clear()
         self._slots.clear()
         self.overlay = Overlay()
 
@@ -362,17 +374,6 @@ class LoggedStore:
         """How many changes are in no base yet; a key that changed in several intervals counts several times."""
         frozen = 0 if self._frozen is None else self._frozen.left + self._frozen.entries
         return len(self.dirty) + frozen + self.logbook.entries()
-
-    def _find_unpackable(self, keys: Sequence[Any]) -> None:
-        for row, key in enumerate(keys):
-            try:
-                pack_key(key)
-            except (OverflowError, ValueError, TypeError) as error:
-                raise KeyTypeError(
-                    f"{self._keys.where}: key {key!r} cannot be written: {error}",
-                    index=row,
-                    remedy="integers of a key have 64 bits, its text has no lone surrogates",
-                ) from error
 
     def _pack(self, clock: Clock | None, budget_seconds: float) -> bool:
         frozen = self._frozen

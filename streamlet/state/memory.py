@@ -56,8 +56,13 @@ class MemoryKeyedStore(LoggedStore):
         self.became_clean()
 
     def buried_epoch(self) -> int:
-        """What was packed; but beside restored entries a tombstone is for ever."""
-        return self.epoch - 1 if not self.overlay.entries else 0
+        """What was packed: below it nothing is read but the overlay."""
+        return self.epoch - 1 if self._frozen is None else self.epoch - 2
+
+    def unstore(self, stored: bytes) -> None:
+        """Lets the overlay remember that an entry is gone."""
+        if stored in self.overlay.entries:
+            self.overlay.entries[stored] = None
 
     def abandon_fold(self, job: FoldJob) -> None:
         """Gives a fold up: nothing is lost."""

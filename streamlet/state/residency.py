@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from streamlet.clock import Clock
 from streamlet.state.key_groups import namespace_of
-from streamlet.state.slots import Cell, Slot, SlotTable
+from streamlet.state.slots import ABSENT, BURIED, Cell, Slot, SlotTable
 
 SAMPLE = 16
 """Cells measured per estimate: the average follows a change of value sizes within some dozen estimates."""
@@ -21,6 +22,8 @@ RELIEF = 0.97
 """Eviction goes on down to this part of the bound, so that it does not start anew with the next key."""
 NEARLY_FULL = 0.8
 """From this part of the bound on, changes are folded early: the rest fills while that is done."""
+LITTER = 1000
+"""So many buried cells in the ring are not worth a sweep."""
 TABLE_ENTRY_BYTES = 110
 """A dict's entry at its average fill, and the place in the ring."""
 ALLOCATION_BYTES = 8
@@ -30,10 +33,15 @@ RAW_BYTES = 80
 
 
 class Residency:
-    """A ring of everything in memory, oldest first. What changes often is never clean, so it needs no further rank."""
+    """A ring of everything in memory, oldest first. What changes often is never clean, so it needs no further rank.
+
+    Cells that are ABSENT outside memory too leave it whatever its bound: first their places in the slots, and once they
+    are a quarter of the ring, that too.
+    """
 
     def __init__(self, table: SlotTable, bound_bytes: int) -> None:
         self.ring: deque[Cell] = deque()
+        self.gone: deque[Cell] = deque()
         self.bound_bytes = bound_bytes
         self.other_bytes = 0
         """What else the store has in memory."""
@@ -41,6 +49,8 @@ class Residency:
         self._table = table
         self._average = 350.0
         self._in_vain = 0
+        self._buried = 0
+        self._to_sweep = 0
 
     def memory_bytes(self) -> int:
         """Estimates what is in memory, from a sample that goes round the ring."""
@@ -93,6 +103,64 @@ class Residency:
                 break
         return self.evicted - before
 
+    def has_litter(self, clean: int) -> bool:
+        """True when `tidy` has something to do. `clean`: tombstones of this epoch or before may be buried."""
+        gone = self.gone
+        return (
+            self._to_sweep > 0
+            or self._buried > LITTER + len(self.ring) // 4
+            or (bool(gone) and (gone[0].value is not ABSENT or gone[0].epoch <= clean))
+        )
+
+    def tidy(self, clean: int, unstore: Callable[[bytes], None], clock: Clock, budget_seconds: float) -> None:
+        """Buries cells that are gone until done or out of time; `unstore` is told of each."""
+        deadline = clock.monotonic() + budget_seconds
+        while self.has_litter(clean):
+            if not self._bury_slice(clean, unstore):
+                self._sweep_slice()
+            if clock.monotonic() >= deadline:
+                break
+
+    def _bury_slice(self, clean: int, unstore: Callable[[bytes], None]) -> bool:
+        """Takes cells that are gone out of their slots; False when there is none."""
+        gone, table = self.gone, self._table
+        for number in range(SLICE):
+            if not gone or (gone[0].value is ABSENT and gone[0].epoch > clean):
+                return number > 0
+            cell = gone.popleft()
+            # One that went twice is in the list twice, and one that was evicted is in no slot.
+            slot = table.get(cell.key)
+            if cell.value is not ABSENT or cell.epoch == BURIED or slot is None:
+                continue
+            if cell is not slot:
+                place = cell.stored[2:4] + namespace_of(cell.stored)
+                if slot.cells is None or slot.cells.get(place) is not cell:
+                    continue
+                del slot.cells[place]
+                unstore(cell.stored)
+                self._mark_buried(cell)
+            if not slot.cells and slot.value is ABSENT and slot.epoch <= clean:
+                del table[slot.key]
+                unstore(slot.stored)
+                self._mark_buried(slot)
+        return True
+
+    def _mark_buried(self, cell: Cell) -> None:
+        cell.epoch = BURIED
+        self._buried += 1
+
+    def _sweep_slice(self) -> None:
+        """Takes buried cells out of the ring, in one round of it."""
+        ring = self.ring
+        self._to_sweep = self._to_sweep or len(ring)
+        for _ in range(min(SLICE, self._to_sweep, len(ring))):
+            cell = ring.popleft()
+            if cell.epoch == BURIED:
+                self._buried -= 1
+            else:
+                ring.append(cell)
+        self._to_sweep = max(0, min(self._to_sweep - SLICE, len(ring)))
+
     def _evict_slice(self, folded_epoch: int) -> None:
         ring = self.ring
         for _ in range(min(SLICE, len(ring))):
@@ -105,6 +173,9 @@ class Residency:
                 self.evicted += 1
 
     def _drop(self, cell: Cell) -> bool:
+        if cell.epoch == BURIED:
+            self._buried -= 1
+            return True
         if isinstance(cell, Slot):
             if cell.cells:
                 return False
@@ -117,7 +188,7 @@ class Residency:
         return True
 
     def _estimate(self) -> int:
-        return int(len(self.ring) * (self._average + TABLE_ENTRY_BYTES)) + self.other_bytes
+        return int((len(self.ring) - self._buried) * (self._average + TABLE_ENTRY_BYTES)) + self.other_bytes
 
 
 def _size_of_cell(cell: Cell) -> int:

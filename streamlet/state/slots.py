@@ -27,6 +27,8 @@ class Missing(enum.Enum):
 
 NOT_LOADED = Missing.NOT_LOADED
 ABSENT = Missing.ABSENT
+BURIED = -1
+"""The epoch of a cell that is in memory no more, but in the ring of `Residency` still."""
 
 
 class Cell(msgspec.Struct, gc=False, eq=False):

@@ -58,7 +58,7 @@ class StateSpec(msgspec.Struct, frozen=True):
     uid: str
     name: str
     kind: str
-    """`value`, `list`, `map` or `timers`."""
+    """`value`, `list`, `map`, `windows` or `timers`."""
     type: str
     """The declared type as text: compared at restore."""
     key_type: str = ""

@@ -102,6 +102,12 @@ class KeyedStore(Protocol):
         ...
 
     @property
+    def evictions(self) -> int:
+        """How many cells have left memory while they held a value: while it is the same, a cell that was looked up is
+        still the one."""
+        ...
+
+    @property
     def keys_in_memory(self) -> int:
         """How many keys have a slot."""
         ...
@@ -111,12 +117,12 @@ class KeyedStore(Protocol):
         ...
 
     def evict(self, budget_seconds: float) -> int:
-        """Drops clean cells while over the bound; only between two batches, since a batch holds slots.
-        Gives how many it dropped."""
+        """Drops cells that are gone, and clean ones while over the bound; only between two batches, since a batch holds
+        slots.  Gives how many clean ones it dropped."""
         ...
 
     def can_evict(self) -> bool:
-        """True when memory is over its bound and `evict` may find something to drop."""
+        """True when `evict` may find something to drop: memory is over its bound, or holds cells that are gone."""
         ...
 
     def wants_checkpoint(self) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from streamlet.state.key_groups import split_timer_key, timer_key, timer_prefix
@@ -57,6 +58,10 @@ class TimerSpace(Protocol):
 
     def buried_epoch(self) -> int:
         """Tombstones of this epoch or before are needed no more in memory."""
+        ...
+
+    def unstore(self, stored: bytes) -> None:
+        """Says that a tombstone leaves memory."""
         ...
 
     def decode_key(self, packed: bytes) -> Any:
@@ -162,7 +167,7 @@ class Timers:
         self._in_vain = 0
         clean = self._space.buried_epoch()
         for group in self._groups.values():
-            _bury(group, clean)
+            _bury(group, clean, self._space.unstore)
 
     def evict_some(self) -> int:
         """Drops the far timers of one key group that are clean. Gives how many."""
@@ -244,10 +249,11 @@ class Timers:
         cell.value = value
 
 
-def _bury(group: _Group, clean: int) -> None:
+def _bury(group: _Group, clean: int, unstore: Callable[[bytes], None]) -> None:
     """Lets go of tombstones that are on disk."""
     gone = group.gone
     while gone and (gone[0].value is not ABSENT or gone[0].epoch <= clean):
         cell = gone.popleft()
         if cell.value is ABSENT and cell.epoch <= clean:
             group.cells.pop(cell.stored, None)
+            unstore(cell.stored)

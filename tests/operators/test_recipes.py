@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 
 import streamlet.operators
+from streamlet.operators.aligned_windows import AlignedWindows
 from streamlet.operators.functions import CallingOperator, FunctionOperator
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Operator
 from streamlet.operators.process import FunctionRunner
 from streamlet.operators.rolling import RollingFold
+from streamlet.operators.windowing import WindowOperator
 from tests.operators.recipe import RUNS, Case, Row
 from tests.unit.state_kit import STORES
 
-PARTS = {CallingOperator, FunctionOperator, RollingFold, FunctionRunner}
+PARTS = {CallingOperator, FunctionOperator, RollingFold, FunctionRunner, WindowOperator, AlignedWindows}
 """What several operators share and is none itself."""
 
 

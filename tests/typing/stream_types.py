@@ -11,6 +11,7 @@ import msgspec
 from streamlet import (
     AggregateFunction,
     Count,
+    EveryRecords,
     Job,
     Json,
     KeyedProcessFunction,
@@ -22,11 +23,18 @@ from streamlet import (
     Min,
     OutputTag,
     ProcessContext,
+    SessionWindows,
     Stream,
     Sum,
     TimerContext,
+    TumblingWindows,
     ValueState,
     WatermarkStrategy,
+    Window,
+    WindowContext,
+    WindowedStream,
+    WindowProcessFunction,
+    WindowResult,
 )
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
@@ -185,6 +193,41 @@ def processing() -> None:
     assert_type(keyed.process(Alarms()), Stream[Spend])
     assert_type(keyed.process(Silent()), Stream[Spend])
     assert_type(keyed.process(Alarms()).key_by(lambda one: one.count), KeyedStream[int, Spend])
+
+
+class Ranks(WindowProcessFunction[str, Payment, Spend]):
+    def process(self, key: str, window: Window, values: list[Payment], ctx: WindowContext[str]) -> Iterator[Spend]:
+        assert_type(window.start, int)
+        ctx.output(LATE, Spend(key, 1))
+        ctx.output(LATE, key)  # type: ignore
+        yield Spend(key, len(values))
+
+
+def windows() -> None:
+    keyed = payments.key_by(lambda one: one.user)
+    minutes = keyed.window(TumblingWindows(timedelta(minutes=1)))
+    assert_type(minutes, WindowedStream[str, Payment])
+    late = OutputTag[Payment]("late")
+    assert_type(
+        minutes.trigger(EveryRecords(3)).allowed_lateness(timedelta(seconds=5)).late_output(late).discarding(),
+        WindowedStream[str, Payment],
+    )
+    assert_type(minutes.aggregate(Count()), Stream[WindowResult[str, int]])
+    assert_type(minutes.aggregate(Count(), Total()), Stream[WindowResult[str, tuple[int, float]]])
+    assert_type(
+        minutes.aggregate(Count(), result=lambda user, window, count: (user, window.end, count)),
+        Stream[tuple[str, int, int]],
+    )
+    assert_type(minutes.aggregate(Count(), Total(), result=lambda user, window, count, total: total), Stream[float])
+    assert_type(minutes.reduce(lambda one, other: other, type=Payment), Stream[WindowResult[str, Payment]])
+    assert_type(minutes.process(Ranks(), type=Payment), Stream[Spend])
+    assert_type(
+        keyed.window(SessionWindows[Payment](lambda one: timedelta(seconds=one.amount))), WindowedStream[str, Payment]
+    )
+    keyed.window(SessionWindows[Spend](lambda one: timedelta(seconds=one.count)))  # type: ignore
+    minutes.late_output(LATE)  # type: ignore
+    minutes.aggregate(Count(), result=lambda user, count: count)  # type: ignore
+    payments.window(TumblingWindows(timedelta(minutes=1)))  # type: ignore
 
 
 def sinks() -> None:

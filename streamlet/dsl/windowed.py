@@ -1,0 +1,241 @@
+"""WindowedStream: a keyed stream cut into windows, and what can be made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from streamlet.elements import OutputTag
+from streamlet.errors import JobDefinitionError
+from streamlet.operators.aggregates import AggregateFunction
+from streamlet.operators.aligned_windows import Tumbling
+from streamlet.operators.operator import Operator
+from streamlet.operators.rolling import Reduce
+from streamlet.operators.session_windows import Sessions
+from streamlet.operators.sliding_windows import SlidingPanes
+from streamlet.operators.triggered_windows import TriggeredWindows
+from streamlet.operators.triggers import AtEnd, EveryRecords, Trigger, check_trigger
+from streamlet.operators.window_contents import Contents, Elements, Folded, WindowProcessFunction, folding_of
+from streamlet.operators.windowing import WindowPolicy
+from streamlet.operators.windows import (
+    CountWindows,
+    GlobalWindows,
+    SessionWindows,
+    SlidingWindows,
+    TumblingWindows,
+    Window,
+    WindowAssigner,
+    WindowResult,
+    milliseconds,
+)
+
+if TYPE_CHECKING:
+    from streamlet.dsl.stream import KeyedStream, Stream
+
+T = TypeVar("T")
+R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
+A1 = TypeVar("A1")
+A2 = TypeVar("A2")
+
+
+class WindowedStream(Generic[K, T]):
+    """The values of a key, window by window.  Results have the last millisecond of their window as event time."""
+
+    def __init__(self, stream: KeyedStream[K, T], policy: WindowPolicy) -> None:
+        self._stream = stream
+        self._policy = policy
+
+    def trigger(self, trigger: Trigger[T]) -> WindowedStream[K, T]:
+        """Puts windows out when the trigger says so, besides their end."""
+        check_trigger(trigger, self._line())
+        if isinstance(self._policy.assigner, CountWindows):
+            raise self._no_choice("a trigger")
+        return self._with(trigger=trigger)
+
+    def allowed_lateness(self, lateness: timedelta) -> WindowedStream[K, T]:
+        """Keeps a window for so long behind its end; each record that comes meanwhile puts it out again."""
+        lateness_ms = milliseconds(lateness, "the allowed lateness", least=timedelta(0))
+        if self._policy.assigner.time == "processing" or isinstance(self._policy.assigner, GlobalWindows):
+            raise JobDefinitionError(
+                f"{self._line()}: allowed_lateness on windows for which nothing is ever late",
+                remedy="leave it out, or use windows of event time",
+            )
+        return self._with(lateness_ms=lateness_ms)
+
+    def late_output(self, tag: OutputTag[T]) -> WindowedStream[K, T]:
+        """Puts late records out under a tag, as they came: `result.side_output(tag)`. Else they are dropped and
+        counted."""
+        if not isinstance(tag, OutputTag):
+            raise JobDefinitionError(
+                f"{self._line()}: late_output takes an OutputTag, not {tag!r:.80}",
+                remedy='give a tag: LATE = OutputTag[Click]("late"); then result.side_output(LATE)',
+            )
+        return self._with(late=tag)
+
+    def accumulating(self) -> WindowedStream[K, T]:
+        """A window that is put out again has all its records in the result: the way it is unless told."""
+        if isinstance(self._policy.assigner, CountWindows):
+            raise self._no_choice("accumulating()")
+        return self._with(is_accumulating=True)
+
+    def discarding(self) -> WindowedStream[K, T]:
+        """A window that is put out again has only its records since the last time in the result."""
+        return self._with(is_accumulating=False)
+
+    def reduce(
+        self,
+        function: Callable[[T, T], T],
+        *,
+        type: type[Any] | Any = Any,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[WindowResult[K, T]]:
+        """Emits, per key and window, what `function(so far, value)` makes of its values; one alone is its own result.
+
+        `type` is the type of the values, by which they are stored; needed unless they are numbers, str or bytes.
+        """
+        return self._then("reduce", lambda: Folded(Reduce(function, type), None), function, uid, parallelism)
+
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T, Any, A1],
+        /,
+        *,
+        result: None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[WindowResult[K, A1]]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T, Any, A1],
+        /,
+        *,
+        result: Callable[[K, Window, A1], R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T, Any, A1],
+        two: AggregateFunction[T, Any, A2],
+        /,
+        *,
+        result: None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[WindowResult[K, tuple[A1, A2]]]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T, Any, A1],
+        two: AggregateFunction[T, Any, A2],
+        /,
+        *,
+        result: Callable[[K, Window, A1, A2], R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T, Any, Any],
+        two: AggregateFunction[T, Any, Any],
+        three: AggregateFunction[T, Any, Any],
+        /,
+        *more: AggregateFunction[T, Any, Any],
+        result: Callable[..., R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    def aggregate(
+        self,
+        *functions: AggregateFunction[Any, Any, Any],
+        result: Callable[..., Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[Any]:
+        """Emits, per key and window, a `WindowResult` of the aggregate, or of a tuple of several.
+
+        `result(key, window, *results)` makes what is emitted instead.
+        """
+        for function in functions:
+            if not isinstance(function, AggregateFunction):
+                raise JobDefinitionError(
+                    f"{self._line()}: aggregate takes aggregate functions, not {function!r:.80}",
+                    remedy="give instances: Sum(...), Count(), Min(...), Max(...), Mean(...) or your AggregateFunction",
+                )
+        if not functions:
+            raise JobDefinitionError(f"{self._line()}: aggregate needs a function", remedy="give Count(), Sum(...)")
+
+        def make() -> Contents:
+            return Folded(folding_of(functions), result)
+
+        return self._then("aggregate", make, make if result is None else result, uid, parallelism)
+
+    def process(
+        self,
+        function: WindowProcessFunction[K, T, R],
+        *,
+        type: type[Any] | Any = Any,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]:
+        """Runs the user's own function on all values of a key and window; see `WindowProcessFunction`.
+
+        `type` is the type of the values, by which they are stored; needed unless they are numbers, str or bytes.
+        """
+        if not isinstance(function, WindowProcessFunction):
+            raise JobDefinitionError(
+                f"{self._line()}: process takes a WindowProcessFunction, not {function!r:.80}",
+                remedy="derive a class from WindowProcessFunction and give an instance",
+            )
+        return self._then("process", lambda: Elements(function, type), function.process, uid, parallelism)
+
+    def _then(
+        self, kind: str, make: Callable[[], Contents], function: object, uid: str | None, parallelism: int | None
+    ) -> Stream[Any]:
+        policy = self._policy
+        return self._stream._then(f"window_{kind}", lambda: window_operator(policy, make()), function, uid, parallelism)
+
+    def _with(self, **changes: Any) -> WindowedStream[K, T]:
+        return WindowedStream(self._stream, replace(self._policy, **changes))
+
+    def _no_choice(self, what: str) -> JobDefinitionError:
+        return JobDefinitionError(
+            f"{self._line()}: {what} on count windows, which are put out when they are full, once",
+            remedy="use GlobalWindows() with EveryRecords(n) or a trigger of your own",
+        )
+
+    def _line(self) -> str:
+        return self._stream._job.line()
+
+
+def windowed(stream: KeyedStream[K, T], windows: Any) -> WindowedStream[K, T]:
+    """Cuts a keyed stream into windows; refuses what is no assigner."""
+    if not isinstance(windows, WindowAssigner):
+        raise JobDefinitionError(
+            f"{stream._job.line()}: window takes windows, not {windows!r:.80}",
+            remedy="give TumblingWindows(timedelta(minutes=1)), SlidingWindows(...), SessionWindows(...), "
+            "CountWindows(100), GlobalWindows() or an instance of your own WindowAssigner",
+        )
+    if isinstance(windows, CountWindows):
+        return WindowedStream(stream, WindowPolicy(windows, EveryRecords(windows.size), is_accumulating=False))
+    return WindowedStream(stream, WindowPolicy(windows))
+
+
+def window_operator(policy: WindowPolicy, contents: Contents) -> Operator:
+    """The operator that does what the policy says with the least work per record."""
+    assigner, is_plain = policy.assigner, type(policy.trigger) is AtEnd
+    if isinstance(assigner, SessionWindows):
+        return Sessions(policy, contents)
+    if is_plain and type(assigner) is TumblingWindows:
+        return Tumbling(policy, contents)
+    if is_plain and type(assigner) is SlidingWindows and (policy.is_accumulating or not policy.lateness_ms):
+        return SlidingPanes(policy, contents)
+    return TriggeredWindows(policy, contents)

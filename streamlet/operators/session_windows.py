@@ -1,0 +1,181 @@
+"""Session windows: what a key's records made, session by session.
+
+What is in the state: per key one small tuple of open sessions in the order of time - start, end, records since it was
+put out, and what its records made - and about one timer per session.  A session is freed at its end plus the allowed
+lateness; the tuple with its last session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Optional
+
+from streamlet.elements import Batch
+from streamlet.errors import JobDefinitionError, UserFunctionError
+from streamlet.operators.operator import Emit
+from streamlet.operators.triggers import AtEnd, TriggerContext
+from streamlet.operators.window_contents import Contents
+from streamlet.operators.windowing import WindowOperator, WindowPolicy, keeps
+from streamlet.operators.windows import SessionWindows, Window, bounded
+from streamlet.state.slots import ABSENT, Slot
+from streamlet.state.timers import Due
+
+
+class Session(NamedTuple):
+    """One open session of a key."""
+
+    start: int
+    end: int
+    new: int
+    """Records since it was put out."""
+    kept: Any
+    """None when it was put out and discarded."""
+
+
+Fired = list[tuple[Slot, Window, Any]]
+
+
+class Sessions(WindowOperator):
+    """Takes each record into the session it belongs to, which may join others."""
+
+    kept = "sessions"
+
+    def __init__(self, policy: WindowPolicy, contents: Contents) -> None:
+        super().__init__(policy, contents)
+        assert isinstance(policy.assigner, SessionWindows)
+        self.assigner = policy.assigner
+        self.trigger = None if type(policy.trigger) is AtEnd else policy.trigger
+        if not policy.trigger.counts_only:
+            raise JobDefinitionError(
+                f"{type(policy.trigger).__name__} cannot be a trigger of sessions, which join each other",
+                remedy="use EveryRecords(n), AtEndOfInput(), or one of your own with counts_only = True that looks at "
+                "ctx.count alone",
+            )
+        if contents.merge is None:
+            raise JobDefinitionError(
+                "sessions merge accumulators when a record joins two of them, and a function has no merge",
+                remedy=contents.merge_remedy,
+            )
+        self.merge = contents.merge
+
+    def kept_type(self) -> Any:
+        return tuple[tuple[int, int, int, Optional[keeps(self.contents)]], ...]  # type: ignore[misc]  # noqa: UP045
+
+    def take(self, batch: Batch[Any], times: Sequence[int], out: Emit) -> None:
+        gap_ms, gap_after = self.assigner.gap_ms, self.assigner.gap_after
+        late: list[int] = []
+        fired: Fired = []
+        row = 0
+        inputs = self.contents.inputs(batch)
+        try:
+            for row, (slot, time, value) in enumerate(zip(batch.keys or (), times, inputs, strict=False)):
+                gap = gap_ms or gap_after(batch.values[row])
+                if not self._take_one(slot, bounded(time, time + gap), value, batch.values[row], fired):
+                    late.append(row)
+                elif fired:
+                    # At once: what is discarded may be begun anew by the next record.
+                    self._put_out(fired, out)
+                    fired = []
+        except UserFunctionError:
+            raise
+        except Exception as error:
+            raise self.failure(error, batch, row) from error
+        if late:
+            self.put_late(batch, late)
+
+    def _take_one(self, slot: Slot, own: Window, taken: Any, value: Any, fired: Fired) -> bool:
+        """False when the record is late."""
+        known = self.value_of(self.cells.cell(slot))
+        sessions: list[Any] = [] if known is ABSENT else [Session(*one) for one in known]
+        joined = [one for one in sessions if one.start < own.end and own.start < one.end]
+        progress = self.progress
+        if not joined and self._close_at(own.start, own.end) <= progress:
+            return False
+        session = self._join(slot, own, joined, taken)
+        final = self._final(session.start, session.end)
+        if final > progress and (not joined or not all(one.new for one in joined)):
+            # Others have a timer, which follows them.
+            self.timers.set(slot, final)
+        if final <= progress or (self.trigger is not None and self._is_triggered(session, own, value)):
+            fired.append((slot, Window(session.start, session.end), session.kept))
+            session = self._emptied(session)
+            if final <= progress:
+                self.timers.set(slot, self._close_at(session.start, session.end))
+        self._keep(slot, sorted([*(one for one in sessions if one not in joined), session], key=_start))
+        return True
+
+    def _join(self, slot: Slot, own: Window, joined: list[Session], taken: Any) -> Session:
+        contents = self.contents
+        filled = [one.kept for one in joined if one.new or self.policy.is_accumulating]
+        if filled:
+            kept = filled[0]
+            for other in filled[1:]:
+                kept = self.merge(kept, other)
+            kept = contents.add(slot, kept, taken)
+        else:
+            kept = contents.first(slot, own.namespace[:8], taken)
+        return Session(
+            min([own.start, *(one.start for one in joined)]),
+            max([own.end, *(one.end for one in joined)]),
+            1 + sum(one.new for one in joined),
+            kept,
+        )
+
+    def fire(self, slots: Sequence[Slot], due: Sequence[Due], until: int, out: Emit) -> None:
+        fired: Fired = []
+        freed: list[tuple[Slot, Session]] = []
+        for slot in dict.fromkeys(slots):
+            known = self.value_of(self.cells.cell(slot))
+            if known is ABSENT:
+                continue
+            left = []
+            for session in map(Session._make, known):
+                final = self._final(session.start, session.end)
+                if final <= until and session.new:
+                    fired.append((slot, Window(session.start, session.end), session.kept))
+                if self._close_at(session.start, session.end) <= until:
+                    freed.append((slot, session))
+                    continue
+                if final <= until:
+                    session = self._emptied(session)
+                self.timers.set(slot, final if final > until else self._close_at(session.start, session.end))
+                left.append(session)
+            self._keep(slot, left)
+        self._put_out(fired, out)
+        if self.policy.is_accumulating:
+            for slot, session in freed:
+                self.contents.free(slot, session.kept)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _put_out(self, fired: Fired, out: Emit) -> None:
+        self.put_out_in_order(fired, out)
+        if not self.policy.is_accumulating:
+            for slot, _, kept in fired:
+                self.contents.free(slot, kept)
+
+    def _emptied(self, session: Session) -> Session:
+        return session._replace(new=0, kept=session.kept if self.policy.is_accumulating else None)
+
+    def _keep(self, slot: Slot, sessions: list[Session]) -> None:
+        self.cells.change(self.cells.cell(slot), self.stored(tuple(sessions)) if sessions else ABSENT)
+
+    def _final(self, start: int, end: int) -> int:
+        return end - 1 if self.trigger is None else self.trigger.closes_at(Window(start, end))
+
+    def _close_at(self, start: int, end: int) -> int:
+        return self.close_after(self._final(start, end))
+
+    def _is_triggered(self, session: Session, own: Window, value: Any) -> bool:
+        assert self.trigger is not None
+        context = TriggerContext(self.context.now_ms, _no_timers)
+        context.window, context.count, context.state = Window(session.start, session.end), session.new, None
+        return self.trigger.on_record(value, own.start, context)
+
+
+def _start(session: Session) -> int:
+    return session.start
+
+
+def _no_timers(time: int, domain: str) -> None:
+    raise RuntimeError("a trigger of sessions cannot set timers")

@@ -1,0 +1,208 @@
+"""What all window operators share: time, timers, late records, and putting windows out.
+
+Event time: a window [start, end) is put out when the watermark comes to end - 1, and is freed `lateness` later; from
+then on a record for it is late.  Processing time: the same with the clock, whose "watermark" is the millisecond
+before the present one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Batch, OutputTag
+from streamlet.operators.functions import CallingOperator
+from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.operators.triggers import AtEnd, Trigger
+from streamlet.operators.window_contents import Contents
+from streamlet.operators.windows import GlobalWindows, Window, WindowAssigner
+from streamlet.state.descriptors import Descriptor, TimerState, WindowState
+from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot
+from streamlet.state.timers import Due
+
+log = logging.getLogger("streamlet.operators")
+
+AT_END = AtEnd()
+PIECE = 256
+"""Windows that are put out as one batch."""
+PIECES = 8
+"""Batches put out before others get a turn."""
+
+
+@dataclass(frozen=True)
+class WindowPolicy:
+    """What the job says of its windows, whatever they hold."""
+
+    assigner: WindowAssigner[Any]
+    trigger: Trigger[Any] = AT_END
+    lateness_ms: int = 0
+    late: OutputTag[Any] | None = None
+    is_accumulating: bool = True
+
+
+class WindowOperator(CallingOperator):
+    """Takes records into windows and puts windows out when their time has come."""
+
+    kept = "window"
+    """The name of the state that holds what windows keep."""
+
+    def __init__(self, policy: WindowPolicy, contents: Contents) -> None:
+        self.policy = policy
+        self.contents = contents
+        self.lateness_ms = policy.lateness_ms
+        self.is_by_clock = policy.assigner.time == "processing"
+        is_timeless = self.is_by_clock or isinstance(policy.assigner, GlobalWindows)
+        self.uses_time = policy.trigger.uses_event_time or not is_timeless
+        self.late_records = 0
+        """Late records that were dropped."""
+        self._now_ms = MIN_TIMESTAMP + 1
+
+    def kept_type(self) -> Any:
+        """The declared type of the cells."""
+        return self.contents.kept_type
+
+    def declared_states(self) -> Mapping[str, Descriptor]:
+        return {
+            self.kept: WindowState(self.kept_type()),
+            "timers": TimerState(),
+            **self.contents.declared_states(),
+        }
+
+    def open(self, context: OperatorContext) -> None:
+        super().open(context)
+        assert context.store is not None, "the plan gives every keyed operator a store"
+        self.store = context.store
+        self.cells = context.store.value_cells(context.states[self.kept])
+        self.timers = context.store.timers(context.states["timers"])
+        self.contents.open(context)
+
+    @property
+    def progress(self) -> int:
+        """No record of this time or before is expected any more."""
+        return self._now_ms - 1 if self.is_by_clock else self.context.event_time.watermark
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        if not batch.values:
+            return
+        if self.is_by_clock:
+            self._look_at_clock(self.context.now_ms())
+            times: Sequence[int] = [self._now_ms] * len(batch)
+        else:
+            times = batch.timestamps if batch.timestamps is not None else [0] * len(batch)
+        self.take(batch, times, out)
+
+    def take(self, batch: Batch[Any], times: Sequence[int], out: Emit) -> None:
+        """Takes a batch into windows; `times` are those by which windows go."""
+        raise NotImplementedError
+
+    def fire(self, slots: Sequence[Slot], due: Sequence[Due], until: int, out: Emit) -> None:
+        """Handles timers that are due, in the order of time. What they were about may be gone."""
+        raise NotImplementedError
+
+    def on_watermark(self, timestamp: int, out: Emit) -> bool | None:
+        if self.is_by_clock and timestamp != MAX_TIMESTAMP:
+            return None
+        return self.advance(timestamp, out)
+
+    def next_clock_ms(self) -> int | None:
+        if not self.is_by_clock:
+            return None
+        at = self.timers.next_time()
+        return None if at is None else min(at + 1, MAX_TIMESTAMP)
+
+    def on_clock(self, now_ms: int, out: Emit) -> None:
+        if self.is_by_clock:
+            self._look_at_clock(now_ms)
+            self.advance(self.progress, out)
+
+    def advance(self, until: int, out: Emit) -> bool:
+        """Fires what is due; True when there may be more."""
+        pop = self.timers.pop
+        for _ in range(PIECES):
+            due: list[Due] = list(islice(iter(lambda: pop(until), None), PIECE))
+            if not due:
+                return False
+            self.fire(self.store.lookup([one.key for one in due]), due, until, out)
+        return True
+
+    def put_out(self, slots: list[Slot], windows: list[Window], kept: list[Any], out: Emit) -> None:
+        """Emits the results of windows, each with the last millisecond of its window as time."""
+        if kept:
+            is_timed = all(window.end > window.start for window in windows)
+            times = [window.end - 1 for window in windows] if is_timed else None
+            self.contents.put_out(Batch(kept, times, slots), windows, out)
+
+    def put_out_in_order(self, fired: list[tuple[Slot, Window, Any]], out: Emit) -> None:
+        """The same for windows that were found key by key: in the order of time, then of keys."""
+        fired.sort(key=_time_and_key)
+        self.put_out([one[0] for one in fired], [one[1] for one in fired], [one[2] for one in fired], out)
+
+    def put_late(self, batch: Batch[Any], rows: Sequence[int]) -> None:
+        """Gives late records to their side output, or drops and counts them."""
+        if self.policy.late is not None:
+            self.context.side(self.policy.late, pick(batch, rows))
+            return
+        if not self.late_records:
+            log.warning(
+                "%s: a record came after its window had closed and was dropped (more are counted only); "
+                ".late_output(tag) keeps them, .allowed_lateness(...) waits for them: %s",
+                self.context.place,
+                batch.describe_row(rows[0]) or f"time {batch.timestamps[rows[0]] if batch.timestamps else None} ms",
+            )
+        self.late_records += len(rows)
+
+    def stored(self, value: Any) -> Any:
+        """What a cell holds for a value that is kept."""
+        cells = self.cells
+        if type(value) in cells.plain or (self.contents.is_trusted and not cells.holds_bytes):
+            return value
+        return cells.encode(value)
+
+    def value_of(self, cell: Cell) -> Any:
+        """What is kept in a cell, or ABSENT."""
+        if cell.value is NOT_LOADED:
+            self.cells.load(cell)
+        value = cell.value
+        return self.cells.decode(value) if self.cells.holds_bytes and value is not ABSENT else value
+
+    def close_time(self, window: Window) -> int:
+        """The time at which a window is freed: a record for it is late from then on."""
+        return self.close_after(window.end - 1)
+
+    def close_after(self, final: int) -> int:
+        """The time at which a window is freed whose end has come at `final`."""
+        return min(final + self.lateness_ms, MAX_TIMESTAMP)
+
+    def close(self) -> None:
+        if self.late_records:
+            log.info("%s: %d late records were dropped", self.context.place, self.late_records)
+        self.contents.close()
+
+    def _look_at_clock(self, now_ms: int) -> None:
+        # A clock that is set back does not open windows again.
+        self._now_ms = max(self._now_ms, now_ms)
+
+
+def _time_and_key(fired: tuple[Slot, Window, Any]) -> tuple[int, bytes]:
+    return fired[1].end, fired[0].stored[4:]
+
+
+def pick(batch: Batch[Any], rows: Sequence[int]) -> Batch[Any]:
+    """These rows of a batch."""
+    timestamps, keys, origins = batch.timestamps, batch.keys, batch.rows
+    return Batch(
+        [batch.values[row] for row in rows],
+        None if timestamps is None else [timestamps[row] for row in rows],
+        None if keys is None else [keys[row] for row in rows],
+        split=batch.split,
+        origin=batch.origin,
+        rows=[origins[row] for row in rows] if origins is not None else list(rows),
+    )
+
+
+def keeps(contents: Contents) -> Any:
+    """The type of what is kept, where it is part of another one: without a declared type only scalars."""
+    return None | bool | int | float | str | bytes if contents.kept_type is Any else contents.kept_type
