@@ -172,8 +172,10 @@ class SourceSubtask(Subtask):
         finally:
             if fetch is not None:
                 fetch.cancel()
-                await asyncio.wait([fetch])
+            # First: when another task of the attempt fails, this is cancelled a second time, wherever it waits.
             await self._reader.close()
+            if fetch is not None:
+                await asyncio.wait([fetch])
 
     async def _barrier_if_asked(self) -> None:
         while self._triggers:

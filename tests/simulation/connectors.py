@@ -38,12 +38,10 @@ class Line(Protocol):
         """Seconds since the simulation began."""
         ...
 
-    def ask(
-        self, action: Callable[[], Any], connection: str = "", *, arrives_late: bool = True, times: float = 1
-    ) -> Awaitable[Any]:
+    def ask(self, action: Callable[[], Any], connection: str = "", *, times: float = 1) -> Awaitable[Any]:
         """Sends a request; the answer may come late, or never (then it raises after a while). Requests of one
-        connection arrive in their order.  With `arrives_late` also when nobody waits for the answer any more; `times`
-        is how much longer than usual it travels."""
+        connection arrive in their order.  It arrives also when nobody waits for the answer any more; `times` is how
+        much longer than usual it travels."""
         ...
 
     def chance(self, name: str) -> bool:
@@ -138,7 +136,7 @@ class SimulatedWriter:
     def __init__(self, spec: SinkSpec, line: Line, context: SinkContext) -> None:
         self.spec = spec
         self.line = line
-        self.head = _head(spec.uid, context.instance, context.subtask)
+        self.head = _head(spec.uid, context.instance, context.attempt, context.subtask)
         self.clock = context.clock
         self.free = [f"{self.head}{number}" for number in range(POOL)]
         self.current: tuple[str, int] | None = None
@@ -170,8 +168,7 @@ class SimulatedWriter:
             raise SinkError("no id is free")
         id = self.free.pop()
         self.began = self.clock.monotonic()
-        # One that came late would shut out a later attempt, and nothing that a job does could prevent that.
-        request = self.line.ask(lambda: self.line.outside.take(self.spec.uid, id), arrives_late=False)
+        request = self.line.ask(lambda: self.line.outside.take(self.spec.uid, id))
         self.current = id, await request
 
     async def prepare_commit(self, checkpoint_id: int) -> Sequence[Committable]:
@@ -217,7 +214,9 @@ class SimulatedCommitter:
         self.can_lose = spec.kind == "pooled"
         self.uid = spec.uid
         self.line = line
-        self.instance = context.instance
+        self.heads = [
+            f"{spec.uid}.{context.instance}.{attempt}" for attempt in range(context.fenced_attempt + 1, context.attempt)
+        ]
 
     async def outcomes(self, committables: Sequence[Committable]) -> Sequence[Outcome]:
         outside = self.line.outside
@@ -233,16 +232,21 @@ class SimulatedCommitter:
 
     async def fence(self, parallelism: int, spare: Sequence[Committable]) -> None:
         spared = {_key(one) for one in spare}
-        head = f"{self.uid}.{self.instance}"
-        # As with taking an id: one that came late would shut out a later attempt.
-        await self.line.ask(lambda: self.line.outside.fence(self.uid, head, parallelism, spared), arrives_late=False)
+        outside = self.line.outside
+
+        def all_of_them() -> None:
+            for head in self.heads:
+                outside.fence(self.uid, head, parallelism, spared)
+
+        await self.line.ask(all_of_them)
 
     async def close(self) -> None:
         """Nothing to end."""
 
 
-def _head(uid: str, instance: str, subtask: int) -> str:
-    return f"{uid}.{instance}.{subtask}."
+def _head(uid: str, instance: str, attempt: int, subtask: int) -> str:
+    """As of the Kafka sink: what comes late from one attempt has no way to the units of another."""
+    return f"{uid}.{instance}.{attempt}.{subtask}."
 
 
 def _key(committable: Committable) -> tuple[str, int]:

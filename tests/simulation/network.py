@@ -46,9 +46,7 @@ class Network:
             self._world.clock.seconds = max(self._world.clock.seconds, self._events[0][0])
             self.happen()
 
-    def ask(
-        self, process: Process, action: Callable[[], Any], connection: str, *, arrives_late: bool, times: float
-    ) -> Awaitable[Any]:
+    def ask(self, process: Process, action: Callable[[], Any], connection: str, *, times: float) -> Awaitable[Any]:
         """Sends a request: it arrives later, also when the process has died meanwhile, and so does the answer."""
         world, loop = self._world, process.loop
         future: asyncio.Future[Any] = loop.create_future()
@@ -61,11 +59,7 @@ class Network:
 
         def arrive() -> None:
             answer, error = None, None
-            if not arrives_late and (future.done() or process.is_dead):
-                return
             try:
-                if not arrives_late and process.is_superseded and not world.scenario.survives_shutting_out:
-                    raise SinkError("another process has taken over")
                 answer = action()
             except StreamletError as failed:
                 error = failed

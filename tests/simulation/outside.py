@@ -28,6 +28,8 @@ class Unit:
     deadline: float
     state: Outcome = Outcome.OPEN
     values: list[Any] = field(default_factory=list)
+    is_late: bool = False
+    """Taken by a zombie, whose attempt was fenced before: it ends by itself, or by the outside's time-out."""
 
 
 class Outside:
@@ -60,7 +62,8 @@ class Outside:
         seconds = self.deadline_seconds[sink]
         # When exactly the outside looks at its deadlines is its own affair.
         deadline = math.inf if seconds is None else self.now() + seconds * (0.6 + 0.8 * self.chance())
-        self.units[id, epoch] = Unit(sink, id, epoch, deadline)
+        is_late = f"{id.rpartition('.')[0]}." in self.shut_out
+        self.units[id, epoch] = Unit(sink, id, epoch, deadline, is_late=is_late)
         return epoch
 
     def write(self, id: str, epoch: int, first: int, values: list[Any]) -> None:
@@ -122,9 +125,10 @@ class Outside:
     # --- looking ------------------------------------------------------------------------------------------------
 
     def open_units(self) -> list[Unit]:
-        """Units whose fate nobody has decided."""
+        """Units with records whose fate nobody has decided, but for those of zombies.  One that was only taken holds
+        nobody up."""
         self._expire()
-        return [unit for unit in self.units.values() if unit.state is Outcome.OPEN]
+        return [unit for unit in self.units.values() if unit.state is Outcome.OPEN and unit.values and not unit.is_late]
 
     def _is_shut_out(self, unit: Unit) -> bool:
         if self.kinds[unit.sink] == "pooled":

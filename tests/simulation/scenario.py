@@ -109,12 +109,6 @@ class Scenario:
         return self.shapes[min(process, len(self.shapes) - 1)]
 
     @property
-    def survives_shutting_out(self) -> bool:
-        """True when a zombie may shut out its successor: with one writer there is always a checkpoint to go back to.
-        (No system of ours can refuse that: taking an id is how a newer process shuts out an older one.)"""
-        return all(sink.deadline_seconds is not None for sink in self.sinks)
-
-    @property
     def keeps_order(self) -> bool:
         """True when records of a split cannot overtake each other before the keyed function."""
         return all(

@@ -141,13 +141,11 @@ class World:
     def number(self, most: int) -> int:
         return self.random.randint(0, most)
 
-    def ask(
-        self, action: Callable[[], Any], connection: str = "", *, arrives_late: bool = True, times: float = 1
-    ) -> Awaitable[Any]:
+    def ask(self, action: Callable[[], Any], connection: str = "", *, times: float = 1) -> Awaitable[Any]:
         """See `Line`."""
         self.count("outside")
         assert self.current is not None, "only a process asks"
-        return self.network.ask(self.current, action, connection, arrives_late=arrives_late, times=times)
+        return self.network.ask(self.current, action, connection, times=times)
 
     # --- processes ----------------------------------------------------------------------------------------------
 
