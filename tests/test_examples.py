@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,9 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def test_there_are_examples() -> None:
-    assert {"quickstart.py", "spend_per_user.py"} <= {path.name for path in EXAMPLES}
+    assert {"quickstart.py", "spend_per_user.py", "click_sessions.py", "top_products.py"} <= {
+        path.name for path in EXAMPLES
+    }
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -82,3 +84,42 @@ def test_the_quickstart_counts_every_click_exactly_once(arguments: list[str], tm
         counts[page] += 1
         expected.append({"page": page, "count": counts[page]})
     assert lines(tmp_path / "out") == expected
+
+
+def test_click_sessions_are_those_that_sorting_finds(tmp_path: Path) -> None:
+    done = python(tmp_path, str(ROOT / "examples" / "click_sessions.py"))
+    assert done.returncode == 0, done.stderr
+    times = defaultdict(list)
+    for number in range(20_000):
+        jitter = number * 7919 % 5000
+        times[f"user-{number * number % 101}"].append((1_700_000_000_000 + 1500 * number - jitter, number % 13))
+    expected = []
+    for user, clicks in times.items():
+        session: list[tuple[int, int]] = []
+        for at, page in [*sorted(clicks), (1 << 62, 0)]:
+            if session and at >= session[-1][0] + 30_000:
+                pages = [one for _, one in session]
+                ends = session[0][0], session[-1][0] + 30_000
+                expected.append((user, *ends, len(session), [min(pages), max(pages)]))
+                session = []
+            session.append((at, page))
+    found = [(one["user"], one["start"], one["end"], one["clicks"], one["pages"]) for one in lines(tmp_path / "out")]
+    assert sorted(found) == sorted(expected)
+    assert not lines(tmp_path / "late")
+
+
+def test_the_top_products_of_each_minute_are_those_that_sorting_finds(tmp_path: Path) -> None:
+    done = python(tmp_path, str(ROOT / "examples" / "top_products.py"))
+    assert done.returncode == 0, done.stderr
+    sold: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for number in range(30_000):
+        at = 1_700_000_040_000 + 20 * number - number * 7919 % 2000
+        sold[at - at % 60_000][number * number % 97] += 1
+    assert len(sold) > 5
+    assert lines(tmp_path / "out") == [
+        {
+            "minute": minute,
+            "products": [[one, count] for one, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:3]],
+        }
+        for minute, counts in sorted(sold.items())
+    ]
