@@ -1,7 +1,7 @@
 """The three products that sold best in each minute: `streamlet run examples/top_products.py`, no server needed.
 
-First sales are counted per product and minute; results have the end of their minute as event time, so that a second
-window of the same minute puts all products of it in order.
+Sales are counted per product and minute; results have the end of their minute as event time, so a second window of the
+same minute has all products of it.
 """
 
 from collections.abc import Iterator
@@ -42,10 +42,10 @@ def sale(number: int) -> Sale:
     return Sale(number * number % 97, 1_700_000_040_000 + 20 * number - number * 7919 % 2000)
 
 
-strategy = WatermarkStrategy.bounded_out_of_orderness(timedelta(seconds=2)).with_timestamps(lambda one: one.at)
+bounded = WatermarkStrategy.bounded_out_of_orderness(timedelta(seconds=2))
 job = Job("top-products")
 (
-    job.source(Generator(sale, count=30_000), uid="sales", watermarks=strategy)
+    job.source(Generator(sale, count=30_000), uid="sales", watermarks=bounded.with_timestamps(lambda one: one.at))
     .key_by(lambda one: one.product)
     .window(TumblingWindows(MINUTE))
     .aggregate(Count(), result=lambda product, window, count: Sold(product, window.start, count), uid="sold")
