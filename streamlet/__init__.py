@@ -40,6 +40,7 @@ from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
 from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
 from streamlet.operators.process_function import KeyedProcessFunction, ProcessContext, TimerContext
+from streamlet.operators.retry import Retry
 from streamlet.operators.timer_service import TimerService
 from streamlet.operators.triggers import AtEnd, AtEndOfInput, EveryDuration, EveryRecords, Trigger, TriggerContext
 from streamlet.operators.watermark_strategy import WatermarkStrategy
@@ -106,6 +107,7 @@ __all__ = [
     "ReaderContext",
     "RecordError",
     "Restart",
+    "Retry",
     "RunBlocking",
     "SessionWindows",
     "Sink",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from streamlet.dsl.asynchronous import asynchronous, is_asynchronous
 from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.aggregates import AggregateFunction
+from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
 from streamlet.operators.operator import Operator
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
+from streamlet.operators.retry import Retry
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
 from streamlet.operators.windows import WindowAssigner
@@ -54,22 +58,73 @@ class Stream(Generic[T_co]):
             )
         return Stream(self._job, self._node, tag.name)
 
+    @overload
+    def map(
+        self, function: Callable[[T_co], Awaitable[R]], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[R]: ...
+    @overload
     def map(
         self, function: Callable[[T_co], R], *, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[R]:
-        """Emits `function(value)` for each value."""
+    ) -> Stream[R]: ...
+    def map(
+        self, function: Callable[[T_co], Any], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[Any]:
+        """Emits `function(value)` for each value; made by `async def` it is called as `map_async` does."""
+        if is_asynchronous(function):
+            return self._call("map", function, mapped, CallOptions(), uid, parallelism)
         return self._then("map", lambda: Map(function), function, uid, parallelism)
+
+    def map_async(
+        self,
+        function: Callable[[T_co], Awaitable[R]],
+        *,
+        ordered: bool = True,
+        capacity: int = 100,
+        timeout: timedelta | None = None,
+        on_timeout: Callable[[T_co], R] | None = None,
+        retry: Retry | None = None,
+        type: type[Any] | Any = Any,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]:
+        """Emits `await function(value)` for each value, with up to `capacity` calls at once in each subtask.
+
+        Results come in the order of the values, or, not `ordered`, as they are there; never over a watermark.  A call
+        that takes longer than `timeout` fails, or gives `on_timeout(value)`; one that fails is made again as `retry`
+        says, and fails the job in the end.  Values in flight are in the checkpoint, so they are of the declared `type`,
+        by default that of the function's annotation, or else None, bool, int, float, str, bytes, lists and dicts of
+        these.  A restored value is called again: what the function does outside of the job may happen twice.
+        """
+        options = CallOptions(ordered, capacity, timeout, on_timeout, retry, type)
+        return self._call("map_async", function, mapped, options, uid, parallelism)
 
     def filter(
         self, function: Callable[[T_co], object], *, uid: str | None = None, parallelism: int | None = None
     ) -> Stream[T_co]:
-        """Emits the values for which `function` is true."""
+        """Emits the values for which `function` is true; made by `async def` it is called as `map_async` does."""
+        if is_asynchronous(function):
+            return self._call("filter", function, filtered, CallOptions(), uid, parallelism)
         return self._then("filter", lambda: Filter(function), function, uid, parallelism)
 
+    @overload
+    def flat_map(
+        self,
+        function: Callable[[T_co], Awaitable[Iterable[R]]],
+        *,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
     def flat_map(
         self, function: Callable[[T_co], Iterable[R]], *, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[R]:
-        """Emits everything that `function(value)` gives, in order; it may be a generator."""
+    ) -> Stream[R]: ...
+    def flat_map(
+        self, function: Callable[[T_co], Any], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[Any]:
+        """Emits everything that `function(value)` gives, in order; it may be a generator, or made by `async def`, which
+        is called as `map_async` does."""
+        if is_asynchronous(function):
+            return self._call("flat_map", function, flattened, CallOptions(), uid, parallelism)
         return self._then("flat_map", lambda: FlatMap(function), function, uid, parallelism)
 
     def key_by(self, function: Callable[[T_co], K], *, uid: str | None = None) -> KeyedStream[K, T_co]:
@@ -117,13 +172,23 @@ class Stream(Generic[T_co]):
                 f"{self._job.line()}: {kind} takes a function, not {function!r:.80}",
                 remedy="give a function or a lambda",
             )
-        import inspect
-
-        if inspect.iscoroutinefunction(function):
+        if is_asynchronous(function):
             raise JobDefinitionError(
                 f"{self._job.line()}: {kind} takes a plain function, not an async one",
-                remedy="call asynchronous services outside the stream's functions",
+                remedy="call asynchronous services in a map_async, filter or flat_map before it",
             )
+        return Stream(self._job, self._job.add(kind, make, [self._edge()], uid, parallelism))
+
+    def _call(
+        self,
+        kind: str,
+        function: Callable[[Any], Any],
+        results: Results,
+        options: CallOptions,
+        uid: str | None,
+        parallelism: int | None,
+    ) -> Stream[Any]:
+        make = asynchronous(kind, function, results, options, self._job.line())
         return Stream(self._job, self._job.add(kind, make, [self._edge()], uid, parallelism))
 
 

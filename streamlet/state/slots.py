@@ -71,3 +71,11 @@ class SlotTable(dict[Any, Slot]):
     def __missing__(self, key: Any) -> Slot:
         slot = self[key] = self._make(key)
         return slot
+
+
+class KeyOfRow(msgspec.Struct):
+    """What stands in the key column where a row is away from its slot, behind a channel that does not route by key or
+    after a restore: the key, and room for a sink."""
+
+    key: Any
+    memo: Any = None

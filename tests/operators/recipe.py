@@ -8,6 +8,7 @@ same.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import EventTime, Operator, OperatorContext
 from streamlet.operators.place import Place
 from streamlet.state.snapshot import StoreSnapshot
+from streamlet.testing.loop import SimulatedLoop, VirtualClock
 from tests.unit.state_kit import checkpoint, fold, make_store
 
 Row = tuple[str | None, Any, int | None]
@@ -93,6 +95,7 @@ class Running:
         self.rows: list[Row] = []
         self.operator = case.make()
         self._woken = False
+        self._loop = SimulatedLoop(VirtualClock(0), random.Random(0))
         self.store: Any = None
         specs = {}
         if case.is_keyed or self.operator.declared_states():
@@ -104,7 +107,16 @@ class Running:
             specs = {one.spec.name: one.spec for one in declared}
         place = Place(__file__, 1, "operator", "op")
         context = OperatorContext(
-            place, 0, 1, self.store, specs, side=self._side, event_time=EventTime(), now_ms=self._now, wake=self._wake
+            place,
+            0,
+            1,
+            self.store,
+            specs,
+            side=self._side,
+            event_time=EventTime(),
+            now_ms=self._now,
+            wake=self._wake,
+            spawn=self._loop.create_task,
         )
         self.operator.open(context)
         self._lookup = SlotLookup()
@@ -132,6 +144,7 @@ class Running:
         else:
             self._world.watermark = MAX_TIMESTAMP
             self._advance(MAX_TIMESTAMP)
+            self._wait_for_what_is_in_flight()
             self.operator.on_end(self._out)
             return
         self._follow_clock()
@@ -152,6 +165,7 @@ class Running:
                 pass
 
     def close(self) -> None:
+        self._loop.bury()
         self.operator.close()
         if self.store is not None:
             self.store.close()
@@ -168,9 +182,24 @@ class Running:
             pass
 
     def _follow_clock(self) -> None:
-        while self._woken or ((at := self.operator.next_clock_ms()) is not None and at <= self._now()):
+        clock = self._loop.clock
+        clock.seconds = max(clock.seconds, self._now() / 1000)
+        while True:
+            while self._loop.step():
+                pass
+            at = self.operator.next_clock_ms()
+            if not self._woken and (at is None or at > self._now()):
+                return
             self._woken = False
             self.operator.on_clock(self._now(), self._out)
+
+    def _wait_for_what_is_in_flight(self) -> None:
+        self._follow_clock()
+        while self.operator.held_watermark() is not None:
+            at = self._loop.next_timer()
+            assert at is not None, "what is in flight never ends"
+            self._loop.clock.seconds = at
+            self._follow_clock()
 
     def _now(self) -> int:
         return self._world.now_ms

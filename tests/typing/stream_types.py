@@ -23,6 +23,7 @@ from streamlet import (
     Min,
     OutputTag,
     ProcessContext,
+    Retry,
     SessionWindows,
     Stream,
     Sum,
@@ -110,6 +111,38 @@ def stateless() -> None:
     assert_type(payments.filter(lambda one: one.amount > 3), Stream[Payment])
     assert_type(payments.flat_map(lambda one: [one.user] * one.amount), Stream[str])
     assert_type(payments.union(payments, payments), Stream[Payment])
+
+
+async def user_of(one: Payment) -> str:
+    return one.user
+
+
+async def is_large(one: Payment) -> bool:
+    return one.amount > 3
+
+
+async def users_of(one: Payment) -> list[str]:
+    return [one.user]
+
+
+def asynchronous() -> None:
+    assert_type(payments.map_async(user_of), Stream[str])
+    assert_type(
+        payments.map_async(
+            user_of,
+            ordered=False,
+            capacity=10,
+            timeout=timedelta(seconds=1),
+            on_timeout=lambda one: one.user,
+            retry=Retry(attempts=2, on=OSError),
+            type=Payment,
+        ),
+        Stream[str],
+    )
+    assert_type(payments.map(user_of), Stream[str])
+    assert_type(payments.filter(is_large), Stream[Payment])
+    assert_type(payments.flat_map(users_of), Stream[str])
+    assert_type(payments.key_by(lambda one: one.user).map_async(user_of), Stream[str])
 
 
 def keys() -> None:
@@ -241,6 +274,7 @@ def what_does_not_fit_is_found() -> None:
     keyed = payments.key_by(lambda one: one.user)
     payments.map(lambda one: one.amout)  # type: ignore
     payments.flat_map(lambda one: one.amount)  # type: ignore
+    payments.map_async(lambda one: one.amount)  # type: ignore
     payments.union(payments.map(lambda one: one.user))  # type: ignore
     payments.aggregate(Count())  # type: ignore
     keyed.aggregate(Count(), result=lambda user: user)  # type: ignore

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -31,6 +32,14 @@ async def _asynchronous(value: int) -> int:
     return value
 
 
+async def _generating(value: int) -> AsyncIterator[int]:
+    yield value
+
+
+async def _of_a_job(value: Job) -> int:
+    return 0
+
+
 class _Unstorable(KeyedProcessFunction[int, int, int]):
     held = ValueState(object)
 
@@ -48,7 +57,15 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "filter of None": (lambda s: s.filter(None), "filter takes a function, not None"),
     "flat_map of a text": (lambda s: s.flat_map("x"), "flat_map takes a function, not 'x'"),
     "key_by of a name": (lambda s: s.key_by("user"), "key_by takes a function, not 'user'"),
-    "async map": (lambda s: s.map(_asynchronous), "map takes a plain function, not an async one"),
+    "async key_by": (lambda s: s.key_by(_asynchronous), "key_by takes a plain function, not an async one"),
+    "map_async of a number": (lambda s: s.map_async(3), "map_async takes an async function, not 3"),
+    "an asynchronous generator": (lambda s: s.flat_map(_generating), "flat_map takes no asynchronous generator"),
+    "map_async of none": (lambda s: s.map_async(_asynchronous, capacity=0), "map_async: capacity is 0"),
+    "map_async at once": (lambda s: s.map_async(_asynchronous, timeout=timedelta(0)), "map_async: timeout is datetime"),
+    "map_async never late": (lambda s: s.map_async(_asynchronous, on_timeout=int), "map_async: on_timeout gives"),
+    "map_async again": (lambda s: s.map_async(_asynchronous, retry=3), "map_async: retry is 3"),
+    "map_async of a lock": (lambda s: s.map_async(_asynchronous, type=Job), "is not a type|which cannot be stored"),
+    "map_async of a job": (lambda s: s.map(_of_a_job), "is not a type|which cannot be stored"),
     "union with a list": (lambda s: s.union([s]), "union takes streams of the same job, not \\[<"),
     "union of two jobs": (lambda s: s.union(_numbers(Job("other"))), "union takes streams of the same job"),
     "sink of a class": (lambda s: s.sink(Print), "sink takes a Sink, not <class"),

@@ -22,7 +22,7 @@ from streamlet.elements import Barrier, Batch, EndOfInput, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.runtime.placement import ChannelAddress
 from streamlet.runtime.processes.columns import Part, packed, unpacked
-from streamlet.state.slots import Slot
+from streamlet.state.slots import KeyOfRow, Slot
 
 _HEAD = struct.Struct(">BHHHHI")
 _MOST_RECORDS = 1000
@@ -34,13 +34,6 @@ class FrameKind(enum.IntEnum):
     BATCH = 0
     ELEMENT = 1
     CREDIT = 2
-
-
-class KeyOfRow(msgspec.Struct):
-    """What stands in the key column behind a channel that does not route by key: the key, and room for a sink."""
-
-    key: Any
-    memo: Any = None
 
 
 class DescribedOrigins(msgspec.Struct, frozen=True):

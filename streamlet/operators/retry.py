@@ -1,0 +1,40 @@
+"""How often and how late an asynchronous function is called again on a record that it failed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from streamlet.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Calls again after an error, up to `attempts` calls in all for each record, a time-out being an error too.
+
+    Before the second call it waits `delay`, before each further one `multiplier` times as long as before, at most
+    `max_delay`.  Errors that are no instance of `on` are not tried again.  The count survives a restart, the wait does
+    not: a restored record is called at once.
+    """
+
+    attempts: int = 3
+    delay: timedelta = timedelta(milliseconds=100)
+    max_delay: timedelta = timedelta(seconds=10)
+    multiplier: float = 2.0
+    on: type[Exception] | tuple[type[Exception], ...] = Exception
+
+    def __post_init__(self) -> None:
+        if type(self.attempts) is not int or self.attempts < 1:
+            raise ConfigError(f"retry attempts is {self.attempts!r}", remedy="give the number of calls, from 1 on")
+        if not timedelta(0) <= self.delay <= self.max_delay:
+            raise ConfigError("retry delay must be 0 or more, and max_delay at least delay")
+        if self.multiplier < 1:
+            raise ConfigError(f"retry multiplier is {self.multiplier}", remedy="use 1 or more")
+
+    def delay_after(self, failures: int, error: BaseException) -> float | None:
+        """Gives the seconds to wait after so many failures, the last one by `error`; None for not again."""
+        if failures >= self.attempts or not isinstance(error, self.on):
+            return None
+        # As a power it would overflow for very many attempts.
+        doublings = min(failures - 1, 1000) if self.multiplier < 2 else min(failures - 1, 60)
+        return float(min(self.delay.total_seconds() * self.multiplier**doublings, self.max_delay.total_seconds()))
