@@ -9,7 +9,8 @@ user writes), `graph` (how it is laid out), `operators` (what happens to a batch
 from streamlet.clock import Clock, SystemClock
 from streamlet.config import JobConfig, Restart
 from streamlet.dsl.job import Job
-from streamlet.dsl.stream import KeyedStream, Stream
+from streamlet.dsl.keyed import KeyedStream
+from streamlet.dsl.stream import Stream
 from streamlet.dsl.windowed import WindowedStream
 from streamlet.elements import (
     MAX_TIMESTAMP,
@@ -38,7 +39,7 @@ from streamlet.errors import (
 )
 from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
-from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
+from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
 from streamlet.operators.process_function import KeyedProcessFunction, ProcessContext, TimerContext
 from streamlet.operators.retry import Retry
 from streamlet.operators.timer_service import TimerService
@@ -73,6 +74,7 @@ __all__ = [
     "Clock",
     "Committable",
     "Committer",
+    "Composed",
     "ConfigError",
     "Count",
     "CountWindows",

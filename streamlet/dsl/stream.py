@@ -1,4 +1,4 @@
-"""Stream and KeyedStream: the handles by which a user builds a job. Calling a method adds a node and runs nothing."""
+"""Stream: the handle by which a user builds a job. Calling a method adds a node and runs nothing."""
 
 from __future__ import annotations
 
@@ -7,30 +7,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.asynchronous import asynchronous, is_asynchronous
-from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
-from streamlet.operators.aggregates import AggregateFunction
 from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
 from streamlet.operators.operator import Operator
-from streamlet.operators.process import KeyedProcess
-from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.retry import Retry
-from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
-from streamlet.operators.windows import WindowAssigner
 from streamlet.sink import Sink
 
 if TYPE_CHECKING:
     from streamlet.dsl.job import Job
+    from streamlet.dsl.keyed import KeyedStream
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 K = TypeVar("K", bound=Hashable)
-A1 = TypeVar("A1")
-A2 = TypeVar("A2")
 
 
 class Stream(Generic[T_co]):
@@ -132,6 +125,8 @@ class Stream(Generic[T_co]):
 
         A key is a str, bytes, int, bool, or a tuple or frozen struct of these, of one type for the whole stream.
         """
+        from streamlet.dsl.keyed import KeyedStream
+
         keyed = self._then("key_by", lambda: KeyBy(function), function, uid, None)
         return KeyedStream(self._job, keyed._node)
 
@@ -190,124 +185,3 @@ class Stream(Generic[T_co]):
     ) -> Stream[Any]:
         make = asynchronous(kind, function, results, options, self._job.line())
         return Stream(self._job, self._job.add(kind, make, [self._edge()], uid, parallelism))
-
-
-class KeyedStream(Stream[T_co], Generic[K, T_co]):
-    """Values with a key each. What map, filter and flat_map give is no longer keyed; sinks see the key."""
-
-    _routing = Routing.HASH
-
-    def window(self, windows: WindowAssigner[T_co]) -> WindowedStream[K, T_co]:
-        """Cuts the values of each key into windows: `TumblingWindows`, `SlidingWindows`, `SessionWindows`,
-        `CountWindows`, `GlobalWindows`, or your own `WindowAssigner`."""
-        return windowed(self, windows)
-
-    def reduce(
-        self,
-        function: Callable[[T_co, T_co], T_co],
-        *,
-        type: type[Any] | Any = Any,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[T_co]:
-        """Emits, per value, `function(last result of the key, value)`; a key's first value as it is.
-
-        `type` is the type of the values, by which results are stored; needed unless they are numbers, str or bytes.
-        """
-        return self._then("reduce", lambda: Reduce(function, type), function, uid, parallelism)
-
-    @overload
-    def aggregate(
-        self,
-        one: AggregateFunction[T_co, Any, A1],
-        /,
-        *,
-        result: None = None,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[A1]: ...
-    @overload
-    def aggregate(
-        self,
-        one: AggregateFunction[T_co, Any, A1],
-        /,
-        *,
-        result: Callable[[K, A1], R],
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[R]: ...
-    @overload
-    def aggregate(
-        self,
-        one: AggregateFunction[T_co, Any, A1],
-        two: AggregateFunction[T_co, Any, A2],
-        /,
-        *,
-        result: None = None,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[tuple[A1, A2]]: ...
-    @overload
-    def aggregate(
-        self,
-        one: AggregateFunction[T_co, Any, A1],
-        two: AggregateFunction[T_co, Any, A2],
-        /,
-        *,
-        result: Callable[[K, A1, A2], R],
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[R]: ...
-    @overload
-    def aggregate(
-        self,
-        one: AggregateFunction[T_co, Any, Any],
-        two: AggregateFunction[T_co, Any, Any],
-        three: AggregateFunction[T_co, Any, Any],
-        /,
-        *more: AggregateFunction[T_co, Any, Any],
-        result: Callable[..., R],
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[R]: ...
-    def aggregate(
-        self,
-        *functions: AggregateFunction[Any, Any, Any],
-        result: Callable[..., Any] | None = None,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[Any]:
-        """Emits, per value, the aggregate of the key's values so far: one result, or a tuple of several.
-
-        `result(key, *results)` makes what is emitted instead.
-        """
-        for function in functions:
-            if not isinstance(function, AggregateFunction):
-                raise JobDefinitionError(
-                    f"{self._job.line()}: aggregate takes aggregate functions, not {function!r:.80}",
-                    remedy="give instances: Sum(...), Count(), Min(...), Max(...), Mean(...) or your AggregateFunction",
-                )
-        if not functions:
-            raise JobDefinitionError(f"{self._job.line()}: aggregate needs a function", remedy="give Count(), Sum(...)")
-
-        def make() -> Operator:
-            if len(functions) == 1:
-                return Aggregate(functions[0], result)
-            return AggregateSeveral(functions, result)
-
-        return self._then("aggregate", make, result or make, uid, parallelism)
-
-    def process(
-        self,
-        function: KeyedProcessFunction[K, T_co, R],
-        *,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[R]:
-        """Runs the user's own function with keyed state and timers; see `KeyedProcessFunction`."""
-        if not isinstance(function, KeyedProcessFunction):
-            raise JobDefinitionError(
-                f"{self._job.line()}: process takes a KeyedProcessFunction, not {function!r:.80}",
-                remedy="derive a class from KeyedProcessFunction and give an instance",
-            )
-        return self._then("process", lambda: KeyedProcess(function), function.process_element, uid, parallelism)

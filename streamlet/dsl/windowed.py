@@ -32,7 +32,8 @@ from streamlet.operators.windows import (
 )
 
 if TYPE_CHECKING:
-    from streamlet.dsl.stream import KeyedStream, Stream
+    from streamlet.dsl.keyed import KeyedStream
+    from streamlet.dsl.stream import Stream
 
 T = TypeVar("T")
 R = TypeVar("R")

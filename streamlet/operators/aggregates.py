@@ -1,4 +1,4 @@
-"""Aggregate functions: Sum, Count, Min, Max, Mean, and the contract for one's own.
+"""Aggregate functions: Sum, Count, Min, Max, Mean, several of them by name, and the contract for one's own.
 
 The four functions are those of the field (create an accumulator, add, give the result, merge).  An accumulator is
 never changed in place: `add` returns the next one.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
+
+from streamlet.errors import JobDefinitionError
+from streamlet.operators.place import calling_line
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -141,3 +144,55 @@ class Mean(SelectingAggregate[T, tuple[Number, int], float]):
 
     def merge(self, one: tuple[Number, int], other: tuple[Number, int]) -> tuple[Number, int]:
         return (one[0] + other[0], one[1] + other[1])
+
+
+class Composed(AggregateFunction[T, tuple[Any, ...], R]):
+    """Several aggregate functions as one, each under a name: `Composed(Spend, total=Sum(amount_of), count=Count())`.
+
+    Its result is `Spend(total=..., count=...)`, or without a class a dict of the results by name.  It is itself a
+    function like any other, for windows too.
+    """
+
+    @overload
+    def __init__(self: Composed[T, dict[str, Any]], /, **parts: AggregateFunction[T, Any, Any]) -> None: ...
+    @overload
+    def __init__(self, into: Callable[..., R], /, **parts: AggregateFunction[T, Any, Any]) -> None: ...
+    def __init__(self, into: Callable[..., Any] = dict, /, **parts: AggregateFunction[T, Any, Any]) -> None:
+        if not callable(into):
+            raise _refused(f"the results of aggregate functions cannot be put into {into!r:.80}", "give a class")
+        if not parts:
+            raise _refused("no aggregate function has a name", "name them: Composed(total=Sum(...), count=Count())")
+        for name, part in parts.items():
+            if not isinstance(part, AggregateFunction):
+                raise _refused(f"{name} is no aggregate function but {part!r:.80}", "give Sum(...), Count(), ...")
+            if part.accumulator_type is Any:
+                raise _refused(
+                    f"the aggregate function {name} has no accumulator_type",
+                    "set accumulator_type in its class, or give type= to Sum, Min and Max",
+                )
+        self.into = into
+        self.parts = parts
+        self._functions = list(parts.values())
+        types = tuple(part.accumulator_type for part in self._functions)
+        self.accumulator_type = tuple[types]  # type: ignore[valid-type]
+
+    def create_accumulator(self) -> tuple[Any, ...]:
+        return tuple([part.create_accumulator() for part in self._functions])
+
+    def add(self, accumulator: tuple[Any, ...], value: T) -> tuple[Any, ...]:
+        return tuple([part.add(one, value) for part, one in zip(self._functions, accumulator, strict=True)])
+
+    def result(self, accumulator: tuple[Any, ...]) -> R:
+        return self.finish(*[part.result(one) for part, one in zip(self._functions, accumulator, strict=True)])
+
+    def finish(self, *results: Any) -> R:
+        """Puts the results of the parts together."""
+        return self.into(**dict(zip(self.parts, results, strict=True)))  # type: ignore[no-any-return]
+
+    def merge(self, one: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple([part.merge(*both) for part, *both in zip(self._functions, one, other, strict=True)])
+
+
+def _refused(what: str, remedy: str) -> JobDefinitionError:
+    file, line = calling_line()
+    return JobDefinitionError(f"{file}:{line}: {what}", remedy=remedy)

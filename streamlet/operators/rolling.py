@@ -13,7 +13,7 @@ from typing import Any
 
 from streamlet.elements import Batch
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.aggregates import AggregateFunction, Count, Mean, SelectingAggregate, Sum
+from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Mean, SelectingAggregate, Sum
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.state.descriptors import Descriptor, ValueState
@@ -79,7 +79,7 @@ class RollingFold(CallingOperator):
                 load(cell)
                 old = cell.value
             new = first(value) if old is ABSENT else fold(old, value)
-            if is_checked and type(new) not in plain:
+            if is_checked and new is not old and type(new) not in plain:
                 new = encode(new)
             if cell.epoch != epoch:
                 cell.old = old
@@ -219,6 +219,21 @@ class AggregateSeveral(RollingFold):
         if self.result is None:
             return list(zip(*columns, strict=True))
         return self.call(self.result, batch, [slot.key for slot in batch.keys or ()], *columns)
+
+
+def aggregating(
+    functions: Sequence[AggregateFunction[Any, Any, Any]], result: Callable[..., Any] | None
+) -> Aggregate | AggregateSeveral:
+    """The operator of one or several aggregate functions; the parts of a composed one are folded side by side."""
+    if len(functions) > 1:
+        return AggregateSeveral(functions, result)
+    (one,) = functions
+    if not isinstance(one, Composed):
+        return Aggregate(one, result)
+    finish = one.finish
+    if result is None:
+        return AggregateSeveral(tuple(one.parts.values()), lambda _, *results: finish(*results))
+    return AggregateSeveral(tuple(one.parts.values()), lambda key, *results: result(key, finish(*results)))
 
 
 def _each(folds: Sequence[Callable[[Any, Any], Any]]) -> Callable[[Any, Any], Any]:

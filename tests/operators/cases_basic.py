@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamlet import Count, Sum
+from streamlet import Composed, Count, Sum
 from streamlet.operators.operator import Operator
-from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
+from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
 from tests.operators.recipe import Case, Row, Rows
 
@@ -68,6 +68,11 @@ CASES = [
     *_folding("aggregate", lambda: Aggregate(Sum(), None), sum),
     *_folding(
         "aggregate several", lambda: AggregateSeveral((Count(), Sum()), None), lambda seen: (len(seen), sum(seen))
+    ),
+    *_folding(
+        "aggregate by name",
+        lambda: aggregating((Composed(count=Count(), total=Sum()),), None),
+        lambda seen: {"count": len(seen), "total": sum(seen)},
     ),
     *_folding("reduce", lambda: Reduce(max, int), max),
 ]

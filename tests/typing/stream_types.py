@@ -10,6 +10,7 @@ import msgspec
 
 from streamlet import (
     AggregateFunction,
+    Composed,
     Count,
     EveryRecords,
     Job,
@@ -183,6 +184,15 @@ def aggregates() -> None:
     )
     assert_type(keyed.reduce(lambda one, other: other, type=Payment), Stream[Payment])
     assert_type(keyed.aggregate(Sum(lambda one: one.amount)), Stream[Any])
+    assert_type(keyed.aggregate(total=Sum(lambda one: one.amount), count=Count()), Stream[dict[str, Any]])
+    assert_type(keyed.aggregate(user=Max(lambda one: one.user), count=Count(), into=Spend), Stream[Spend])
+    assert_type(keyed.aggregate(Composed(Spend, user=Max(lambda one: one.user), count=Count())), Stream[Spend])
+    assert_type(keyed.aggregate(Composed(total=Total(), count=Count())), Stream[dict[str, Any]])
+    assert_type(keyed.count(), Stream[int])
+    assert_type(keyed.sum(lambda one: one.amount), Stream[int])
+    assert_type(keyed.min(lambda one: one.user), Stream[str])
+    assert_type(keyed.max(lambda one: one.amount), Stream[int])
+    assert_type(keyed.mean(lambda one: one.amount), Stream[float])
 
 
 class Alarms(KeyedProcessFunction[str, Payment, Spend]):
@@ -278,6 +288,8 @@ def what_does_not_fit_is_found() -> None:
     payments.union(payments.map(lambda one: one.user))  # type: ignore
     payments.aggregate(Count())  # type: ignore
     keyed.aggregate(Count(), result=lambda user: user)  # type: ignore
+    keyed.aggregate(total=Sum(lambda one: one.amout))  # type: ignore
+    keyed.aggregate(total=5)  # type: ignore
     payments.key_by(lambda one: one.amount).process(Alarms())  # type: ignore
     payments.key_by(lambda one: [one.user])  # type: ignore
     bounded = WatermarkStrategy.monotonic()

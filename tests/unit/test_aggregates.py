@@ -13,6 +13,7 @@ import pytest
 from streamlet import (
     AggregateFunction,
     Batch,
+    Composed,
     Count,
     JobDefinitionError,
     Max,
@@ -23,7 +24,7 @@ from streamlet import (
     UserFunctionError,
 )
 from streamlet.operators.operator import Operator
-from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
+from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from tests.unit.operator_kit import Keyed, Origin
 from tests.unit.state_kit import STORES
 
@@ -232,7 +233,7 @@ def test_an_accumulator_of_another_type_than_declared_is_refused_at_once(tmp_pat
 
 def test_a_key_that_cannot_be_one_names_operator_and_record(tmp_path: Path) -> None:
     keyed = Keyed(STORES[1], tmp_path, Aggregate(Count(), None))
-    with pytest.raises(RecordError, match=r"2\.5 of type float cannot be a key(.|\n)*record: record 0(.|\n)*use str"):
+    with pytest.raises(RecordError, match=r"a value of type float cannot be a key(.|\n)*record: record 0(.|\n)*use str"):
         keyed.feed([5], lambda value: value / 2, origin=Origin())
 
 
@@ -274,3 +275,23 @@ def test_a_batch_leaves_its_columns_as_they_were(tmp_path: Path) -> None:
     batch = Batch([1, 2], keys=slots)
     keyed.operator.process(batch, lambda _: None)
     assert (batch.values, batch.keys) == ([1, 2], slots)
+
+
+def test_a_composed_function_merges_part_by_part() -> None:
+    composed: Composed[int, dict[str, Any]] = Composed(total=Sum(), least=Min(), mean=Mean())
+    one, other = composed.create_accumulator(), composed.create_accumulator()
+    for value in (3, 5):
+        one = composed.add(one, value)
+    other = composed.add(other, 1)
+    assert composed.result(composed.merge(one, other)) == {"total": 9, "least": 1, "mean": 3.0}
+
+
+def test_a_composed_function_puts_its_results_into_a_class() -> None:
+    composed: Composed[int, Spread] = Composed(Spread, low=Min(), high=Max())
+    assert composed.result(composed.add(composed.add(composed.create_accumulator(), 3), 7)) == Spread(3, 7)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_the_result_function_gets_what_a_composed_function_gives(kind: type[Any], tmp_path: Path) -> None:
+    operator = aggregating((Composed(Spread, low=Min(), high=Max()),), lambda key, spread: (key, spread.high))
+    assert Keyed(kind, tmp_path, operator).values([3, 1, 5], _parity) == [("odd", 3), ("odd", 3), ("odd", 5)]

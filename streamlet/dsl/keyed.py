@@ -1,0 +1,199 @@
+"""KeyedStream: values with a key each, and what can be made of all values of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, Generic, TypeVar, overload
+
+from streamlet.dsl.stream import Stream
+from streamlet.dsl.windowed import WindowedStream, windowed
+from streamlet.errors import JobDefinitionError
+from streamlet.graph.job_graph import Routing
+from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
+from streamlet.operators.process import KeyedProcess
+from streamlet.operators.process_function import KeyedProcessFunction
+from streamlet.operators.rolling import Reduce, aggregating
+from streamlet.operators.windows import WindowAssigner
+
+T_co = TypeVar("T_co", covariant=True)
+R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
+N = TypeVar("N")
+A1 = TypeVar("A1")
+A2 = TypeVar("A2")
+
+
+class KeyedStream(Stream[T_co], Generic[K, T_co]):
+    """Values with a key each. What map, filter and flat_map give is no longer keyed; sinks see the key."""
+
+    _routing = Routing.HASH
+
+    def window(self, windows: WindowAssigner[T_co]) -> WindowedStream[K, T_co]:
+        """Cuts the values of each key into windows: `TumblingWindows`, `SlidingWindows`, `SessionWindows`,
+        `CountWindows`, `GlobalWindows`, or your own `WindowAssigner`."""
+        return windowed(self, windows)
+
+    def reduce(
+        self,
+        function: Callable[[T_co, T_co], T_co],
+        *,
+        type: type[Any] | Any = Any,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[T_co]:
+        """Emits, per value, `function(last result of the key, value)`; a key's first value as it is.
+
+        `type` is the type of the values, by which results are stored; needed unless they are numbers, str or bytes.
+        """
+        return self._then("reduce", lambda: Reduce(function, type), function, uid, parallelism)
+
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, A1],
+        /,
+        *,
+        result: None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[A1]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, A1],
+        /,
+        *,
+        result: Callable[[K, A1], R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, A1],
+        two: AggregateFunction[T_co, Any, A2],
+        /,
+        *,
+        result: None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[tuple[A1, A2]]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, A1],
+        two: AggregateFunction[T_co, Any, A2],
+        /,
+        *,
+        result: Callable[[K, A1, A2], R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, Any],
+        two: AggregateFunction[T_co, Any, Any],
+        three: AggregateFunction[T_co, Any, Any],
+        /,
+        *more: AggregateFunction[T_co, Any, Any],
+        result: Callable[..., R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        *,
+        result: None = None,
+        into: Callable[..., R],
+        uid: str | None = None,
+        parallelism: int | None = None,
+        **named: AggregateFunction[T_co, Any, Any],
+    ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        *,
+        result: None = None,
+        into: None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+        **named: AggregateFunction[T_co, Any, Any],
+    ) -> Stream[dict[str, Any]]: ...
+    def aggregate(
+        self,
+        *functions: AggregateFunction[Any, Any, Any],
+        result: Callable[..., Any] | None = None,
+        into: Callable[..., Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+        **named: AggregateFunction[Any, Any, Any],
+    ) -> Stream[Any]:
+        """Emits, per value, the aggregate of the key's values so far: one result, or a tuple of several.
+
+        `result(key, *results)` makes what is emitted instead.  Functions that are given by name make a dict of their
+        results, or `into(name=result, ...)`; see `Composed`.
+        """
+        if named or into is not None:
+            if functions or result is not None:
+                raise JobDefinitionError(
+                    f"{self._job.line()}: aggregate takes functions by place with result=, or by name with into=",
+                    remedy="give all of them a name: aggregate(total=Sum(...), count=Count(), into=Spend)",
+                )
+            functions = (Composed(into, **named) if into is not None else Composed(**named),)
+        for function in functions:
+            if not isinstance(function, AggregateFunction):
+                raise JobDefinitionError(
+                    f"{self._job.line()}: aggregate takes aggregate functions, not {function!r:.80}",
+                    remedy="give instances: Sum(...), Count(), Min(...), Max(...), Mean(...) or your AggregateFunction",
+                )
+        if not functions:
+            raise JobDefinitionError(f"{self._job.line()}: aggregate needs a function", remedy="give Count(), Sum(...)")
+
+        make = partial(aggregating, functions, result)
+        return self._then("aggregate", make, make if result is None else result, uid, parallelism)
+
+    def process(
+        self,
+        function: KeyedProcessFunction[K, T_co, R],
+        *,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]:
+        """Runs the user's own function with keyed state and timers; see `KeyedProcessFunction`."""
+        if not isinstance(function, KeyedProcessFunction):
+            raise JobDefinitionError(
+                f"{self._job.line()}: process takes a KeyedProcessFunction, not {function!r:.80}",
+                remedy="derive a class from KeyedProcessFunction and give an instance",
+            )
+        return self._then("process", lambda: KeyedProcess(function), function.process_element, uid, parallelism)
+
+    def count(self, *, uid: str | None = None, parallelism: int | None = None) -> Stream[int]:
+        """Emits, per value, how many the key has had: `aggregate(Count())`."""
+        return self.aggregate(Count(), uid=uid, parallelism=parallelism)
+
+    def sum(
+        self, select: Callable[[T_co], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[N]:
+        """Emits, per value, the sum of what `select` gave for the key: `aggregate(Sum(select))`."""
+        return self.aggregate(Sum(select, type=type), uid=uid, parallelism=parallelism)
+
+    def min(
+        self, select: Callable[[T_co], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[N]:
+        """Emits, per value, the smallest that `select` gave for the key: `aggregate(Min(select))`."""
+        return self.aggregate(Min(select, type=type), uid=uid, parallelism=parallelism)
+
+    def max(
+        self, select: Callable[[T_co], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[N]:
+        """Emits, per value, the largest that `select` gave for the key: `aggregate(Max(select))`."""
+        return self.aggregate(Max(select, type=type), uid=uid, parallelism=parallelism)
+
+    def mean(
+        self, select: Callable[[T_co], float], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[float]:
+        """Emits, per value, the mean of what `select` gave for the key: `aggregate(Mean(select))`."""
+        return self.aggregate(Mean(select), uid=uid, parallelism=parallelism)
