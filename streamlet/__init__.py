@@ -60,12 +60,14 @@ from streamlet.outages import Outages
 from streamlet.ports import RunBlocking
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
 from streamlet.source import ReaderContext, Source, SourceReader
-from streamlet.state.descriptors import ListState, MapState, ValueState
+from streamlet.state.descriptors import AggregatingState, ListState, MapState, ReducingState, ValueState
+from streamlet.state.lifetimes import StateTtl
 
 __all__ = [
     "MAX_TIMESTAMP",
     "MIN_TIMESTAMP",
     "AggregateFunction",
+    "AggregatingState",
     "AtEnd",
     "AtEndOfInput",
     "Barrier",
@@ -108,6 +110,7 @@ __all__ = [
     "ProcessContext",
     "ReaderContext",
     "RecordError",
+    "ReducingState",
     "Restart",
     "Retry",
     "RunBlocking",
@@ -120,6 +123,7 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceReader",
+    "StateTtl",
     "Stream",
     "StreamletError",
     "Sum",

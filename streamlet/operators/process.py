@@ -20,7 +20,8 @@ from streamlet.operators.process_function import (
     Told,
 )
 from streamlet.operators.timer_service import TimerService
-from streamlet.state.descriptors import Descriptor, TimerState, declared_states
+from streamlet.state.descriptors import Descriptor, TimerState, declared_states, ttl_timers
+from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.store import bind_states
 from streamlet.state.timers import Timers
 
@@ -35,19 +36,23 @@ TURN = 2000
 class FunctionRunner(CallingOperator, Generic[F]):
     """Runs a process function on its own copy, over any number of inputs.
 
-    What is in the state: what the function declares, until it clears it; and its timers, until they have fired.
+    What is in the state: what the function declares, until it clears it or its time to live is over; and its timers,
+    until they have fired.
     """
 
     def __init__(self, function: F) -> None:
         self.function = function
         self.has_timers = type(function).on_timer is not ProcessFunction.on_timer
         self.running: F | None = None
+        ttls = [(name, one.ttl) for name, one in declared_states(function).items() if one.ttl is not None]
+        self._ttl_timers = [ttl_timers(name) for name, _ in ttls]
+        self.uses_time = any(ttl.time == "event" for _, ttl in ttls)
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         declared = declared_states(self.function)
         if self.has_timers:
             declared |= {EVENT_TIMERS: TimerState(), PROCESSING_TIMERS: TimerState()}
-        return declared
+        return declared | {name: TimerState() for name in self._ttl_timers}
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -61,7 +66,8 @@ class FunctionRunner(CallingOperator, Generic[F]):
         self.record: ProcessContext[Any] = ProcessContext(context, self.timers)
         self.timer: TimerContext[Any] = TimerContext(context, self.timers)
         running = copy.deepcopy(self.function)
-        bind_states(running, store, list(context.states.values()))
+        self.lifetimes = Lifetimes(context.now_ms)
+        bind_states(running, store, list(context.states.values()), self.lifetimes)
         try:
             running.open()
         except Exception as error:
@@ -71,6 +77,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
     def run(self, function: Callable[..., Any], batch: Batch[Any], out: Emit) -> None:
         """Calls `function` for each record of a keyed batch, then fires what that made due."""
         store, record = self.store, self.record
+        self.lifetimes.told = record
         timestamps = batch.timestamps
         values: list[Any] = []
         rows: list[int] = []
@@ -92,20 +99,26 @@ class FunctionRunner(CallingOperator, Generic[F]):
         self._fire_overdue(out)
 
     def on_watermark(self, timestamp: int, out: Emit) -> bool | None:
-        if self.event is None:
-            return None
-        self.timers.is_ending = timestamp == MAX_TIMESTAMP
-        has_more = self._fire(self.event, "event", timestamp, out)
-        self.timers.is_ending = self.timers.is_overdue = False
-        return has_more
+        if self.event is not None:
+            self.timers.is_ending = timestamp == MAX_TIMESTAMP
+            has_more = self._fire(self.event, "event", timestamp, out)
+            self.timers.is_ending = self.timers.is_overdue = False
+            if has_more:
+                return True
+        self.lifetimes.event_now = timestamp
+        # At the end everything is over by event time, and nobody comes who could see it.
+        return timestamp != MAX_TIMESTAMP and self.lifetimes.sweep(self.store, "event", timestamp, TURN)
 
     def next_clock_ms(self) -> int | None:
-        return None if self.processing is None else self.processing.next_time()
+        fires = None if self.processing is None else self.processing.next_time()
+        frees = self.lifetimes.next_ms()
+        return fires if frees is None else frees if fires is None else min(fires, frees)
 
     def on_clock(self, now_ms: int, out: Emit) -> None:
         if self.processing is not None:
             self._fire(self.processing, "processing", now_ms, out)
             self._fire_overdue(out)
+        self.lifetimes.sweep(self.store, "processing", now_ms, TURN)
 
     def on_end(self, out: Emit) -> None:
         if self.processing is not None:
@@ -139,6 +152,8 @@ class FunctionRunner(CallingOperator, Generic[F]):
         assert self.running is not None
         store, timer, on_timer, lookup = self.store, self.timer, self.running.on_timer, self.store.lookup
         timer.domain = domain
+        lifetimes = self.lifetimes
+        lifetimes.told = timer if domain == "event" else None
         times: list[int] = []
         slots: list[Any] = []
         values: list[Any] = []
@@ -148,6 +163,8 @@ class FunctionRunner(CallingOperator, Generic[F]):
             store.current = slot
             timer.key = slot.key
             timer.timestamp = due.time
+            if domain == "event" and due.time > lifetimes.event_now:
+                lifetimes.event_now = due.time
             timer._row = len(times)
             times.append(due.time)
             slots.append(slot)

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import msgspec
 
 from streamlet.errors import JobDefinitionError
-from streamlet.state.handles import ListHandle, MapHandle, ValueHandle
+from streamlet.state.expiring import ExpiringListHandle, ExpiringMapHandle, ExpiringValueHandle, Extent
+from streamlet.state.handles import (
+    Aggregating,
+    AggregatingHandle,
+    ListHandle,
+    MapHandle,
+    ReducingHandle,
+    ValueHandle,
+)
 from streamlet.state.keys import declared_shape
+from streamlet.state.lifetimes import Lifetime, Lifetimes, StateTtl, checked_ttl
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.types import type_text
+
+if TYPE_CHECKING:
+    from streamlet.state.store import KeyedStore
 
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
+R = TypeVar("R")
+
+Ttl = timedelta | StateTtl | None
 
 
 class StateDeclaration(msgspec.Struct, frozen=True):
@@ -26,17 +43,23 @@ class StateDeclaration(msgspec.Struct, frozen=True):
 
 
 class Descriptor:
-    """What all declarations share: a kind, a type, and the name of the attribute."""
+    """What all declarations share: a kind, a type, perhaps a time to live, and the name of the attribute."""
 
     kind = ""
 
-    def __init__(self, type: Any, key_type: Any = None) -> None:
+    def __init__(self, type: Any, key_type: Any = None, ttl: Ttl = None) -> None:
         self.type = type
         self.key_type = key_type
+        self.ttl = checked_ttl(ttl, type)
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+
+    @property
+    def stored_type(self) -> Any:
+        """The type of what cells hold: with a ttl, also the times of an entry."""
+        return self.type if self.ttl is None else tuple[int, int, self.type]  # type: ignore[name-defined]
 
     def declare(self, id: int, uid: str, name: str | None = None) -> StateDeclaration:
         """Gives the declaration of this state in operator `uid`; raises `StateTypeError` for an unusable type."""
@@ -45,8 +68,21 @@ class Descriptor:
         if self.kind == "map":
             declared_shape(self.key_type, where=f"map state {name!r} of {uid!r}")
             key_text = type_text(self.key_type)
-        spec = StateSpec(id, uid, name, self.kind, type_text(self.type), key_text)
-        return StateDeclaration(spec, self.type, self.key_type)
+        spec = StateSpec(id, uid, name, self.kind, type_text(self.stored_type), key_text)
+        return StateDeclaration(spec, self.stored_type, self.key_type)
+
+    def bind(self, store: KeyedStore, spec: StateSpec, timers: StateSpec | None, lifetimes: Lifetimes | None) -> Any:
+        """Gives the handle of this state. `timers` are those that free it, where it has a ttl."""
+        if self.ttl is None:
+            return store.handle(spec)
+        assert timers is not None and lifetimes is not None, "who binds states with a ttl declares their timers"
+        where = f"{self.kind} state {spec.name!r} of {spec.uid!r}"
+        handle = self._expiring(store, spec, Lifetime(self.ttl, store.timers(timers), lifetimes, where))
+        lifetimes.add(handle)
+        return handle
+
+    def _expiring(self, store: KeyedStore, spec: StateSpec, lifetime: Lifetime) -> Any:
+        return ExpiringValueHandle[Any](store, store.value_cells(spec), lifetime)
 
     def _unbound(self, instance: object) -> JobDefinitionError:
         return JobDefinitionError(
@@ -60,6 +96,8 @@ class ValueState(Descriptor, Generic[T]):
 
     >>> class Count:
     ...     seen = ValueState(int)
+
+    With `ttl` the value is gone that long after it was written: a timedelta, by the wall clock, or a `StateTtl`.
     """
 
     kind = "value"
@@ -67,9 +105,9 @@ class ValueState(Descriptor, Generic[T]):
     @overload
     def __init__(self: ValueState[Any]) -> None: ...
     @overload
-    def __init__(self, type: type[T]) -> None: ...
-    def __init__(self, type: Any = Any) -> None:
-        super().__init__(type)
+    def __init__(self, type: type[T], *, ttl: Ttl = None) -> None: ...
+    def __init__(self, type: Any = Any, *, ttl: Ttl = None) -> None:
+        super().__init__(type, ttl=ttl)
 
     @overload
     def __get__(self, instance: None, owner: type) -> ValueState[T]: ...
@@ -82,17 +120,86 @@ class ValueState(Descriptor, Generic[T]):
         raise self._unbound(instance)
 
 
+class ReducingState(Descriptor, Generic[T]):
+    """Declares one value per key that a function makes of all values added: `largest = ReducingState(max, int)`."""
+
+    kind = "value"
+
+    def __init__(self, function: Callable[[T, T], T], type: type[T], *, ttl: Ttl = None) -> None:
+        super().__init__(type, ttl=ttl)
+        if not callable(function):
+            raise JobDefinitionError(
+                f"ReducingState takes a function of two values, not {function!r:.80}",
+                remedy="write ReducingState(max, int)",
+            )
+        self.function = function
+
+    def bind(self, store: KeyedStore, spec: StateSpec, timers: StateSpec | None, lifetimes: Lifetimes | None) -> Any:
+        return ReducingHandle[Any](super().bind(store, spec, timers, lifetimes), self.function)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> ReducingState[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> ReducingHandle[T]: ...
+    def __get__(self, instance: object | None, owner: type) -> ReducingState[T] | ReducingHandle[T]:
+        if instance is None:
+            return self
+        raise self._unbound(instance)
+
+
+class AggregatingState(Descriptor, Generic[T, R]):
+    """Declares one aggregate per key over all values: `mean = AggregatingState(Mean[Payment](lambda p: p.amount))`.
+
+    What is stored is the accumulator, by the aggregate's `accumulator_type`.
+    """
+
+    kind = "value"
+
+    def __init__(self, aggregate: Aggregating[T, Any, R], *, ttl: Ttl = None) -> None:
+        if isinstance(aggregate, type) or not hasattr(aggregate, "accumulator_type"):
+            raise JobDefinitionError(
+                f"AggregatingState takes an aggregate function, not {aggregate!r:.80}",
+                remedy="give an instance: Sum(...), Count(), Min(...), Max(...), Mean(...) or your AggregateFunction",
+            )
+        super().__init__(aggregate.accumulator_type, ttl=ttl)
+        self.aggregate = aggregate
+
+    def bind(self, store: KeyedStore, spec: StateSpec, timers: StateSpec | None, lifetimes: Lifetimes | None) -> Any:
+        return AggregatingHandle[Any, Any](super().bind(store, spec, timers, lifetimes), self.aggregate)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> AggregatingState[T, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> AggregatingHandle[T, R]: ...
+    def __get__(self, instance: object | None, owner: type) -> AggregatingState[T, R] | AggregatingHandle[T, R]:
+        if instance is None:
+            return self
+        raise self._unbound(instance)
+
+
 class ListState(Descriptor, Generic[T]):
-    """Declares a list per key: adding to it writes one entry, not the list."""
+    """Declares a list per key: adding to it writes one entry, not the list. A `ttl` is that of each element."""
 
     kind = "list"
 
     @overload
     def __init__(self: ListState[Any]) -> None: ...
     @overload
-    def __init__(self, type: type[T]) -> None: ...
-    def __init__(self, type: Any = Any) -> None:
-        super().__init__(type)
+    def __init__(self, type: type[T], *, ttl: Ttl = None) -> None: ...
+    def __init__(self, type: Any = Any, *, ttl: Ttl = None) -> None:
+        super().__init__(type, ttl=ttl)
+        if self.ttl is not None and self.ttl.refresh == "read":
+            raise JobDefinitionError(
+                "elements of a ListState live from when they were added",
+                remedy='write StateTtl(..., refresh="write"), or keep the values in a MapState',
+            )
+
+    @property
+    def stored_type(self) -> Any:
+        return self.type if self.ttl is None else tuple[int, self.type]  # type: ignore[name-defined]
+
+    def _expiring(self, store: KeyedStore, spec: StateSpec, lifetime: Lifetime) -> Any:
+        return ExpiringListHandle[Any](store, store.value_cells(spec), store.length_cells(spec, Extent), lifetime)
 
     @overload
     def __get__(self, instance: None, owner: type) -> ListState[T]: ...
@@ -105,16 +212,19 @@ class ListState(Descriptor, Generic[T]):
 
 
 class MapState(Descriptor, Generic[K, V]):
-    """Declares a map per key: changing an entry writes that entry, not the map."""
+    """Declares a map per key: changing an entry writes that entry, not the map. A `ttl` is that of each entry."""
 
     kind = "map"
 
     @overload
     def __init__(self: MapState[K, Any], key_type: type[K]) -> None: ...
     @overload
-    def __init__(self, key_type: type[K], type: type[V]) -> None: ...
-    def __init__(self, key_type: Any, type: Any = Any) -> None:
-        super().__init__(type, key_type)
+    def __init__(self, key_type: type[K], type: type[V], *, ttl: Ttl = None) -> None: ...
+    def __init__(self, key_type: Any, type: Any = Any, *, ttl: Ttl = None) -> None:
+        super().__init__(type, key_type, ttl)
+
+    def _expiring(self, store: KeyedStore, spec: StateSpec, lifetime: Lifetime) -> Any:
+        return ExpiringMapHandle[Any, Any](store, store.value_cells(spec), self.key_type, lifetime)
 
     @overload
     def __get__(self, instance: None, owner: type) -> MapState[K, V]: ...
@@ -155,3 +265,8 @@ def declared_states(function: object) -> dict[str, Descriptor]:
             else:
                 found.pop(name, None)
     return found
+
+
+def ttl_timers(name: str) -> str:
+    """What the timers are called that free a state with a ttl."""
+    return f"@ttl {name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
@@ -16,6 +16,10 @@ from streamlet.state.slots import ABSENT, NOT_LOADED, Slot
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
+A = TypeVar("A")
+R = TypeVar("R")
+T_contra = TypeVar("T_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Current(Protocol):
@@ -55,8 +59,12 @@ class ValueHandle(Handle, Generic[T]):
 
     def value(self) -> T | None:
         """Gives the value, or None when there is none. A mutable one is a fresh copy: `update` keeps its changes."""
-        value = self._cells.value(self._slot())
+        value = self.read()
         return None if value is ABSENT else cast(T, value)
+
+    def read(self) -> Any:
+        """Gives the value, or ABSENT."""
+        return self._cells.value(self._slot())
 
     def update(self, value: T) -> None:
         """Keeps a value; raises `StateTypeError` when it is not of the declared type."""
@@ -66,6 +74,66 @@ class ValueHandle(Handle, Generic[T]):
         """Forgets the value."""
         cells = self._cells
         cells.change(cells.cell(self._slot()), ABSENT)
+
+
+class ReducingHandle(Generic[T]):
+    """What a function made of all values added for the key in hand."""
+
+    __slots__ = ("_function", "_reduced")
+
+    def __init__(self, reduced: ValueHandle[T], function: Callable[[T, T], T]) -> None:
+        self._reduced = reduced
+        self._function = function
+
+    def add(self, value: T) -> None:
+        """Takes a value in: the first one as it is, then `function(so far, value)`."""
+        before = self._reduced.read()
+        self._reduced.update(value if before is ABSENT else self._function(before, value))
+
+    def value(self) -> T | None:
+        """Gives what has come of the values, or None when there are none."""
+        return self._reduced.value()
+
+    def clear(self) -> None:
+        """Forgets it all."""
+        self._reduced.clear()
+
+
+class Aggregating(Protocol[T_contra, A, R_co]):
+    """An aggregate function, as state sees it."""
+
+    @property
+    def accumulator_type(self) -> Any: ...
+
+    def create_accumulator(self) -> A: ...
+
+    def add(self, accumulator: A, value: T_contra, /) -> A: ...
+
+    def result(self, accumulator: A, /) -> R_co: ...
+
+
+class AggregatingHandle(Generic[T, R]):
+    """The aggregate of all values added for the key in hand."""
+
+    __slots__ = ("_accumulator", "_aggregate")
+
+    def __init__(self, accumulator: ValueHandle[Any], aggregate: Aggregating[T, Any, R]) -> None:
+        self._accumulator = accumulator
+        self._aggregate = aggregate
+
+    def add(self, value: T) -> None:
+        """Takes a value in."""
+        aggregate, before = self._aggregate, self._accumulator.read()
+        self._accumulator.update(aggregate.add(aggregate.create_accumulator() if before is ABSENT else before, value))
+
+    def value(self) -> R | None:
+        """Gives the result, or None when nothing was added."""
+        accumulator = self._accumulator.read()
+        return None if accumulator is ABSENT else self._aggregate.result(accumulator)
+
+    def clear(self) -> None:
+        """Forgets it all."""
+        self._accumulator.clear()
 
 
 class ListHandle(Handle, Generic[T]):
@@ -81,7 +149,7 @@ class ListHandle(Handle, Generic[T]):
         """Gives the whole list: a fresh one."""
         slot = self._slot()
         cells = self._cells
-        entries = [cells.cell(slot, _place(index)) for index in range(self._length(slot))]
+        entries = [cells.cell(slot, list_place(index)) for index in range(self._length(slot))]
         cells.load_all(entries)
         return [cells.decode(entry.value) for entry in entries]
 
@@ -122,7 +190,7 @@ class ListHandle(Handle, Generic[T]):
         index = start
         try:
             for value in values:
-                cells.update(slot, value, _place(index))
+                cells.update(slot, value, list_place(index))
                 index += 1
         finally:
             # Also when a value in the middle was refused: what is stored and what the length says stay the same.
@@ -132,7 +200,7 @@ class ListHandle(Handle, Generic[T]):
     def _forget(self, slot: Slot, start: int, end: int) -> None:
         cells = self._cells
         for index in range(start, end):
-            cells.change(cells.cell(slot, _place(index)), ABSENT)
+            cells.change(cells.cell(slot, list_place(index)), ABSENT)
 
 
 class MapHandle(Handle, Generic[K, V]):
@@ -213,6 +281,6 @@ class MapHandle(Handle, Generic[K, V]):
             ) from error
 
 
-def _place(index: int) -> bytes:
+def list_place(index: int) -> bytes:
     """The namespace of a list's entry; that of its length is empty."""
     return index.to_bytes(8, "big")

@@ -115,9 +115,12 @@ class LoggedStore:
         if spec.kind == "map":
             return MapHandle[Any, Any](self, cells, self.states[spec.id].key_type)
         if spec.kind == "list":
-            lengths = StateCells(self, spec.id, Codec(int, where=f"the length of {_where(spec)}"), inline=False)
-            return ListHandle[Any](self, cells, lengths)
+            return ListHandle[Any](self, cells, self.length_cells(spec, int))
         raise JobDefinitionError(f"{_where(spec)}: there is no state of kind {spec.kind!r}")
+
+    def length_cells(self, spec: StateSpec, type: Any) -> StateCells:
+        """Gives the cells that say how long the lists of a state are, in the form of `type`."""
+        return StateCells(self, spec.id, Codec(type, where=f"the length of {_where(spec)}"), inline=False)
 
     def timers(self, spec: StateSpec) -> Timers:
         """Gives the timers of a declared state. Only once the store is open."""

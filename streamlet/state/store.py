@@ -10,8 +10,9 @@ import msgspec
 
 from streamlet.errors import StateTypeError
 from streamlet.state.cells import StateCells
-from streamlet.state.descriptors import StateDeclaration, declared_states
+from streamlet.state.descriptors import StateDeclaration, declared_states, ttl_timers
 from streamlet.state.handles import Handle
+from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.slots import Cell, Slot
 from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
 from streamlet.state.timers import Timers
@@ -61,8 +62,16 @@ class KeyedStore(Protocol):
         """Gives the typed view of a declared state."""
         ...
 
+    def length_cells(self, spec: StateSpec, type: Any) -> StateCells:
+        """Gives the cells that say how long the lists of a state are, in the form of `type`."""
+        ...
+
     def timers(self, spec: StateSpec) -> Timers:
         """Gives the timers of a declared state. Only once the store is open."""
+        ...
+
+    def scan(self, cells: StateCells, slot: Slot) -> list[tuple[bytes, Any]]:
+        """Gives what the cells of all namespaces of a key hold, in the order of their namespaces."""
         ...
 
     def freeze(self, checkpoint_id: int) -> None:
@@ -138,12 +147,16 @@ class KeyedStore(Protocol):
         ...
 
 
-def bind_states(function: object, store: KeyedStore, specs: Sequence[StateSpec]) -> None:
-    """Puts a handle in the place of each state that the function declares. `specs` are those of its operator."""
+def bind_states(
+    function: object, store: KeyedStore, specs: Sequence[StateSpec], lifetimes: Lifetimes | None = None
+) -> None:
+    """Puts a handle in the place of each state that the function declares. `specs` are those of its operator;
+    `lifetimes` is needed where states have a ttl."""
     by_name = {spec.name: spec for spec in specs}
-    for name in declared_states(function):
+    for name, descriptor in declared_states(function).items():
+        handle = descriptor.bind(store, by_name[name], by_name.get(ttl_timers(name)), lifetimes)
         # Not setattr: a function may be a frozen dataclass, and only the instance is changed.
-        object.__setattr__(function, name, store.handle(by_name[name]))
+        object.__setattr__(function, name, handle)
 
 
 def check_types(declared: Sequence[StateDeclaration], restored: Sequence[StateSpec]) -> None:

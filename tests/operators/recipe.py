@@ -75,7 +75,7 @@ class Case:
         return any(isinstance(step, Rows) and step.keys is not None for step in self.steps)
 
 
-class _World:
+class World:
     """What outlasts a crash: the clock, and what came out before the last checkpoint."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Running:
     """One life of the operator."""
 
     def __init__(
-        self, case: Case, kind: type[Any], root: Path, world: _World, restored: tuple[StoreSnapshot | None, Any] | None
+        self, case: Case, kind: type[Any], root: Path, world: World, restored: tuple[StoreSnapshot | None, Any] | None
     ) -> None:
         self._case = case
         self._world = world
@@ -221,7 +221,7 @@ def _rows(tag: str | None, batch: Batch[Any]) -> Iterator[Row]:
 
 def straight(case: Case, kind: type[Any], root: Path) -> list[Row]:
     """What comes out of a run without a break."""
-    running = Running(case, kind, root, _World(), None)
+    running = Running(case, kind, root, World(), None)
     for step in case.steps:
         running.take(step)
     running.close()
@@ -230,7 +230,7 @@ def straight(case: Case, kind: type[Any], root: Path) -> list[Row]:
 
 def evicting(case: Case, kind: type[Any], root: Path) -> list[Row]:
     """What comes out when memory is emptied behind every step."""
-    running = Running(case, kind, root, _World(), None)
+    running = Running(case, kind, root, World(), None)
     for step in case.steps:
         running.take(step)
         running.empty_memory()
@@ -240,7 +240,7 @@ def evicting(case: Case, kind: type[Any], root: Path) -> list[Row]:
 
 def crashing(case: Case, kind: type[Any], root: Path) -> list[Row]:
     """What comes out when the operator is restored behind every step; what it did after the checkpoint is lost."""
-    world = _World()
+    world = World()
     running = Running(case, kind, root, world, None)
     for step, following in zip(case.steps, (*case.steps[1:], None), strict=True):
         running.take(step)

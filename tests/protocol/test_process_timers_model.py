@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streamlet.operators.process import KeyedProcess
 from tests.operators.commanded import Commanded, expected, with_end
 from tests.operators.recipe import Case, Clock, Mark, Rows, Step, crashing, evicting
+from tests.recovery.running_jobs import is_full_run
 from tests.unit.state_kit import STORES
 
 TIMES = st.integers(0, 30)
@@ -40,7 +41,7 @@ def _steps(draw: st.DrawFn) -> list[Step]:
 
 
 @pytest.mark.parametrize("kind", STORES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=500 if is_full_run() else 15, deadline=None)
 @given(steps=_steps())
 def test_a_function_with_timers_does_the_same_whenever_it_is_restored(kind: type[Any], steps: list[Step]) -> None:
     case = Case("commanded", lambda: KeyedProcess(Commanded()), steps, expected(steps))

@@ -10,6 +10,7 @@ import msgspec
 
 from streamlet import (
     AggregateFunction,
+    AggregatingState,
     Composed,
     Count,
     EveryRecords,
@@ -24,8 +25,10 @@ from streamlet import (
     Min,
     OutputTag,
     ProcessContext,
+    ReducingState,
     Retry,
     SessionWindows,
+    StateTtl,
     Stream,
     Sum,
     TimerContext,
@@ -196,7 +199,10 @@ def aggregates() -> None:
 
 
 class Alarms(KeyedProcessFunction[str, Payment, Spend]):
-    last = ValueState(int)
+    last = ValueState(int, ttl=timedelta(hours=1))
+    largest = ReducingState(max, int)
+    mean = AggregatingState(Mean[Payment](lambda one: one.amount), ttl=StateTtl(timedelta(days=1), "event", "read"))
+    total = AggregatingState(Total())
     amounts = ListState(int)
     by_day = MapState(str, float)
 
@@ -205,6 +211,12 @@ class Alarms(KeyedProcessFunction[str, Payment, Spend]):
         assert_type(ctx.timestamp, int | None)
         assert_type(self.last.value(), int | None)
         assert_type(self.amounts.get(), list[int])
+        assert_type(self.largest.value(), int | None)
+        assert_type(self.mean.value(), float | None)
+        assert_type(self.total.value(), float | None)
+        self.largest.add(3)
+        self.total.add(value)
+        self.total.add("value")  # type: ignore
         assert_type(self.by_day.get("monday"), float | None)
         assert_type(list(self.by_day.items()), list[tuple[str, float]])
         self.last.update(value.amount)
