@@ -20,7 +20,8 @@ from tests.recovery.spending import PARTITIONS, QUICK, Feeder, a_witness
 RECORDS, KILLS = (200_000, 20) if is_full_run() else (20_000, 3)
 JOB = PROJECT / "tests" / "kafka" / "windowed.py"
 SIZE, OUT_OF_ORDER, STEP = 10_000, 2_000, 15
-START = 1_700_000_000_000
+START = int(time.time() * 1000) // SIZE * SIZE - 3_600_000
+"""Not long ago: brokers delete records whose times are older than their retention."""
 FIRST = 4_000
 """Records before any is late: they carry the watermark over the first windows."""
 LATE_SHARE = 0.01
