@@ -123,3 +123,25 @@ def test_the_top_products_of_each_minute_are_those_that_sorting_finds(tmp_path: 
         }
         for minute, counts in sorted(sold.items())
     ]
+
+
+def test_the_fraud_rule_alarms_are_those_that_walking_through_each_card_finds(tmp_path: Path) -> None:
+    done = python(tmp_path, str(ROOT / "examples" / "fraud_rule.py"))
+    assert done.returncode == 0, done.stderr
+    cards: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for number in range(20_000):
+        amount = 0 if number % 7 < 3 else number * 331 % 1000
+        cards[f"card-{number // 6 % 50}"].append((10_000 * number, amount))
+    expected = []
+    for card, events in cards.items():
+        following = [at for at, _ in events[1:]] + [1 << 62]
+        large = -(1 << 62)
+        for (at, amount), after in zip(events, following, strict=True):
+            if amount > 900:
+                if at - large < 60_000:
+                    expected.append((card, at, "two large payments within a minute"))
+                large = at
+            if amount and at + 300_000 < after:
+                expected.append((card, at + 300_000, "not confirmed within five minutes"))
+    assert len({why for _, _, why in expected}) == 2
+    assert sorted((one["card"], one["at"], one["why"]) for one in lines(tmp_path / "out")) == sorted(expected)
