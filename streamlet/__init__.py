@@ -10,6 +10,7 @@ from streamlet.clock import Clock, SystemClock
 from streamlet.config import JobConfig, Restart
 from streamlet.dsl.job import Job
 from streamlet.dsl.keyed import KeyedStream
+from streamlet.dsl.policies import OnError
 from streamlet.dsl.stream import Stream
 from streamlet.dsl.windowed import WindowedStream
 from streamlet.elements import (
@@ -40,6 +41,7 @@ from streamlet.errors import (
 from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
+from streamlet.operators.guarded import DeadLetter
 from streamlet.operators.process_function import KeyedProcessFunction, ProcessContext, TimerContext
 from streamlet.operators.retry import Retry
 from streamlet.operators.timer_service import TimerService
@@ -80,6 +82,7 @@ __all__ = [
     "ConfigError",
     "Count",
     "CountWindows",
+    "DeadLetter",
     "DecodeError",
     "Delivery",
     "EncodeError",
@@ -101,6 +104,7 @@ __all__ = [
     "Max",
     "Mean",
     "Min",
+    "OnError",
     "Origin",
     "Outages",
     "Outcome",

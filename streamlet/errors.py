@@ -30,6 +30,11 @@ StreamletError            retriable unless said otherwise
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamlet.elements import Batch
+
 
 class StreamletError(Exception):
     """An error of streamlet: `message` says what and where, `remedy` what to do about it."""
@@ -114,9 +119,22 @@ class StateTypeError(FinalError):
 class UserFunctionError(StreamletError):
     """A function of the job raised: names the user's line, the operator and the record."""
 
-    def __init__(self, message: str, *, place: str, remedy: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: str,
+        remedy: str | None = None,
+        line: str = "",
+        batch: Batch[Any] | None = None,
+        row: int = 0,
+    ) -> None:
+        """`line` is where it raised, for the record in row `row` of `batch`, where there is one."""
         super().__init__(message, remedy=remedy)
         self.place = place
+        self.line = line
+        self.batch = batch
+        self.row = row
 
 
 class FunctionBlockedError(StreamletError):

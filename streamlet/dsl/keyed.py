@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Generic, TypeVar, overload
 
+from streamlet.dsl.policies import OnError
 from streamlet.dsl.stream import Stream
 from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.errors import JobDefinitionError
@@ -39,6 +40,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         function: Callable[[T_co, T_co], T_co],
         *,
         type: type[Any] | Any = Any,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[T_co]:
@@ -46,7 +48,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
 
         `type` is the type of the values, by which results are stored; needed unless they are numbers, str or bytes.
         """
-        return self._then("reduce", lambda: Reduce(function, type), function, uid, parallelism)
+        return self._then("reduce", lambda: Reduce(function, type), function, uid, parallelism, on_error)
 
     @overload
     def aggregate(
@@ -55,6 +57,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         /,
         *,
         result: None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[A1]: ...
@@ -65,6 +68,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         /,
         *,
         result: Callable[[K, A1], R],
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -76,6 +80,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         /,
         *,
         result: None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[tuple[A1, A2]]: ...
@@ -87,6 +92,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         /,
         *,
         result: Callable[[K, A1, A2], R],
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -99,6 +105,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         /,
         *more: AggregateFunction[T_co, Any, Any],
         result: Callable[..., R],
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -108,6 +115,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         *,
         result: None = None,
         into: Callable[..., R],
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[T_co, Any, Any],
@@ -118,6 +126,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         *,
         result: None = None,
         into: None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[T_co, Any, Any],
@@ -127,6 +136,7 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
         *functions: AggregateFunction[Any, Any, Any],
         result: Callable[..., Any] | None = None,
         into: Callable[..., Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[Any, Any, Any],
@@ -153,12 +163,13 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
             raise JobDefinitionError(f"{self._job.line()}: aggregate needs a function", remedy="give Count(), Sum(...)")
 
         make = partial(aggregating, functions, result)
-        return self._then("aggregate", make, make if result is None else result, uid, parallelism)
+        return self._then("aggregate", make, make if result is None else result, uid, parallelism, on_error)
 
     def process(
         self,
         function: KeyedProcessFunction[K, T_co, R],
         *,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
@@ -168,7 +179,9 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
                 f"{self._job.line()}: process takes a KeyedProcessFunction, not {function!r:.80}",
                 remedy="derive a class from KeyedProcessFunction and give an instance",
             )
-        return self._then("process", lambda: KeyedProcess(function), function.process_element, uid, parallelism)
+        return self._then(
+            "process", lambda: KeyedProcess(function), function.process_element, uid, parallelism, on_error
+        )
 
     def count(self, *, uid: str | None = None, parallelism: int | None = None) -> Stream[int]:
         """Emits, per value, how many the key has had: `aggregate(Count())`."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.asynchronous import asynchronous, is_asynchronous
+from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
@@ -28,6 +29,9 @@ K = TypeVar("K", bound=Hashable)
 
 class Stream(Generic[T_co]):
     """Records of type T on their way through the job.
+
+    `on_error` says what becomes of a record for which a function raises: it fails the job, is left out (`"skip"`), or
+    is put out as a `DeadLetter` under an `OutputTag` or into a sink.
 
     `uid` names an operator for ever: its state is found by it after the job file was changed.  Without one a stable
     name is derived from the operator's place in the graph.  `parallelism` is the number of its subtasks.
@@ -57,15 +61,25 @@ class Stream(Generic[T_co]):
     ) -> Stream[R]: ...
     @overload
     def map(
-        self, function: Callable[[T_co], R], *, uid: str | None = None, parallelism: int | None = None
+        self,
+        function: Callable[[T_co], R],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[R]: ...
     def map(
-        self, function: Callable[[T_co], Any], *, uid: str | None = None, parallelism: int | None = None
+        self,
+        function: Callable[[T_co], Any],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[Any]:
         """Emits `function(value)` for each value; made by `async def` it is called as `map_async` does."""
-        if is_asynchronous(function):
+        if is_asynchronous(function) and on_error == "fail":
             return self._call("map", function, mapped, CallOptions(), uid, parallelism)
-        return self._then("map", lambda: Map(function), function, uid, parallelism)
+        return self._then("map", lambda: Map(function), function, uid, parallelism, on_error)
 
     def map_async(
         self,
@@ -92,12 +106,17 @@ class Stream(Generic[T_co]):
         return self._call("map_async", function, mapped, options, uid, parallelism)
 
     def filter(
-        self, function: Callable[[T_co], object], *, uid: str | None = None, parallelism: int | None = None
+        self,
+        function: Callable[[T_co], object],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Emits the values for which `function` is true; made by `async def` it is called as `map_async` does."""
-        if is_asynchronous(function):
+        if is_asynchronous(function) and on_error == "fail":
             return self._call("filter", function, filtered, CallOptions(), uid, parallelism)
-        return self._then("filter", lambda: Filter(function), function, uid, parallelism)
+        return self._then("filter", lambda: Filter(function), function, uid, parallelism, on_error)
 
     @overload
     def flat_map(
@@ -109,25 +128,37 @@ class Stream(Generic[T_co]):
     ) -> Stream[R]: ...
     @overload
     def flat_map(
-        self, function: Callable[[T_co], Iterable[R]], *, uid: str | None = None, parallelism: int | None = None
+        self,
+        function: Callable[[T_co], Iterable[R]],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[R]: ...
     def flat_map(
-        self, function: Callable[[T_co], Any], *, uid: str | None = None, parallelism: int | None = None
+        self,
+        function: Callable[[T_co], Any],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[Any]:
         """Emits everything that `function(value)` gives, in order; it may be a generator, or made by `async def`, which
         is called as `map_async` does."""
-        if is_asynchronous(function):
+        if is_asynchronous(function) and on_error == "fail":
             return self._call("flat_map", function, flattened, CallOptions(), uid, parallelism)
-        return self._then("flat_map", lambda: FlatMap(function), function, uid, parallelism)
+        return self._then("flat_map", lambda: FlatMap(function), function, uid, parallelism, on_error)
 
-    def key_by(self, function: Callable[[T_co], K], *, uid: str | None = None) -> KeyedStream[K, T_co]:
+    def key_by(
+        self, function: Callable[[T_co], K], *, on_error: OnError = "fail", uid: str | None = None
+    ) -> KeyedStream[K, T_co]:
         """Sends all values with the same key to the same subtask, which has the key's state.
 
         A key is a str, bytes, int, bool, or a tuple or frozen struct of these, of one type for the whole stream.
         """
         from streamlet.dsl.keyed import KeyedStream
 
-        keyed = self._then("key_by", lambda: KeyBy(function), function, uid, None)
+        keyed = self._then("key_by", lambda: KeyBy(function), function, uid, None, on_error)
         return KeyedStream(self._job, keyed._node)
 
     def union(self, *others: Stream[T_co], uid: str | None = None, parallelism: int | None = None) -> Stream[T_co]:
@@ -160,7 +191,13 @@ class Stream(Generic[T_co]):
         return place if self._tag is None else f"the side output {self._tag!r} of {place}"
 
     def _then(
-        self, kind: str, make: Callable[[], Operator], function: object, uid: str | None, parallelism: int | None
+        self,
+        kind: str,
+        make: Callable[[], Operator],
+        function: object,
+        uid: str | None,
+        parallelism: int | None,
+        on_error: OnError = "fail",
     ) -> Stream[Any]:
         if not callable(function):
             raise JobDefinitionError(
@@ -170,9 +207,12 @@ class Stream(Generic[T_co]):
         if is_asynchronous(function):
             raise JobDefinitionError(
                 f"{self._job.line()}: {kind} takes a plain function, not an async one",
-                remedy="call asynchronous services in a map_async, filter or flat_map before it",
+                remedy="call asynchronous services in a map_async, filter or flat_map before it, without on_error",
             )
-        return Stream(self._job, self._job.add(kind, make, [self._edge()], uid, parallelism))
+        make = guarded(make, on_error, self._job.line())
+        node = self._job.add(kind, make, [self._edge()], uid, parallelism)
+        add_dead_letter_sink(self._job, node, on_error)
+        return Stream(self._job, node)
 
     def _call(
         self,

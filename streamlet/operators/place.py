@@ -83,7 +83,8 @@ def function_error(
         lines.append(f"  record: {describe_record(batch, row)}")
         if show_record:
             lines.append(f"  value: {batch.values[row]!r:.2000}")
-    return UserFunctionError("\n".join(lines), place=f"{place.uid}|{spot}|{_identity(batch, row)}")
+    identity = f"{place.uid}|{spot}|{_identity(batch, row)}"
+    return UserFunctionError("\n".join(lines), place=identity, line=spot, batch=batch, row=row)
 
 
 def describe_record(batch: Batch[Any], row: int) -> str:

@@ -94,6 +94,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
                     values.extend(whole(emitted))
                     rows.extend([row] * (len(values) - before))
         except Exception as error:
+            record._sides = {}
             raise self.failure(error, batch, row) from error
         self.put_out(batch, values, rows, record, out)
         self._fire_overdue(out)

@@ -24,6 +24,7 @@ from streamlet.state.codec import Codec, refused_value
 from streamlet.state.delta import Delta
 from streamlet.state.descriptors import StateDeclaration
 from streamlet.state.handles import Handle, ListHandle, MapHandle, ValueHandle
+from streamlet.state.journal import Journal, cells_in, timers_in
 from streamlet.state.key_groups import META_STATE, NO_STATE, namespace_of, pack_key, state_of, stored_key
 from streamlet.state.keys import KeyType
 from streamlet.state.logbook import LogBook
@@ -76,6 +77,7 @@ class LoggedStore:
         self._codecs = {id: Codec(state.type, where=_where(state.spec)) for id, state in self.states.items()}
         values = [state.spec.id for state in states if state.spec.kind == "value"]
         self._inline = values[0] if values else None
+        self.journal: Journal | None = None
         self._inline_cells = self.value_cells(self.states[values[0]].spec) if values else None
         self._frozen: Delta | None = None
         self._timers: dict[int, Timers] = {}
@@ -105,7 +107,7 @@ class LoggedStore:
 
     def value_cells(self, spec: StateSpec) -> StateCells:
         """Gives the cells of a declared state."""
-        return StateCells(self, spec.id, self._codecs[spec.id], inline=spec.id == self._inline)
+        return cells_in(self, spec.id, self._codecs[spec.id], self.journal, inline=spec.id == self._inline)
 
     def handle(self, spec: StateSpec) -> Handle:
         """Gives the typed view of a declared state."""
@@ -120,12 +122,12 @@ class LoggedStore:
 
     def length_cells(self, spec: StateSpec, type: Any) -> StateCells:
         """Gives the cells that say how long the lists of a state are, in the form of `type`."""
-        return StateCells(self, spec.id, Codec(type, where=f"the length of {_where(spec)}"), inline=False)
+        return cells_in(self, spec.id, Codec(type, where=f"the length of {_where(spec)}"), self.journal, inline=False)
 
     def timers(self, spec: StateSpec) -> Timers:
         """Gives the timers of a declared state. Only once the store is open."""
         if spec.id not in self._timers:
-            self._timers[spec.id] = Timers(self, spec.id)
+            self._timers[spec.id] = timers_in(self, spec.id, self.journal)
         return self._timers[spec.id]
 
     def scan(self, cells: StateCells, slot: Slot) -> list[tuple[bytes, Any]]:

@@ -12,6 +12,7 @@ from streamlet.errors import StateTypeError
 from streamlet.state.cells import StateCells
 from streamlet.state.descriptors import StateDeclaration, declared_states, ttl_timers
 from streamlet.state.handles import Handle
+from streamlet.state.journal import Journal
 from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.slots import Cell, Slot
 from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
@@ -43,6 +44,8 @@ class KeyedStore(Protocol):
     """Number of the interval between two freezes; read it anew after each freeze, as also `dirty`."""
     dirty: list[Cell]
     current: Slot | None
+    journal: Journal | None
+    """Set while an operator binds cells, handles and timers whose changes it wants to undo."""
     late_packs: int
     """How many freezes found the one before unpacked and packed it on the spot."""
 

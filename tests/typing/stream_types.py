@@ -13,6 +13,7 @@ from streamlet import (
     AggregatingState,
     Composed,
     Count,
+    DeadLetter,
     EveryRecords,
     Job,
     Json,
@@ -147,6 +148,20 @@ def asynchronous() -> None:
     assert_type(payments.filter(is_large), Stream[Payment])
     assert_type(payments.flat_map(users_of), Stream[str])
     assert_type(payments.key_by(lambda one: one.user).map_async(user_of), Stream[str])
+
+
+DEAD = OutputTag[DeadLetter]("dead")
+
+
+def error_policies() -> None:
+    assert_type(payments.map(lambda one: one.amount, on_error="skip"), Stream[int])
+    assert_type(payments.filter(lambda one: one.amount, on_error=DEAD).side_output(DEAD), Stream[DeadLetter])
+    assert_type(payments.flat_map(lambda one: [one.user], on_error=FileSink("dead")), Stream[str])
+    keyed = payments.key_by(lambda one: one.user, on_error=DEAD)
+    assert_type(keyed, KeyedStream[str, Payment])
+    assert_type(keyed.aggregate(Count(), on_error=DEAD), Stream[int])
+    assert_type(keyed.process(Alarms(), on_error="fail"), Stream[Spend])
+    payments.map(lambda one: one.amount, on_error="ignore")  # type: ignore
 
 
 def keys() -> None:

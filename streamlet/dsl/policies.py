@@ -1,0 +1,45 @@
+"""on_error: what becomes of records for which a function of the job raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from streamlet.elements import OutputTag
+from streamlet.errors import JobDefinitionError
+from streamlet.graph.job_graph import Edge, Routing
+from streamlet.operators.guarded import DeadLetter, Guarded
+from streamlet.operators.operator import Operator
+from streamlet.sink import Sink
+
+if TYPE_CHECKING:
+    from streamlet.dsl.job import Job
+
+OnError = Literal["fail", "skip"] | OutputTag[DeadLetter] | Sink[Any]
+"""`fail` the job, `skip` the record, or put it out as a `DeadLetter`: under a tag, or straight into a sink."""
+
+_TO_SINK = OutputTag[DeadLetter]("@dead letters")
+
+
+def guarded(make: Callable[[], Operator], on_error: OnError, line: str) -> Callable[[], Operator]:
+    """What makes the operator under this policy."""
+    if on_error == "fail":
+        return make
+    if on_error == "skip":
+        return lambda: Guarded(make(), None)
+    if isinstance(on_error, OutputTag):
+        return lambda: Guarded(make(), on_error)
+    if isinstance(on_error, Sink):
+        return lambda: Guarded(make(), _TO_SINK)
+    raise JobDefinitionError(
+        f"{line}: on_error is {on_error!r:.80}",
+        remedy='give "fail", "skip", a tag such as OutputTag[DeadLetter]("dead"), or a sink for dead letters',
+    )
+
+
+def add_dead_letter_sink(job: Job, node: int, on_error: OnError) -> None:
+    """Adds the sink of a policy that names one."""
+    if isinstance(on_error, Sink):
+        made = job.graph.nodes[node]
+        uid = f"{made.uid}.dead-letters" if made.has_own_uid else None
+        job.add("sink", on_error, [Edge(node, Routing.FORWARD, _TO_SINK.name)], uid, None)

@@ -1,0 +1,195 @@
+"""Error policies: what becomes of a record for which a user's function raises, where that is not the job's end.
+
+The whole batch is tried at once, as ever.  When a record of it fails, what the batch did to state and timers is undone,
+what it put out is dropped, and the records before and behind the bad one are run again without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from streamlet.elements import Batch, OutputTag
+from streamlet.errors import FunctionBlockedError, JobDefinitionError, UserFunctionError
+from streamlet.operators.operator import Emit, Operator, OperatorContext
+from streamlet.state.descriptors import Descriptor
+from streamlet.state.journal import Journal, journaled
+
+log = logging.getLogger("streamlet.operators")
+
+_NOT_THE_RECORDS_FAULT = (FunctionBlockedError, JobDefinitionError, MemoryError)
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record for which a function of the job raised, and why."""
+
+    value: Any
+    """The record as it came to the operator."""
+    uid: str
+    operator: str
+    """The kind of the operator: `map`, `aggregate`, ..."""
+    line: str
+    """The user's line that raised: file, line and function."""
+    error: str
+    """The class of the exception."""
+    message: str
+    """Its text."""
+    key: Any = None
+    timestamp: int | None = None
+    """Event time, epoch ms."""
+    origin: str | None = None
+    """Where the source read the record; None behind a shuffle, without `trace_origins`."""
+
+
+class Guarded(Operator):
+    """Runs another operator, but leaves out records for which the user's function raises.
+
+    They are put out under a tag as `DeadLetter`s, or dropped and counted.  What is in the state is the other's.
+    A function may be called again for the other records of the batch.
+    """
+
+    def __init__(self, inner: Operator, tag: OutputTag[DeadLetter] | None) -> None:
+        self.inner = inner
+        self.tag = tag
+        self.uses_time = inner.uses_time
+        self._journal: Journal | None = None
+        self.skipped = 0
+        """Records that were left out without a letter."""
+        self._gathered: list[tuple[OutputTag[Any] | None, Batch[Any]]] = []
+        self._is_gathering = False
+
+    def declared_states(self) -> Mapping[str, Descriptor]:
+        return self.inner.declared_states()
+
+    def open(self, context: OperatorContext) -> None:
+        super().open(context)
+        store = context.store
+        inside = msgspec.structs.replace(context, side=self._side)
+        if store is None:
+            self.inner.open(inside)
+        else:
+            with journaled(store) as self._journal:
+                self.inner.open(inside)
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        self._take(self.inner.process, batch, out)
+
+    def process_input(self, index: int, batch: Batch[Any], out: Emit) -> None:
+        self._take(partial(self.inner.process_input, index), batch, out)
+
+    def on_watermark(self, timestamp: int, out: Emit) -> bool | None:
+        return self.inner.on_watermark(timestamp, out)
+
+    def next_clock_ms(self) -> int | None:
+        return self.inner.next_clock_ms()
+
+    def on_clock(self, now_ms: int, out: Emit) -> None:
+        self.inner.on_clock(now_ms, out)
+
+    def on_end(self, out: Emit) -> None:
+        self.inner.on_end(out)
+
+    def snapshot(self) -> Any:
+        return self.inner.snapshot()
+
+    def restore(self, snapshots: list[Any]) -> None:
+        self.inner.restore(snapshots)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def _take(self, process: Callable[[Batch[Any], Emit], None], batch: Batch[Any], out: Emit) -> None:
+        """Runs a batch piece by piece: at first it is one piece, and each bad record cuts its piece in two."""
+        pieces: list[Batch[Any] | UserFunctionError] = [batch]
+        while pieces:
+            piece = pieces.pop()
+            if isinstance(piece, UserFunctionError):
+                self._leave_out(piece)
+                continue
+            error = self._try(process, piece)
+            if error is None:
+                self._deliver(out)
+                continue
+            row = error.row
+            if row + 1 < len(piece):
+                pieces.append(_part(piece, row + 1, len(piece)))
+            pieces.append(error)
+            if row:
+                pieces.append(_part(piece, 0, row))
+
+    def _try(self, process: Callable[[Batch[Any], Emit], None], piece: Batch[Any]) -> UserFunctionError | None:
+        """Runs a piece; gives the error of a record of it, with nothing left of what the piece did."""
+        journal = self._journal
+        if journal is not None:
+            journal.open()
+        self._is_gathering = True
+        try:
+            process(piece, self._gather)
+        except UserFunctionError as error:
+            if error.batch is not piece or isinstance(error.__cause__, _NOT_THE_RECORDS_FAULT):
+                raise
+            if journal is not None:
+                journal.undo()
+            self._gathered.clear()
+            return error
+        finally:
+            self._is_gathering = False
+        if journal is not None:
+            journal.close()
+        return None
+
+    def _deliver(self, out: Emit) -> None:
+        gathered, self._gathered = self._gathered, []
+        for tag, batch in gathered:
+            if tag is None:
+                out(batch)
+            else:
+                self.context.side(tag, batch)
+
+    def _leave_out(self, error: UserFunctionError) -> None:
+        if self.tag is None:
+            if not self.skipped:
+                log.warning("%s\n  -> left out, as will be others without a word (on_error='skip')", error.message)
+            self.skipped += 1
+            return
+        batch, row, place, cause = error.batch, error.row, self.context.place, error.__cause__
+        assert batch is not None
+        key = batch.keys[row] if batch.keys is not None else None
+        letter = DeadLetter(
+            batch.values[row],
+            place.uid,
+            place.kind,
+            error.line,
+            type(cause).__name__,
+            str(cause),
+            getattr(key, "key", key),
+            batch.timestamps[row] if batch.timestamps is not None else None,
+            batch.describe_row(row),
+        )
+        bad = _part(batch, row, row + 1)
+        self.context.side(self.tag, Batch([letter], bad.timestamps, origin=bad.origin, rows=bad.rows))
+
+    def _gather(self, batch: Batch[Any]) -> None:
+        self._gathered.append((None, batch))
+
+    def _side(self, tag: OutputTag[Any], batch: Batch[Any]) -> None:
+        if self._is_gathering:
+            self._gathered.append((tag, batch))
+        else:
+            self.context.side(tag, batch)
+
+
+def _part(batch: Batch[Any], start: int, end: int) -> Batch[Any]:
+    """Some rows that follow each other."""
+    return Batch(
+        batch.values[start:end],
+        batch.timestamps[start:end] if batch.timestamps is not None else None,
+        batch.keys[start:end] if batch.keys is not None else None,
+        split=batch.split,
+        origin=batch.origin,
+        rows=batch.rows[start:end] if batch.rows is not None else range(start, end),
+    )
