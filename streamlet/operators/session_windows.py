@@ -7,10 +7,10 @@ lateness; the tuple with its last session.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional
 
-from streamlet.elements import Batch
+from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.operator import Emit
 from streamlet.operators.triggers import AtEnd, TriggerContext
@@ -67,9 +67,12 @@ class Sessions(WindowOperator):
         fired: Fired = []
         row = 0
         inputs = self.contents.inputs(batch)
+        goes_on = self._way_to_go_on()
         try:
             for row, (slot, time, value) in enumerate(zip(batch.keys or (), times, inputs, strict=False)):
                 gap = gap_ms or gap_after(batch.values[row])
+                if goes_on is not None and goes_on(slot, time, time + gap, value):
+                    continue
                 if not self._take_one(slot, bounded(time, time + gap), value, batch.values[row], fired):
                     late.append(row)
                 elif fired:
@@ -82,6 +85,28 @@ class Sessions(WindowOperator):
             raise self.failure(error, batch, row) from error
         if late:
             self.put_late(batch, late)
+
+    def _way_to_go_on(self) -> Callable[[Slot, int, int, Any], bool] | None:
+        """What takes a record into the one open session of its key, where that is all: mostly it is.  It gives False
+        where there is more to do, and is None where it cannot be used."""
+        contents, cells, progress = self.contents, self.cells, self.progress
+        fold, change, cell_of = contents.fold, cells.change, cells.cell
+        if fold is None or cells.holds_bytes or not contents.is_trusted or self.trigger is not None:
+            return None
+
+        def goes_on(slot: Slot, time: int, own_end: int, taken: Any) -> bool:
+            cell = cell_of(slot)
+            known = cell.value
+            if type(known) is not tuple or len(known) != 1:
+                return False
+            start, end, new, kept = known[0]
+            last = own_end if own_end > end else end
+            if not new or time >= end or own_end <= start or last - 1 <= progress or last > MAX_TIMESTAMP:
+                return False
+            change(cell, ((time if time < start else start, last, new + 1, fold(kept, taken)),))
+            return True
+
+        return goes_on
 
     def _take_one(self, slot: Slot, own: Window, taken: Any, value: Any, fired: Fired) -> bool:
         """False when the record is late."""
