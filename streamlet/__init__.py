@@ -8,6 +8,7 @@ user writes), `graph` (how it is laid out), `operators` (what happens to a batch
 
 from streamlet.clock import Clock, SystemClock
 from streamlet.config import JobConfig, Restart
+from streamlet.dsl.connected import BroadcastConnectedStreams, ConnectedStreams
 from streamlet.dsl.job import Job
 from streamlet.dsl.keyed import KeyedStream
 from streamlet.dsl.policies import OnError
@@ -42,7 +43,14 @@ from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
 from streamlet.operators.guarded import DeadLetter
-from streamlet.operators.process_function import KeyedProcessFunction, ProcessContext, TimerContext
+from streamlet.operators.process_function import (
+    BroadcastContext,
+    KeyedBroadcastProcessFunction,
+    KeyedCoProcessFunction,
+    KeyedProcessFunction,
+    ProcessContext,
+    TimerContext,
+)
 from streamlet.operators.retry import Retry
 from streamlet.operators.timer_service import TimerService
 from streamlet.operators.triggers import AtEnd, AtEndOfInput, EveryDuration, EveryRecords, Trigger, TriggerContext
@@ -62,6 +70,7 @@ from streamlet.outages import Outages
 from streamlet.ports import RunBlocking
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
 from streamlet.source import ReaderContext, Source, SourceReader
+from streamlet.state.broadcast import BroadcastState
 from streamlet.state.descriptors import AggregatingState, ListState, MapState, ReducingState, ValueState
 from streamlet.state.lifetimes import StateTtl
 
@@ -74,12 +83,16 @@ __all__ = [
     "AtEndOfInput",
     "Barrier",
     "Batch",
+    "BroadcastConnectedStreams",
+    "BroadcastContext",
+    "BroadcastState",
     "Bytes",
     "Clock",
     "Committable",
     "Committer",
     "Composed",
     "ConfigError",
+    "ConnectedStreams",
     "Count",
     "CountWindows",
     "DeadLetter",
@@ -97,6 +110,8 @@ __all__ = [
     "JobDefinitionError",
     "Json",
     "Keyed",
+    "KeyedBroadcastProcessFunction",
+    "KeyedCoProcessFunction",
     "KeyedProcessFunction",
     "KeyedStream",
     "ListState",

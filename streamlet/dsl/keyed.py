@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.policies import OnError
 from streamlet.dsl.stream import Stream
@@ -16,6 +16,9 @@ from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.rolling import Reduce, aggregating
 from streamlet.operators.windows import WindowAssigner
+
+if TYPE_CHECKING:
+    from streamlet.dsl.connected import BroadcastConnectedStreams, ConnectedStreams
 
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
@@ -210,3 +213,16 @@ class KeyedStream(Stream[T_co], Generic[K, T_co]):
     ) -> Stream[float]:
         """Emits, per value, the mean of what `select` gave for the key: `aggregate(Mean(select))`."""
         return self.aggregate(Mean(select), uid=uid, parallelism=parallelism)
+
+    def connect(self, other: KeyedStream[K, R]) -> ConnectedStreams[K, T_co, R]:
+        """Both streams for one `KeyedCoProcessFunction`: `.process(function)`. Their keys must be of one type."""
+        from streamlet.dsl.connected import ConnectedStreams
+
+        return ConnectedStreams(self, other)
+
+    def connect_broadcast(self, stream: Stream[R]) -> BroadcastConnectedStreams[K, T_co, R]:
+        """This stream, and another one of which every subtask gets everything, for one
+        `KeyedBroadcastProcessFunction`: `.process(function)`. For streams of a low rate, such as rules."""
+        from streamlet.dsl.connected import BroadcastConnectedStreams
+
+        return BroadcastConnectedStreams(self, stream)

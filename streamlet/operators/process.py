@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from streamlet.elements import MAX_TIMESTAMP, Batch
+from streamlet.errors import JobDefinitionError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
@@ -17,9 +18,9 @@ from streamlet.operators.process_function import (
     ProcessFunction,
     TimeDomain,
     TimerContext,
-    Told,
 )
 from streamlet.operators.timer_service import TimerService
+from streamlet.state.broadcast import declared_tables
 from streamlet.state.descriptors import Descriptor, TimerState, declared_states, ttl_timers
 from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.store import bind_states
@@ -40,6 +41,8 @@ class FunctionRunner(CallingOperator, Generic[F]):
     until they have fired.
     """
 
+    takes_broadcast = False
+
     def __init__(self, function: F) -> None:
         self.function = function
         self.has_timers = type(function).on_timer is not ProcessFunction.on_timer
@@ -50,6 +53,12 @@ class FunctionRunner(CallingOperator, Generic[F]):
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         declared = declared_states(self.function)
+        if declared_tables(self.function) and not self.takes_broadcast:
+            raise JobDefinitionError(
+                "broadcast state needs a stream that every subtask gets",
+                remedy="derive the function from KeyedBroadcastProcessFunction, and run it by "
+                "keyed.connect_broadcast(rules).process(function)",
+            )
         if self.has_timers:
             declared |= {EVENT_TIMERS: TimerState(), PROCESSING_TIMERS: TimerState()}
         return declared | {name: TimerState() for name in self._ttl_timers}
@@ -68,11 +77,15 @@ class FunctionRunner(CallingOperator, Generic[F]):
         running = copy.deepcopy(self.function)
         self.lifetimes = Lifetimes(context.now_ms)
         bind_states(running, store, list(context.states.values()), self.lifetimes)
+        self.prepare(running)
         try:
             running.open()
         except Exception as error:
             raise function_error(error, context.place, subtask=context.subtask) from error
         self.running = running
+
+    def prepare(self, running: F) -> None:
+        """Called for the copy before its `open`."""
 
     def run(self, function: Callable[..., Any], batch: Batch[Any], out: Emit) -> None:
         """Calls `function` for each record of a keyed batch, then fires what that made due."""
@@ -133,7 +146,9 @@ class FunctionRunner(CallingOperator, Generic[F]):
             self.running.close()
             self.running = None
 
-    def put_out(self, batch: Batch[Any], values: list[Any], rows: list[int], told: Told, out: Emit) -> None:
+    def put_out(
+        self, batch: Batch[Any], values: list[Any], rows: list[int], told: ProcessContext[Any], out: Emit
+    ) -> None:
         """Emits what was made of some rows of a batch, and what was put out under tags meanwhile."""
         if values:
             out(_rows_of(batch, values, rows))

@@ -12,22 +12,22 @@ from streamlet.operators.timer_service import TimerService
 K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
 
 TimeDomain = Literal["event", "processing"]
 """Which time a timer goes by."""
 
 
 class Told:
-    """What every context tells: event time, the clock, and the way to side outputs."""
+    """What every context tells: event time and the clock."""
 
-    __slots__ = ("_operator", "_row", "_sides", "now_ms")
+    __slots__ = ("_operator", "now_ms")
     now_ms: Callable[[], int]
     """`ctx.now_ms()` is the wall clock, epoch ms. It is another one in each run: what follows from it does too."""
 
     def __init__(self, operator: OperatorContext) -> None:
         self._operator = operator
-        self._row = 0
-        self._sides: dict[OutputTag[Any], tuple[list[Any], list[int]]] = {}
         self.now_ms = operator.now_ms
 
     @property
@@ -37,17 +37,11 @@ class Told:
         input."""
         return self._operator.event_time.watermark
 
-    def output(self, tag: OutputTag[T], value: T) -> None:
-        """Puts a value out under a tag, with the time of the record or timer in hand; see `Stream.side_output`."""
-        values, rows = self._sides.setdefault(tag, ([], []))
-        values.append(value)
-        rows.append(self._row)
-
 
 class ProcessContext(Told, Generic[K]):
     """What a process function knows about the record in hand."""
 
-    __slots__ = ("key", "timers", "timestamp")
+    __slots__ = ("_row", "_sides", "key", "timers", "timestamp")
     key: K
     timestamp: int | None
     """Event time, epoch ms; None when the source gives none."""
@@ -55,6 +49,14 @@ class ProcessContext(Told, Generic[K]):
     def __init__(self, operator: OperatorContext, timers: TimerService) -> None:
         super().__init__(operator)
         self.timers = timers
+        self._row = 0
+        self._sides: dict[OutputTag[Any], tuple[list[Any], list[int]]] = {}
+
+    def output(self, tag: OutputTag[T], value: T) -> None:
+        """Puts a value out under a tag, with the time of the record or timer in hand; see `Stream.side_output`."""
+        values, rows = self._sides.setdefault(tag, ([], []))
+        values.append(value)
+        rows.append(self._row)
 
 
 class TimerContext(ProcessContext[K]):
@@ -64,6 +66,14 @@ class TimerContext(ProcessContext[K]):
     timestamp: int
     """The time that the timer was registered for."""
     domain: TimeDomain
+
+
+class BroadcastContext(Told):
+    """What is known about an element that every subtask gets."""
+
+    __slots__ = ("timestamp",)
+    timestamp: int | None
+    """Event time, epoch ms; None when the source gives none."""
 
 
 class ProcessFunction(Generic[K, R]):
@@ -107,4 +117,36 @@ class KeyedProcessFunction(ProcessFunction[K, R], Generic[K, T, R]):
 
     def process_element(self, value: T, ctx: ProcessContext[K]) -> Iterable[R] | None:
         """Handles one record; gives what it emits (it may be a generator), or None for nothing."""
+        raise NotImplementedError
+
+
+class KeyedCoProcessFunction(ProcessFunction[K, R], Generic[K, A, B, R]):
+    """A function of the records of two streams with the same key, which share the key's state and timers.
+
+    The order in which records of the two streams come is not fixed: state is how one waits for the other.
+    """
+
+    def process_element1(self, value: A, ctx: ProcessContext[K]) -> Iterable[R] | None:
+        """Handles one record of the first stream; gives what it emits, or None for nothing."""
+        raise NotImplementedError
+
+    def process_element2(self, value: B, ctx: ProcessContext[K]) -> Iterable[R] | None:
+        """Handles one record of the second stream."""
+        raise NotImplementedError
+
+
+class KeyedBroadcastProcessFunction(ProcessFunction[K, R], Generic[K, T, B, R]):
+    """A function of a key's records, and of the elements of a stream that every subtask gets, such as rules.
+
+    These change tables (`BroadcastState`), which the records of all keys then see.  Which records see a change already
+    is not fixed: it comes when it comes.
+    """
+
+    def process_element(self, value: T, ctx: ProcessContext[K]) -> Iterable[R] | None:
+        """Handles one record; it may read broadcast tables, but not change them."""
+        raise NotImplementedError
+
+    def process_broadcast_element(self, value: B, ctx: BroadcastContext) -> None:
+        """Handles one element in every subtask: all get the same ones in the same order, and must do the same to the
+        tables.  It emits nothing, and there is no key."""
         raise NotImplementedError

@@ -203,16 +203,40 @@ class ListHandle(Handle, Generic[T]):
             cells.change(cells.cell(slot, list_place(index)), ABSENT)
 
 
+class MapKeys:
+    """The keys of one map state: of one declared type, and in the order of their bytes."""
+
+    __slots__ = ("_type", "unpack")
+
+    def __init__(self, where: str, key_type: Any) -> None:
+        self._type = KeyType(f"map keys of {where}", key_type)
+        self.unpack = msgspec.msgpack.Decoder(key_type).decode
+
+    def pack(self, key: Any) -> bytes:
+        """The bytes of a map key; raises `StateTypeError` when it cannot be one."""
+        key_type = self._type
+        if key_type.probe(key) not in key_type.expected:
+            key_type.check((key,))
+        try:
+            return pack_key(key)
+        except (OverflowError, ValueError) as error:
+            raise StateTypeError(
+                f"{key_type.where}: {key!r} cannot be stored: {error}",
+                remedy="integers have 64 bits, text has no lone surrogates",
+            ) from error
+
+
 class MapHandle(Handle, Generic[K, V]):
     """A map of the key in hand, kept entry by entry. `items`, `keys` and `values` go in the order of packed map keys:
     the same before and after a restore."""
 
-    __slots__ = ("_decode_key", "_key_type")
+    __slots__ = ("_decode_key", "_pack")
 
     def __init__(self, store: Current, cells: StateCells, key_type: Any) -> None:
         super().__init__(store, cells)
-        self._key_type = KeyType(f"map keys of {cells.codec.where}", key_type)
-        self._decode_key = msgspec.msgpack.Decoder(key_type).decode
+        keys = MapKeys(cells.codec.where, key_type)
+        self._pack = keys.pack
+        self._decode_key = keys.unpack
 
     def get(self, key: K, default: V | None = None) -> V | None:
         """Gives the value of a map key, or `default`."""
@@ -267,18 +291,6 @@ class MapHandle(Handle, Generic[K, V]):
         slot, cells = self._slot(), self._cells
         for namespace, _ in self._store.scan(cells, slot):
             cells.change(cells.cell(slot, namespace), ABSENT)
-
-    def _pack(self, key: K) -> bytes:
-        key_type = self._key_type
-        if key_type.probe(key) not in key_type.expected:
-            key_type.check((key,))
-        try:
-            return pack_key(key)
-        except (OverflowError, ValueError) as error:
-            raise StateTypeError(
-                f"{key_type.where}: {key!r} cannot be stored: {error}",
-                remedy="integers have 64 bits, text has no lone surrogates",
-            ) from error
 
 
 def list_place(index: int) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from streamlet import (
     MAX_TIMESTAMP,
     MIN_TIMESTAMP,
+    KeyedCoProcessFunction,
     KeyedProcessFunction,
     MapState,
     OutputTag,
@@ -26,7 +27,7 @@ Orders = tuple[list[Command], dict[int, list[Command]]]
 TOLD = OutputTag[str]("told")
 
 
-class Commanded(KeyedProcessFunction[Any, Orders, str]):
+class _Commands:
     """Emits each record and each timer with the number of calls of its key, and tells of it under a tag."""
 
     calls = ValueState(int)
@@ -58,6 +59,20 @@ class Commanded(KeyedProcessFunction[Any, Orders, str]):
                     ctx.timers.delete_processing_time(time)
         ctx.output(TOLD, f"{ctx.key!r} {calls}")
         yield f"{ctx.key!r} {what} {calls} at {ctx.now_ms()}"
+
+
+class Commanded(_Commands, KeyedProcessFunction[Any, Orders, str]):
+    """For one stream."""
+
+
+class CoCommanded(_Commands, KeyedCoProcessFunction[Any, Orders, Orders, str]):
+    """For two streams, which it cannot tell apart."""
+
+    def process_element1(self, value: Orders, ctx: ProcessContext[Any]) -> Iterator[str]:
+        return self.process_element(value, ctx)
+
+    def process_element2(self, value: Orders, ctx: ProcessContext[Any]) -> Iterator[str]:
+        return self.process_element(value, ctx)
 
 
 class Oracle:

@@ -11,12 +11,18 @@ import msgspec
 from streamlet import (
     AggregateFunction,
     AggregatingState,
+    BroadcastConnectedStreams,
+    BroadcastContext,
+    BroadcastState,
     Composed,
+    ConnectedStreams,
     Count,
     DeadLetter,
     EveryRecords,
     Job,
     Json,
+    KeyedBroadcastProcessFunction,
+    KeyedCoProcessFunction,
     KeyedProcessFunction,
     KeyedStream,
     ListState,
@@ -256,6 +262,42 @@ class Silent(KeyedProcessFunction[str, Payment, Spend]):
         ctx.timers.delete_event_time(timestamp)
         ctx.output(LATE, Spend(ctx.key, 1))
         yield Spend(ctx.key, timestamp)
+
+
+class Limits(KeyedBroadcastProcessFunction[str, Payment, Spend, int]):
+    limits = BroadcastState(str, Spend)
+
+    def process_element(self, value: Payment, ctx: ProcessContext[str]) -> Iterator[int]:
+        assert_type(self.limits.get(ctx.key), Spend | None)
+        yield value.amount
+
+    def process_broadcast_element(self, value: Spend, ctx: BroadcastContext) -> None:
+        assert_type(ctx.timestamp, int | None)
+        self.limits.put(value.user, value)
+        self.limits.put(value.user, 3)  # type: ignore
+        ctx.output(LATE, value)  # type: ignore
+
+
+class Matching(KeyedCoProcessFunction[str, Payment, Spend, int]):
+    def process_element1(self, value: Payment, ctx: ProcessContext[str]) -> Iterator[int]:
+        yield value.amount
+
+    def process_element2(self, value: Spend, ctx: ProcessContext[str]) -> None:
+        assert_type(ctx.key, str)
+
+
+def two_streams() -> None:
+    keyed = payments.key_by(lambda one: one.user)
+    spends = payments.map(lambda one: Spend(one.user, one.amount))
+    by_user = spends.key_by(lambda one: one.user)
+    assert_type(keyed.connect(by_user), ConnectedStreams[str, Payment, Spend])
+    assert_type(keyed.connect(by_user).process(Matching()), Stream[int])
+    assert_type(keyed.connect_broadcast(spends), BroadcastConnectedStreams[str, Payment, Spend])
+    assert_type(keyed.connect_broadcast(spends).process(Limits()), Stream[int])
+    keyed.connect(spends)  # type: ignore
+    keyed.connect(spends.key_by(lambda one: one.count))  # type: ignore
+    by_user.connect(keyed).process(Matching())  # type: ignore
+    keyed.connect_broadcast(payments).process(Limits())  # type: ignore
 
 
 def processing() -> None:

@@ -1,0 +1,83 @@
+"""Two streams that one process function handles together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+from streamlet.dsl.keyed import KeyedStream
+from streamlet.dsl.stream import Stream
+from streamlet.errors import JobDefinitionError
+from streamlet.graph.job_graph import Edge, Routing
+from streamlet.operators.connected import KeyedBroadcastProcess, KeyedCoProcess
+from streamlet.operators.operator import Operator
+from streamlet.operators.process_function import KeyedBroadcastProcessFunction, KeyedCoProcessFunction
+from streamlet.operators.stateless import Union
+
+K = TypeVar("K", bound=Hashable)
+A = TypeVar("A")
+B = TypeVar("B")
+R = TypeVar("R")
+
+
+class ConnectedStreams(Generic[K, A, B]):
+    """Two keyed streams of the same key: records of one key meet in one subtask."""
+
+    def __init__(self, first: KeyedStream[K, A], second: KeyedStream[K, B]) -> None:
+        job = first._job
+        if not isinstance(second, KeyedStream) or second._job is not job:
+            raise JobDefinitionError(
+                f"{job.line()}: connect takes a keyed stream of the same job, not {second!r:.80}",
+                remedy="write keyed.connect(other.key_by(lambda value: ...)), with keys of the same type",
+            )
+        self._first = first
+        self._second = second
+
+    def process(
+        self, function: KeyedCoProcessFunction[K, A, B, R], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[R]:
+        """Runs the user's own function over both, with the state and timers of their common key."""
+        edges = [self._first._edge(), self._second._edge()]
+        make = _maker(KeyedCoProcess, KeyedCoProcessFunction, function, self._first)
+        return Stream(self._first._job, self._first._job.add("process", make, edges, uid, parallelism))
+
+
+class BroadcastConnectedStreams(Generic[K, A, B]):
+    """A keyed stream, and one whose elements every subtask gets, in one order."""
+
+    def __init__(self, keyed: KeyedStream[K, A], broadcast: Stream[B]) -> None:
+        job = keyed._job
+        if not isinstance(broadcast, Stream) or broadcast._job is not job:
+            raise JobDefinitionError(
+                f"{job.line()}: connect_broadcast takes a stream of the same job, not {broadcast!r:.80}",
+                remedy="write keyed.connect_broadcast(rules)",
+            )
+        self._keyed = keyed
+        self._broadcast = broadcast
+
+    def process(
+        self,
+        function: KeyedBroadcastProcessFunction[K, A, B, R],
+        *,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]:
+        """Runs the user's own function over both; see `KeyedBroadcastProcessFunction`."""
+        make = _maker(KeyedBroadcastProcess, KeyedBroadcastProcessFunction, function, self._keyed)
+        job = self._keyed._job
+        # Through one subtask, so that all receivers get one order, and their tables stay the same.
+        forward = Edge(self._broadcast._node, Routing.FORWARD, self._broadcast._tag)
+        funnel = job.add("broadcast", Union, [forward], None, 1)
+        edges = [self._keyed._edge(), Edge(funnel, Routing.BROADCAST)]
+        return Stream(job, job.add("process", make, edges, uid, parallelism))
+
+
+def _maker(
+    operator: Callable[[Any], Operator], kind: type[Any], function: object, stream: Stream[Any]
+) -> Callable[[], Operator]:
+    if not isinstance(function, kind):
+        raise JobDefinitionError(
+            f"{stream._job.line()}: process takes a {kind.__name__} here, not {function!r:.80}",
+            remedy=f"derive a class from {kind.__name__} and give an instance",
+        )
+    return lambda: operator(function)

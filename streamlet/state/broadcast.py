@@ -1,0 +1,147 @@
+"""Broadcast state: a table that is not keyed and that every subtask has whole, since all of them change it alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar, cast, overload
+
+from streamlet.errors import CheckpointError, JobDefinitionError
+from streamlet.state.codec import Codec
+from streamlet.state.handles import MapKeys
+from streamlet.state.keys import declared_shape
+from streamlet.state.types import type_text
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class BroadcastTable(Generic[K, V]):
+    """A table in the memory of every subtask, in the order in which its keys were first put. Only
+    `process_broadcast_element` may change it."""
+
+    def __init__(self, name: str, uid: str, key_type: Any, type: Any) -> None:
+        self.name = name
+        self.is_writable = False
+        """True while an element is handled that every subtask gets."""
+        self._where = f"broadcast state {name!r} of {uid!r}"
+        declared_shape(key_type, where=self._where)
+        self._keys = MapKeys(self._where, key_type)
+        self._codec = Codec(type, where=self._where)
+        self._types = f"{type_text(key_type)}, {self._codec.text}"
+        self._entries: dict[bytes, tuple[K, Any]] = {}
+
+    def get(self, key: K, default: V | None = None) -> V | None:
+        """Gives the value of a key, or `default`. A mutable one is a fresh copy: `put` keeps its changes."""
+        entry = self._entries.get(self._keys.pack(key))
+        return default if entry is None else cast(V, self._codec.decode(entry[1]))
+
+    def contains(self, key: K) -> bool:
+        """True when the key is there."""
+        return self._keys.pack(key) in self._entries
+
+    __contains__ = contains
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """Gives all entries as they are now."""
+        decode = self._codec.decode
+        return iter([(key, decode(stored)) for key, stored in self._entries.values()])
+
+    def keys(self) -> Iterator[K]:
+        """Gives all keys."""
+        return iter([key for key, _ in self._entries.values()])
+
+    def values(self) -> Iterator[V]:
+        """Gives all values."""
+        decode = self._codec.decode
+        return iter([decode(stored) for _, stored in self._entries.values()])
+
+    def put(self, key: K, value: V) -> None:
+        """Keeps a value under a key; raises `StateTypeError` when it is not of the declared type."""
+        self._check_writable()
+        codec = self._codec
+        stored = value if type(value) in codec.plain else codec.encode(value)
+        self._entries[self._keys.pack(key)] = (key, stored)
+
+    def remove(self, key: K) -> None:
+        """Forgets a key; nothing happens when it is not there."""
+        self._check_writable()
+        self._entries.pop(self._keys.pack(key), None)
+
+    def clear(self) -> None:
+        """Forgets all entries."""
+        self._check_writable()
+        self._entries.clear()
+
+    def snapshot(self) -> Any:
+        """The whole table as plain data."""
+        codec = self._codec
+        entries = [
+            [key, bytes(stored) if codec.holds_bytes else codec.pack(stored)]
+            for key, (_, stored) in self._entries.items()
+        ]
+        return {"types": self._types, "entries": entries}
+
+    def restore(self, snapshot: Any) -> None:
+        """Takes the table of a snapshot; raises `CheckpointError` when it has other types."""
+        if snapshot["types"] != self._types:
+            raise CheckpointError(
+                f"{self._where} is declared as [{self._types}], but the checkpoint has [{snapshot['types']}]",
+                remedy="declare the former types again, or give the state a new name to start it empty",
+            )
+        codec, keys = self._codec, self._keys
+        self._entries = {packed: (keys.unpack(packed), codec.unpack(data)) for packed, data in snapshot["entries"]}
+
+    def _check_writable(self) -> None:
+        if not self.is_writable:
+            raise JobDefinitionError(
+                f"{self._where} was changed outside of process_broadcast_element",
+                remedy="change it there only: every subtask must make the same changes, and records of a key come to "
+                "one of them",
+            )
+
+
+class BroadcastState(Generic[K, V]):
+    """Declares a broadcast table of a `KeyedBroadcastProcessFunction`: `rules = BroadcastState(str, Rule)`."""
+
+    @overload
+    def __init__(self: BroadcastState[K, Any], key_type: type[K]) -> None: ...
+    @overload
+    def __init__(self, key_type: type[K], type: type[V]) -> None: ...
+    def __init__(self, key_type: Any, type: Any = Any) -> None:
+        self.key_type = key_type
+        self.type = type
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> BroadcastState[K, V]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> BroadcastTable[K, V]: ...
+    def __get__(self, instance: object | None, owner: type) -> BroadcastState[K, V] | BroadcastTable[K, V]:
+        if instance is None:
+            return self
+        raise JobDefinitionError(
+            f"broadcast state {self.name!r} of {type(instance).__qualname__} was used outside a running job",
+            remedy="use it only inside the methods that the engine calls",
+        )
+
+    def table(self, uid: str) -> BroadcastTable[K, V]:
+        """Makes the empty table; raises `StateTypeError` for types that cannot be stored."""
+        return BroadcastTable(self.name, uid, self.key_type, self.type)
+
+
+def declared_tables(function: object) -> dict[str, BroadcastState[Any, Any]]:
+    """The broadcast states that the class of a function declares, by name."""
+    found: dict[str, BroadcastState[Any, Any]] = {}
+    for part in reversed(type(function).__mro__):
+        for name, attribute in vars(part).items():
+            if isinstance(attribute, BroadcastState):
+                found[name] = attribute
+            else:
+                found.pop(name, None)
+    return found
