@@ -17,7 +17,7 @@ class Meter:
 
     def __init__(self, pid: int) -> None:
         self.cpu_seconds = 0.0
-        """Of the process and of those children that it has waited for, at the last look."""
+        """Of the process and its children, at the last look."""
         self.noted_seconds = 0.0
         """What `cpu_seconds` was when `note` was called last."""
         self.peak_bytes = 0
@@ -54,7 +54,7 @@ class Meter:
         fields = (self._folder / "stat").read_text().rpartition(")")[2].split()
         if fields[0] == "Z":
             return
-        self.cpu_seconds = sum(map(int, fields[11:15])) / _TICKS
+        seconds = _cpu_seconds(self._folder)
         self.peak_bytes = max(self.peak_bytes, _peak(self._folder))
         command = (self._folder / "cmdline").read_bytes()
         for task in (self._folder / "task").iterdir():
@@ -63,10 +63,18 @@ class Meter:
                 if (folder / "cmdline").read_bytes() == command:
                     continue  # Between fork and exec it seems to have what this process has.
                 size = _peak(folder)
+                seconds += _cpu_seconds(folder)
                 if int(child) not in self._seen:
                     self._seen.add(int(child))
                     self.children += 1
                 self.peak_child_bytes = max(self.peak_child_bytes, size)
+        self.cpu_seconds = seconds
+
+
+def _cpu_seconds(folder: Path) -> float:
+    """Of a process, and of those children that it has waited for."""
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / _TICKS
 
 
 def _peak(folder: Path) -> int:

@@ -63,10 +63,10 @@ class Program:
             process.wait()
 
 
-def job(folder: Path, parallelism: int, interval: str, *, with_lateness: bool) -> Program:
+def job(folder: Path, parallelism: int, interval: str, *, processes: int = 1, with_lateness: bool = False) -> Program:
     """`streamlet run examples/spend_per_user.py`, in a state directory of `folder`."""
     run = ["run", str(JOB), "--state-dir", str(folder / "state"), "--parallelism", str(parallelism)]
-    run += ["--checkpoint-interval", interval]
+    run += ["--checkpoint-interval", interval, "--processes", str(processes)]
     if not with_lateness:
         return Program("streamlet", (sys.executable, "-m", "streamlet", *run), True)
     figures = folder / "lateness.json"

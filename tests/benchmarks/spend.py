@@ -24,6 +24,8 @@ from tests.benchmarks.draining import drain
 from tests.benchmarks.payments import PARTITIONS, check, fill
 from tests.kafka.broker import Kafka, a_kafka
 
+IN_PROCESSES = "processes"
+"""The same job in several worker processes."""
 COMPARED = ("records_per_second", "middle_records_per_second", "cpu_seconds_per_million")
 
 
@@ -34,9 +36,13 @@ def one_run(kafka: Kafka, name: str, in_topic: str, options: argparse.Namespace)
     folder = Path(tempfile.mkdtemp(prefix="streamlet-spend-"))
     try:
         program = programs.handwritten()
-        if name == "streamlet":
+        if name != "handwritten":
             program = programs.job(
-                folder, options.parallelism, options.interval, with_lateness=options.lateness and not options.kill_every
+                folder,
+                options.parallelism,
+                options.interval,
+                processes=options.processes if name == IN_PROCESSES else 1,
+                with_lateness=options.lateness and not options.kill_every,
             )
         environment = {"BOOTSTRAP": kafka.bootstrap, "IN_TOPIC": in_topic, "OUT_TOPIC": out_topic}
         try:
@@ -64,7 +70,7 @@ def summary(runs: Sequence[dict[str, Any]]) -> list[str]:
                 lines.append(f"{name:12} {figure:28} {_spread(every)}")
     by_round = [
         ([r for r in runs if r["round"] == number and r["program"] == "streamlet"],
-         [r for r in runs if r["round"] == number and r["program"] == "handwritten"])
+         [r for r in runs if r["round"] == number and r["program"] != "streamlet"])
         for number in sorted({run["round"] for run in runs})
     ]  # fmt: skip
     for figure in COMPARED:
@@ -84,14 +90,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--parallelism", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="above 1: the job in so many workers, too")
     parser.add_argument("--interval", default="1s", help="time between the job's checkpoints")
     parser.add_argument("--kill-every", type=float, default=0.0, metavar="S", help="kill -9 the job every S seconds")
     parser.add_argument("--lateness", action="store_true", help="measure by how much the job's event loop is late")
-    parser.add_argument("--only", choices=("streamlet", "handwritten"), help="leave the other one out")
+    parser.add_argument("--only", choices=("streamlet", "handwritten", IN_PROCESSES), help="leave the other one out")
     parser.add_argument("--unchecked", action="store_true", help="do not check the output")
     parser.add_argument("--json", type=Path, help="append a line for each run to this file")
     options = parser.parse_args(arguments)
     names = [options.only] if options.only else ["streamlet", "handwritten"]
+    if options.processes > 1 and not options.only:
+        names = ["streamlet", IN_PROCESSES]
     if options.kill_every:
         names = ["streamlet"]  # The other one cannot go on.
     runs = []

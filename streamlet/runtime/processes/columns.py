@@ -106,14 +106,16 @@ def _encoded(shape: str, values: Sequence[Any]) -> msgspec.Raw:
 def is_plain(values: Sequence[Any]) -> bool:
     """True for lists and dicts that hold nothing but scalars, lists and dicts, however deep."""
     while values:
-        lists = [value for value in values if type(value) is list]
-        dicts = [value for value in values if type(value) is dict]
+        kinds = set(map(type, values))
+        dicts = values if kinds == {dict} else [value for value in values if type(value) is dict]
+        lists = values if kinds == {list} else [value for value in values if type(value) is list]
         if not set(map(type, chain.from_iterable(dicts))) <= SCALARS:
             return False
-        inner = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
-        nested = set(map(type, inner)) - SCALARS
+        nested = set(map(type, chain.from_iterable(map(dict.values, dicts))))
+        nested = (nested | set(map(type, chain.from_iterable(lists)))) - SCALARS
         if nested - {list, dict}:
             return False
+        inner = chain(chain.from_iterable(lists), chain.from_iterable(map(dict.values, dicts)))
         values = [value for value in inner if type(value) in nested] if nested else ()
     return True
 
