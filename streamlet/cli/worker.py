@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import signal
 import struct
 import sys
 
@@ -26,6 +26,10 @@ from streamlet.runtime.processes.worker import ToldLog, Worker
 def main(arguments: list[str]) -> int:
     """Hosts a part of a job until the parent ends it; gives the exit code."""
     links = inherited(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # What stops a whole group of processes stops the job by its parent, which still needs the workers for the last
+        # checkpoint.  Not SIG_IGN, which the processes of this one would inherit.
+        signal.signal(number, lambda *_: None)
     given = job_file_of(_first_frame(links))
     with uvloop_runner() as runner:
         try:
@@ -72,8 +76,10 @@ async def _hosted(links: Inherited, given: JobFile, job: Job, plan: ExecutionPla
     parent = await Link.over(links.control)
     peers = {number: await Link.over(peer) for number, peer in links.peers.items()}
     if not logging.getLogger().handlers:
+        directly = logging.StreamHandler()
+        directly.setFormatter(logging.Formatter("warning: %(message)s"))
         for name in ("streamlet", "streamlet_connectors"):
-            logging.getLogger(name).addHandler(ToldLog(parent, asyncio.get_running_loop()))
+            logging.getLogger(name).addHandler(ToldLog(parent, directly))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     worker = Worker(job.name, plan, Placement(given.processes, given.here), parent, peers, ports)
     async with collected_at_chosen_times(), watched(plan.config, ports.clock):

@@ -38,7 +38,6 @@ class HostedInterpreter:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-        self.control.close()
         with self._lock:
             life, self._life = self._life, -1
         if life >= 0:

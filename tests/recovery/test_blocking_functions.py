@@ -15,10 +15,13 @@ BLOCKING = PROJECT / "tests" / "recovery" / "blocking.py"
 COUNT = 4_000
 
 
-def test_a_function_that_blocks_is_named_and_interrupted_and_the_restart_goes_on_exactly_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_function_that_blocks_is_named_and_interrupted_and_the_restart_goes_on_exactly_once(
+    tmp_path: Path, processes: int
+) -> None:
     line = next(number for number, text in enumerate(BLOCKING.read_text().splitlines(), 1) if "time.sleep" in text)
     with a_home(BLOCKING, tmp_path, {"COUNT": str(COUNT)}) as home:
-        job = home.start()
+        job = home.start("--processes", str(processes))
         assert job.wait() == 0, job.said
     spot = f"{BLOCKING}:{line} in blocking"
     assert f"warning: {spot} has held the event loop for " in job.said

@@ -17,9 +17,9 @@ from tests.recovery.running_jobs import PROJECT, SECONDS, JobHome, RunningJob, a
 pytestmark = pytest.mark.timeout(300)
 
 COUNTING = PROJECT / "tests" / "recovery" / "counting.py"
-KEYS, COUNT = 1000, 30_000
+KEYS, COUNT = 1000, 20_000
 SETTINGS = {"KEYS": str(KEYS), "COUNT": str(COUNT), "RATE": "10000"}
-KILLS = 20 if is_full_run() else 4
+KILLS = 20 if is_full_run() else 3
 
 
 def workers_of(job: RunningJob) -> list[int]:
@@ -92,7 +92,7 @@ def test_the_parent_killed_at_random_times_takes_its_workers_along_and_costs_no_
     for _ in range(KILLS):
         job = home.start(*options(2))
         wait_for_workers(job, 2)
-        time.sleep(chance.uniform(0, 1.2))
+        time.sleep(chance.uniform(0, 0.8))
         workers = workers_of(job)
         if job.has_ended:
             break
@@ -120,6 +120,16 @@ def test_ctrl_c_stops_all_processes_with_a_last_checkpoint(home: JobHome) -> Non
     assert job.stop() == 0, job.said
     assert "stopped" in job.said
     until_all_are_gone(workers)
+    finish(home, 2)
+
+
+def test_a_signal_to_all_processes_stops_the_job_with_a_last_checkpoint(home: JobHome) -> None:
+    job = home.start(*options(2))
+    job.wait_until(lambda: job.has_restored, "it runs")
+    for pid in [*workers_of(job), job.pid]:
+        os.kill(pid, signal.SIGTERM)
+    assert job.wait() == 0, job.said
+    assert "stopped" in job.said
     finish(home, 2)
 
 

@@ -42,7 +42,7 @@ from streamlet.runtime.processes.messages import (
 )
 from streamlet.runtime.processes.socket_channel import SocketExchange
 
-_FIGURES_SECONDS = 0.25
+_FIGURES_SECONDS = 0.5
 
 
 class Worker:
@@ -156,16 +156,22 @@ class Worker:
 
 
 class ToldLog(logging.Handler):
-    """Sends the engine's log lines to the parent, which shows them."""
+    """Sends the engine's log lines to the parent, which shows them.
 
-    def __init__(self, parent: Link, loop: asyncio.AbstractEventLoop) -> None:
+    Those of other threads go to `elsewhere`: the event loop may be what stands still, and only it can send.
+    """
+
+    def __init__(self, parent: Link, elsewhere: logging.Handler) -> None:
         super().__init__(logging.INFO)
         self._parent = parent
-        self._loop = loop
+        self._elsewhere = elsewhere
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = encoded(Said(record.name, record.levelno, record.getMessage()))
-        self._loop.call_soon_threadsafe(self._parent.send, line)
+        if threading.get_ident() == self._thread:
+            _send(self._parent, Said(record.name, record.levelno, record.getMessage()))
+        else:
+            self._elsewhere.handle(record)
 
 
 class _WorkerControl(LocalControl):
@@ -233,7 +239,9 @@ class _AskedPins(Pins):
 
     def answered(self, number: int) -> None:
         """Lets the thread go on that asked."""
-        self._asked.pop(number).release()
+        asked = self._asked.pop(number, None)
+        if asked is not None:
+            asked.release()
 
     def end(self) -> None:
         """Lets every thread go, for no answer will come."""

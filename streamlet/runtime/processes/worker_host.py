@@ -47,6 +47,8 @@ MODULE = "streamlet.cli.worker"
 
 _GRACE_SECONDS = 10.0
 """So long may a worker close its connections before it is killed."""
+_LAST_SECONDS = 1.0
+"""So long may it take to end after its last word."""
 
 
 class WorkerHost:
@@ -64,7 +66,6 @@ class WorkerHost:
         self._outages = outages
         self._processes: Sequence[HostedProcess] = ()
         self._workers: list[_RemoteWorker] = []
-        self._around: Surroundings | None = None
 
     def start(self) -> None:
         self._processes = self._ports.processes.hosts(MODULE, self._count)
@@ -74,7 +75,6 @@ class WorkerHost:
             process.control.sendall(framed(encoded(job)))  # far less than a socket takes at once
 
     async def build(self, around: Surroundings, manifest: Manifest | None, positions: Splits) -> None:
-        self._around = around
         for number, process in enumerate(self._processes):
             link = await Link.over(process.control)
             self._workers.append(_RemoteWorker(number, process, link, around, self))
@@ -126,7 +126,8 @@ class WorkerHost:
             for worker in self._workers:
                 group.create_task(worker.close(), name=f"worker-{worker.number}-close")
         for process in self._processes[len(self._workers) :]:
-            await asyncio.shield(_ended(process, self._around, 0))
+            process.kill()
+            process.control.close()
         for worker in self._workers:
             for what in worker.away:
                 self._outages.back(what)
@@ -213,8 +214,13 @@ class _RemoteWorker:
         except TimeoutError:
             logging.getLogger("streamlet.runtime").warning("worker %d does not end, so it is killed", self.number)
         finally:
-            await asyncio.shield(_ended(self._process, self._around, 1.0))
             await self._link.finish()
+            await asyncio.shield(self._ended())
+
+    async def _ended(self) -> None:
+        """Returns when the process has ended, by itself or killed."""
+        await self._around.workers.run_apart(self._process.wait, _LAST_SECONDS)
+        self._process.kill()
 
     def _last_words(self, message: FromWorker) -> None:
         """Of a worker that ends: its log, and its last figures; files are kept no more, but it must not wait."""
@@ -222,10 +228,3 @@ class _RemoteWorker:
             self.send(Pinned(message.number))
         elif isinstance(message, Said | Figures):
             self._heard(message)
-
-
-async def _ended(process: HostedProcess, around: Surroundings | None, seconds: float) -> None:
-    """Returns when a process has ended, by itself within so long or killed."""
-    if around is not None and seconds:
-        await around.workers.run_apart(process.wait, seconds)
-    process.kill()
