@@ -165,13 +165,14 @@ class ToldLog(logging.Handler):
         super().__init__(logging.INFO)
         self._parent = parent
         self._elsewhere = elsewhere
-        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if threading.get_ident() == self._thread:
-            _send(self._parent, Said(record.name, record.levelno, record.getMessage()))
-        else:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # in another thread
             self._elsewhere.handle(record)
+        else:
+            _send(self._parent, Said(record.name, record.levelno, record.getMessage()))
 
 
 class _WorkerControl(LocalControl):
