@@ -158,13 +158,14 @@ async def _supervised(name: str, plan: ExecutionPlan, run: RunOptions, out: Text
     return _say_how_it_ended(name, outcome, supervisor, run, config, out)
 
 
-def watched(config: JobConfig, clock: Clock) -> AbstractAsyncContextManager[None]:
-    """Watches the running loop for functions that hold it, by the job's settings."""
+def watched(config: JobConfig, clock: Clock, share: float = 1.0) -> AbstractAsyncContextManager[None]:
+    """Watches the running loop for functions that hold it: one is interrupted after this share of the time that the job
+    may go without a checkpoint."""
     stalled = max(config.stalled_intervals * config.checkpoint_interval, config.checkpoint_timeout)
     return watched_loop(
         clock,
         warn_seconds=max(_SLOW_INTERVALS * config.checkpoint_interval.total_seconds(), _SHORTEST_WARNING_SECONDS),
-        interrupt_seconds=max(stalled.total_seconds(), _SHORTEST_WARNING_SECONDS),
+        interrupt_seconds=max(share * stalled.total_seconds(), _SHORTEST_WARNING_SECONDS),
     )
 
 

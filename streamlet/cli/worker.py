@@ -22,6 +22,9 @@ from streamlet.runtime.processes.link import Link
 from streamlet.runtime.processes.messages import JobFile, encoded, job_file_of
 from streamlet.runtime.processes.worker import ToldLog, Worker
 
+_BLOCKED_SHARE = 0.75
+"""The coordinator's own patience goes on in the parent meanwhile: before it ends, the function is to be named."""
+
 
 def main(arguments: list[str]) -> int:
     """Hosts a part of a job until the parent ends it; gives the exit code."""
@@ -82,7 +85,7 @@ async def _hosted(links: Inherited, given: JobFile, job: Job, plan: ExecutionPla
             logging.getLogger(name).addHandler(ToldLog(parent, directly))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     worker = Worker(job.name, plan, Placement(given.processes, given.here), parent, peers, ports)
-    async with collected_at_chosen_times(), watched(plan.config, ports.clock):
+    async with collected_at_chosen_times(), watched(plan.config, ports.clock, _BLOCKED_SHARE):
         return await worker.run()
 
 

@@ -23,7 +23,7 @@ def blocking(number: int) -> int:
 job = Job(
     "blocking",
     checkpoint_interval=timedelta(milliseconds=100),
-    checkpoint_timeout=timedelta(seconds=2),
+    checkpoint_timeout=timedelta(seconds=4),
     parallelism=2,
     restart=Restart.fixed(timedelta(milliseconds=1), attempts=3),
 )
