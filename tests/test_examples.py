@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kafka.broker import free_ports
 from tests.unit.cli_kit import ROOT, cli, python
 from tests.unit.job_kit import lines
 
@@ -145,3 +146,11 @@ def test_the_fraud_rule_alarms_are_those_that_walking_through_each_card_finds(tm
                 expected.append((card, at + 300_000, "not confirmed within five minutes"))
     assert len({why for _, _, why in expected}) == 2
     assert sorted((one["card"], one["at"], one["why"]) for one in lines(tmp_path / "out")) == sorted(expected)
+
+
+def test_the_http_example_writes_every_click_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv("PROFILES_PORT", str(port))
+    done = python(tmp_path, str(ROOT / "examples" / "enrich_over_http.py"))
+    assert done.returncode == 0, done.stderr
+    assert lines(tmp_path / "out") == [{"number": one, "name": f"user {one * one % 11}"} for one in range(500)]

@@ -53,7 +53,11 @@ class Flight(Protocol):
     def __iter__(self) -> Iterator[Call]: ...
 
     def add(self, call: Call) -> None:
-        """Takes a new record in; watermarks never go back."""
+        """Takes a new record in.
+
+        After a restore with another parallelism event time may begin here below what some older records came behind;
+        then they are held as far back as this one.
+        """
         ...
 
     def end(self, call: Call) -> None:
@@ -88,6 +92,9 @@ class OrderedFlight:
         return iter(self._calls)
 
     def add(self, call: Call) -> None:
+        if self._calls and self._calls[-1].watermark > call.watermark:
+            for older in self._calls:
+                older.watermark = min(older.watermark, call.watermark)
         self._calls.append(call)
 
     def end(self, call: Call) -> None:
@@ -134,6 +141,19 @@ class UnorderedFlight:
         return (call for stretch in self._stretches for call in stretch.calls)
 
     def add(self, call: Call) -> None:
+        ended: list[Call] = []
+        calls: dict[Call, None] = {}
+        while self._stretches and self._stretches[-1].watermark > call.watermark:
+            last = self._stretches.pop()
+            calls, ended = {**last.calls, **calls}, last.ended + ended
+        for older in calls:
+            older.watermark = call.watermark
+            self._join(older)
+        for older in ended:
+            self._of[older].ended.append(older)
+        self._join(call)
+
+    def _join(self, call: Call) -> None:
         if not self._stretches or self._stretches[-1].watermark != call.watermark:
             self._stretches.append(_Stretch(call.watermark))
         stretch = self._of[call] = self._stretches[-1]

@@ -11,7 +11,7 @@ from typing import Any
 from streamlet.checkpoint.files import AttemptFolder
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.messages import Pressed
-from streamlet.elements import Position
+from streamlet.elements import MIN_TIMESTAMP, Position
 from streamlet.errors import CheckpointError
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
@@ -235,7 +235,10 @@ class Assembly:
         if not task.is_source:
             gate = self._gates[task.id, subtask]
             event_times = self._snapshots.get(f"{task.name}@time", [])
-            gate.restore(event_times, is_mesh=all(edge.routing is not Routing.FORWARD for edge in task.inputs))
+            if len(event_times) < self._parallelism_before.get(task.name, 0):
+                # The others had heard of no watermark yet, and theirs is the lowest.
+                event_times = [*event_times, {"watermark": MIN_TIMESTAMP, "inputs": {}}]
+            gate.restore(event_times, is_mesh=self._was_mesh(task))
             return GatedSubtask(*parts, gate=gate)
         positions = splits_of(self._positions[task.name], subtask, task.parallelism)
         strategy = task.head.watermarks
@@ -253,6 +256,17 @@ class Assembly:
         reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
         times = self._times(task, subtask, positions)
         return SourceSubtask(*parts, reader=reader, positions=positions, pressure=self.pressure, times=times)
+
+    def _was_mesh(self, task: TaskPlan) -> bool:
+        """True when in the restored checkpoint every subtask of the task was fed by all of those before it."""
+        before = self._parallelism_before
+        nodes = {node.id: node.uid for one in self._plan.tasks for node in one.nodes}
+        # With equal parallelism a stream goes straight on, whatever it does now.
+        return all(
+            edge.routing in (Routing.HASH, Routing.BROADCAST)
+            or before.get(nodes[edge.from_node]) != before.get(task.name)
+            for edge in task.inputs
+        )
 
     def _told_before(self, task: TaskPlan) -> set[str]:
         """The operators of a task that had been told of the end in every one of its subtasks."""

@@ -73,8 +73,10 @@ class SubtaskSnapshots:
         operators: dict[str, Any],
     ) -> None:
         """Writes the frozen state behind the barrier, then acknowledges, or declines if it cannot be written."""
+        # Whether it had ended at the barrier: it may end while this is written.
         self.group.create_task(
-            self._finish(checkpoint_id, positions, listed, operators), name=f"{self._task}-{self._subtask}-snapshot"
+            self._finish(checkpoint_id, positions, listed, operators, self.is_ended),
+            name=f"{self._task}-{self._subtask}-snapshot",
         )
 
     async def _finish(
@@ -83,6 +85,7 @@ class SubtaskSnapshots:
         positions: dict[str, Position],
         listed: list[ListedCommittable],
         operators: dict[str, Any],
+        had_ended: bool,
     ) -> None:
         async with self._writing:
             try:
@@ -105,7 +108,7 @@ class SubtaskSnapshots:
             positions={self._source_uid: positions} if self._source_uid is not None else {},
             committables=listed,
             operators=operators,
-            finished=self.is_ended,
+            finished=had_ended,
         )
         self._control.report(Acknowledge(self._attempt, checkpoint_id, report))
         if self._fold is None or self._fold.done():

@@ -6,6 +6,7 @@ order.  So whatever the interleaving of splits was, an output shows whether a re
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -64,11 +65,24 @@ def lazily(record: Record) -> Iterator[Record]:
     return map(twin, (0, 1))
 
 
+def answered(record: Record) -> Record:
+    return record[0], record[1] + 3_000_000
+
+
+async def asked(record: Record) -> Record:
+    """A service that answers each record after a time of its own, now and then not at all."""
+    await asyncio.sleep(0.05 * (record[1] * 7919 % 97 / 97) ** 3)
+    troubled()
+    return answered(record)
+
+
 PLAIN: dict[str, Callable[[Record], Iterable[Record]]] = {
     "map": lambda record: [shifted(record)],
     "filter": lambda record: [record] if is_wanted(record) else [],
     "flat_map": doubled,
     "lazy": lazily,
+    "async": lambda record: [answered(record)],
+    "unordered": lambda record: [answered(record)],
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from streamlet import Job, Restart, Sink, Source, WatermarkStrategy
+from streamlet import Job, Restart, Retry, Sink, Source, WatermarkStrategy
 from streamlet.testing.loop import POLICIES, Policy
 from tests.simulation import functions
 from tests.simulation.functions import Record
@@ -111,6 +111,11 @@ class Scenario:
     @property
     def keeps_order(self) -> bool:
         """True when records of a split cannot overtake each other before the keyed function."""
+        if "unordered" in self.before:
+            return False
+        if "async" in self.before and len({(shape.default, shape.before) for shape in self.shapes}) > 1:
+            # With another parallelism a split may come to another subtask than what was in flight of it.
+            return False
         return all(
             set(shape.sources.values()) == {shape.default}
             and (not self.before or shape.before in (None, shape.default))
@@ -286,6 +291,11 @@ def build(one: Scenario, process: int, make_source: Any, make_sink: Any) -> Job:
             stream = stream.map(functions.shifted, **place)
         elif kind == "filter":
             stream = stream.filter(functions.is_wanted, **place)
+        elif kind == "async":
+            stream = stream.map(functions.asked, **place)
+        elif kind == "unordered":
+            retry = Retry(attempts=2, delay=timedelta(milliseconds=20))
+            stream = stream.map_async(functions.asked, ordered=False, capacity=3, retry=retry, **place)
         else:
             stream = stream.flat_map(functions.PLAIN[kind], **place)
     end: Any = stream

@@ -321,6 +321,31 @@ def test_another_parallelism_deals_what_is_in_flight_out_by_key_and_starts_lower
     on_virtual_time(run)
 
 
+@pytest.mark.parametrize("options", [PLAIN, UNORDERED])
+def test_restored_records_are_held_as_far_back_as_event_time_begins_anew(options: CallOptions) -> None:
+    async def run() -> None:
+        flying = Flying(waits, options)
+        for at in 5, 20, 30:
+            flying.take([at, at + 1], at=at)
+        restored = Flying(waits, options, restored=[flying.snapshot()])
+        restored.turn()
+        await asyncio.sleep(0.025)
+        restored.take([9], at=10)
+        assert sorted(call.watermark for call in restored.operator._flight) == [5, 5, 10, 10, 10, 10, 10]
+        assert restored.operator.held_watermark() == 5
+        seen = []
+        await asyncio.sleep(0.1)
+        while (held := restored.operator.held_watermark()) is not None:
+            seen.append(held)
+            restored.turn()
+        assert seen == [5, 10]
+        assert sorted(restored.values) == [5, 6, 9, 20, 21, 30, 31]
+        if options is UNORDERED:
+            assert restored.values == [5, 6, 20, 21, 30, 31, 9]
+
+    on_virtual_time(run)
+
+
 class Point(msgspec.Struct):
     x: float
     tags: set[str]
