@@ -42,6 +42,7 @@ from streamlet.errors import (
 from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Text
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
+from streamlet.operators.collecting import ApproxDistinct, Collect, Distinct, TopK
 from streamlet.operators.guarded import DeadLetter
 from streamlet.operators.process_function import (
     BroadcastContext,
@@ -79,6 +80,7 @@ __all__ = [
     "MIN_TIMESTAMP",
     "AggregateFunction",
     "AggregatingState",
+    "ApproxDistinct",
     "AtEnd",
     "AtEndOfInput",
     "Barrier",
@@ -88,6 +90,7 @@ __all__ = [
     "BroadcastState",
     "Bytes",
     "Clock",
+    "Collect",
     "Committable",
     "Committer",
     "Composed",
@@ -98,6 +101,7 @@ __all__ = [
     "DeadLetter",
     "DecodeError",
     "Delivery",
+    "Distinct",
     "EncodeError",
     "EndOfInput",
     "EveryDuration",
@@ -150,6 +154,7 @@ __all__ = [
     "Text",
     "TimerContext",
     "TimerService",
+    "TopK",
     "Trigger",
     "TriggerContext",
     "TumblingWindows",

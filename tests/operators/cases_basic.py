@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamlet import Composed, Count, Sum
+from streamlet import ApproxDistinct, Collect, Composed, Count, Distinct, Sum, TopK
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
@@ -74,5 +74,9 @@ CASES = [
         lambda: aggregating((Composed(count=Count(), total=Sum()),), None),
         lambda seen: {"count": len(seen), "total": sum(seen)},
     ),
+    *_folding("aggregate TopK", lambda: Aggregate(TopK(2), None), lambda seen: sorted(seen, reverse=True)[:2]),
+    *_folding("aggregate Distinct", lambda: Aggregate(Distinct(), None), lambda seen: len(set(seen))),
+    *_folding("aggregate ApproxDistinct", lambda: Aggregate(ApproxDistinct(), None), lambda seen: len(set(seen))),
+    *_folding("aggregate Collect", lambda: Aggregate(Collect(limit=3), None), lambda seen: seen[:3]),
     *_folding("reduce", lambda: Reduce(max, int), max),
 ]

@@ -11,13 +11,16 @@ import msgspec
 from streamlet import (
     AggregateFunction,
     AggregatingState,
+    ApproxDistinct,
     BroadcastConnectedStreams,
     BroadcastContext,
     BroadcastState,
+    Collect,
     Composed,
     ConnectedStreams,
     Count,
     DeadLetter,
+    Distinct,
     EveryRecords,
     Job,
     Json,
@@ -39,6 +42,7 @@ from streamlet import (
     Stream,
     Sum,
     TimerContext,
+    TopK,
     TumblingWindows,
     ValueState,
     WatermarkStrategy,
@@ -212,6 +216,10 @@ def aggregates() -> None:
     assert_type(keyed.aggregate(user=Max(lambda one: one.user), count=Count(), into=Spend), Stream[Spend])
     assert_type(keyed.aggregate(Composed(Spend, user=Max(lambda one: one.user), count=Count())), Stream[Spend])
     assert_type(keyed.aggregate(Composed(total=Total(), count=Count())), Stream[dict[str, Any]])
+    assert_type(keyed.aggregate(TopK(3, by=lambda one: one.amount, type=Payment)), Stream[list[Any]])
+    assert_type(keyed.aggregate(Distinct(lambda one: one.user)), Stream[int])
+    assert_type(keyed.aggregate(ApproxDistinct(lambda one: one.user)), Stream[int])
+    assert_type(keyed.aggregate(Collect(limit=10, type=Payment)), Stream[list[Any]])
     assert_type(keyed.count(), Stream[int])
     assert_type(keyed.sum(lambda one: one.amount), Stream[int])
     assert_type(keyed.min(lambda one: one.user), Stream[str])
