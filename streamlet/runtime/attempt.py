@@ -88,13 +88,13 @@ class Attempt:
     # --- what others ask ----------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Asks for a last checkpoint and the end."""
-        self._is_stopping = True
+        """Asks for a last checkpoint and the end. May be asked again."""
         if self._coordinator is not None:
             self._coordinator.stop()
-        elif self._task is not None:
+        elif self._task is not None and not self._is_stopping:
             # Nothing runs yet; restoring may be cut off anywhere, as by a crash.
             self._task.cancel()
+        self._is_stopping = True
 
     def healthy_seconds(self) -> float:
         """How long it ran with checkpoints completing; 0 when none ever did."""
@@ -129,13 +129,16 @@ class Attempt:
     async def run(self, on_running: Callable[[], None]) -> Ending:
         """Runs to the end of the input or a stop; raises what made it fail. Nothing is left running after it."""
         workers = self._ports.threads.workers()
-        self._task = asyncio.current_task()
+        task = self._task = asyncio.current_task()
+        assert task is not None, "an attempt runs in a task"
+        # Not always 0: a task group that failed in an earlier attempt may have left one behind (Python 3.11).
+        cancelled_before = task.cancelling()
         try:
             if self._is_stopping:
                 return Ending.STOPPED
             return await self._run(workers, on_running)
         except asyncio.CancelledError:
-            if self._is_stopping and self._task is not None and self._task.uncancel() == 0:
+            if self._is_stopping and task.uncancel() <= cancelled_before:
                 return Ending.STOPPED
             raise
         finally:

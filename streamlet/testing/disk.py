@@ -102,6 +102,14 @@ class SimulatedDisk:
                 written[node] = place
                 node.durable, node.is_lost = data, False
 
+    def rewrite(self, path: Path, data: bytes) -> None:
+        """Changes what a file holds at rest, as a failing disk does."""
+        with path.open("r+b") as file:
+            file.write(data)
+        node = self._file(path)
+        if node is not None:
+            node.durable = data
+
     # --- knowing what is there ----------------------------------------------------------------------------------
 
     def _adopt(self, folder: Folder, path: Path) -> None:
@@ -155,9 +163,11 @@ class SimulatedDisk:
     # --- looking ------------------------------------------------------------------------------------------------
 
     def read(self, path: Path) -> bytes:
+        self._before("read", path)
         return self._real.read(path)
 
     def open(self, path: Path) -> BinaryIO:
+        self._before("read", path)
         return self._real.open(path)
 
     def size(self, path: Path) -> int:

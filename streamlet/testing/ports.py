@@ -15,7 +15,7 @@ from streamlet.testing.loop import SimulatedLoop
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 0.001
+_LOOK_SECONDS = 0.02
 
 
 class SimulatedThreads:

@@ -52,21 +52,33 @@ class Line(Protocol):
         """A number from 0 to `most`."""
         ...
 
+    def read_to(self, positions: Mapping[str, int]) -> None:
+        """Takes note of how far splits were read."""
+        ...
+
+    def read_all(self) -> None:
+        """An unbounded source has nothing more to read for now."""
+        ...
+
 
 class SimulatedSource(Source[Any]):
     """Splits of a list each. Positions count records and the gaps between them, as offsets do."""
 
-    bounded = True
-
     def __init__(self, spec: SourceSpec, line: Line) -> None:
         self.spec = spec
         self.line = line
+        self.bounded = spec.is_bounded
+        self.discovery_interval_seconds = 0.2 if spec.appears else None
 
     async def discover(self, known: Mapping[str, int]) -> Mapping[str, int]:
-        return {split: self._start(split) for split in self.spec.splits if split not in known}
+        now = self.line.now()
+        there = [split for split in self.spec.splits if self.spec.appears.get(split, 0.0) <= now]
+        return {split: self._start(split) for split in there if split not in known}
 
     def _start(self, split: str) -> int:
         """Earliest, or latest: how much there is grows with the time."""
+        if split in self.spec.appears:
+            return 0
         there = int(self.line.now() * 200) % 7 if self.spec.starts_latest else 0
         return min(there, len(self.spec.splits[split]) * 2)
 
@@ -74,6 +86,7 @@ class SimulatedSource(Source[Any]):
         # When a source begins to read, where it began is pinned for ever.
         for split, position in splits.items():
             self.line.pinned.setdefault(split, position)
+        self.line.read_to(splits)
         return SimulatedReader(self, context, splits)
 
 
@@ -92,7 +105,10 @@ class SimulatedReader:
             raise SourceError("the outside did not answer")
         rest = [split for split in sorted(self.positions) if self.positions[split] < len(spec.splits[split]) * 2]
         if not rest:
-            return None
+            if spec.is_bounded:
+                return None
+            line.read_all()
+            return []
         batches = []
         for _ in range(line.number(4)):
             split = rest[line.number(len(rest) - 1)]
@@ -104,10 +120,14 @@ class SimulatedReader:
         start = self.positions[split]
         end = min(start + self.source.line.number(2 * self.context.batch_records), len(records) * 2)
         self.positions[split] = end
+        self.source.line.read_to({split: end})
         return Batch(records[(start + 1) // 2 : (end + 1) // 2], split=split, next_position=end)
 
     def add_splits(self, splits: Mapping[str, int]) -> None:
         self.positions.update(splits)
+        for split, position in splits.items():
+            self.source.line.pinned.setdefault(split, position)
+        self.source.line.read_to(splits)
 
     async def marked(self, checkpoint_id: int, positions: Mapping[str, int]) -> None:
         """Nothing to acknowledge."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 from tests.simulation.outside import Outside
 
 SetAside = tuple[str, int, int]
@@ -16,8 +19,9 @@ SetAside = tuple[str, int, int]
 class Forks:
     """Knows how much output belongs to each checkpoint, so that what an older one begins again can be set aside."""
 
-    def __init__(self, outside: Outside, happened: Counter[str]) -> None:
+    def __init__(self, outside: Outside, happened: Counter[str], on_begin: Callable[[], object] = lambda: None) -> None:
         self._outside = outside
+        self._on_begin = on_begin
         self._cuts: dict[int, tuple[dict[str, int], list[SetAside]]] = {}
         """Checkpoint -> how much of each sink's log it covers, and which parts of that belong to other lines."""
         self._wanted: int | None = None
@@ -31,7 +35,7 @@ class Forks:
         self._wanted = None
         if begins != "older":
             return "latest"
-        infos = storage.checkpoints()
+        infos = _there(storage)
         newest = max((info.id for info in infos), default=None)
         found = [
             info.id
@@ -59,7 +63,8 @@ class Forks:
 
     def begins(self, parent: int | None, storage: CheckpointStorage) -> None:
         """An attempt goes on from this checkpoint of the state directory; nothing that it writes is visible yet."""
-        by_id = {info.id: info for info in storage.checkpoints()}
+        self._on_begin()
+        by_id = {info.id: info for info in _there(storage)}
         following = parent
         while following is not None and following in by_id:
             older = self._open.pop(following, None)
@@ -84,3 +89,8 @@ class Forks:
                     gone.update(range(start, end))
             found[uid] = [value for place, value in enumerate(values) if place not in gone]
         return found
+
+
+def _there(storage: CheckpointStorage) -> list[CheckpointInfo]:
+    """The checkpoints as they are: whoever looks on from outside of the simulation meets no faults."""
+    return CheckpointStorage(storage.folder.parent, storage.job, LocalDisk()).checkpoints()

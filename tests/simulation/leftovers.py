@@ -13,12 +13,13 @@ def check_outside(outside: Outside) -> None:
         raise WrongOutput(f"units are left open for ever: {open_units}")
 
 
-def check_folder(storage: CheckpointStorage) -> None:
-    """The state directory holds whole checkpoints, the files that they name, and nothing else."""
+def check_folder(storage: CheckpointStorage, *, is_cleaned: bool) -> None:
+    """The state directory holds whole checkpoints, the files that they name, and nothing else; files that no
+    checkpoint names only until the next start (`is_cleaned`)."""
     infos = storage.checkpoints()
     named = {name for info in infos if info.manifest is not None for name in info.manifest.file_names()}
     there = {path.name for path in storage.files.iterdir()}
-    if named != there:
+    if named - there or (is_cleaned and named != there):
         raise WrongOutput(f"files that no checkpoint names: {there - named}; missing: {named - there}")
     for info in infos:
         if info.manifest is None:

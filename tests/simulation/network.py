@@ -14,7 +14,7 @@ from tests.simulation.scenario import NO_FAULTS
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-ANSWER_TIMEOUT = 3.0
+ANSWER_TIMEOUT = 1.0
 
 
 class Network:
@@ -75,7 +75,7 @@ class Network:
 
     def _travel(self) -> float:
         world = self._world
-        slow = 20 if world.chance("slow") else 1
+        slow = 10 if world.chance("slow") else 1
         return world.random.random() * world.scenario.answer_seconds * slow
 
 

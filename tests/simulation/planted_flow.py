@@ -153,3 +153,12 @@ def listed_committable_is_dropped_from_the_next_snapshot(patches: Patches) -> No
 def stop_iteration_of_a_lazy_map_is_swallowed(patches: Patches) -> None:
     for operator in (process, stateless):
         patches.put(operator, "whole", lambda _: lambda emitted: emitted)
+
+
+@planted
+def new_split_is_given_out_without_its_place_in_the_checkpoint(patches: Patches) -> None:
+    def add_splits(self: Any, message: Any) -> None:
+        self._reader.add_splits({split: 2 * position + 2 for split, position in message.splits.items()})
+        self.positions.update(message.splits)
+
+    patches.put(SourceSubtask, "add_splits", lambda _: add_splits)

@@ -9,6 +9,7 @@ from typing import Any
 from streamlet.runtime.supervisor import Outcome, Supervisor
 from streamlet.testing.errors import ProcessDied
 from streamlet.testing.loop import Policy, SimulatedLoop, VirtualClock
+from tests.simulation.oracle import EngineBroke
 
 KINDS = ("step", "disk", "outside", "marker")
 """What is counted: steps of the loop, calls that change the disk, requests to the outside, calls near a decision."""
@@ -29,6 +30,8 @@ class Process:
         """Another process has taken the job over; this one may not know yet."""
         self.is_spared = False
         """Nothing goes wrong any more since it began: now the job must come to its end."""
+        self.is_asked_to_end = False
+        """It was stopped because everything was read."""
         self.supervisor: Supervisor | None = None
         self.main: asyncio.Task[Any]
         self.broken: BaseException | None = None
@@ -42,7 +45,10 @@ class Process:
         """How it ended; None when it died."""
         if self.is_dead:
             return None
-        outcome: Outcome = self.main.result()
+        try:
+            outcome: Outcome = self.main.result()
+        except asyncio.CancelledError as error:
+            raise EngineBroke("the supervisor was cancelled, by nobody") from error
         return outcome
 
     def count(self, kind: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ class Faults:
     answer_lost: float = 0.0
     request_lost: float = 0.0
     disk_fails: float = 0.0
+    read_fails: float = 0.0
     disk_fails_at: str = ""
     """Only where this is part of the path."""
     slow_commits: float = 0.0
@@ -38,6 +39,8 @@ class Faults:
     """For each of `crashes`: the process does not die there but is paused, taken over, and wakes up later."""
     starts: tuple[str, ...] = ()
     """For each of the first processes: `latest`, or `older` for a start with `--from` an older checkpoint."""
+    flips: float = 0.0
+    """How often a bit of the state directory is another one when a process begins."""
     stops: tuple[float, ...] = ()
     """For each of the first processes: after how many seconds it is asked to stop; 0 for never."""
     power: float = 0.7
@@ -48,6 +51,17 @@ class Faults:
 
 
 NO_FAULTS = Faults()
+MOST = {
+    "fetch_fails": 0.05,
+    "answer_lost": 0.05,
+    "request_lost": 0.05,
+    "disk_fails": 0.15,
+    "read_fails": 0.03,
+    "repeats_answers": 0.5,
+    "slow": 0.2,
+    "function_fails": 0.03,
+}
+"""The highest probability of each fault; a seed that has it draws one below."""
 
 
 @dataclass
@@ -59,6 +73,9 @@ class SourceSpec:
     starts_latest: bool
     """At the first start, what there is already is passed over; there is more as time goes on."""
     slowness: float
+    is_bounded: bool = True
+    appears: dict[str, float] = field(default_factory=dict)
+    """Splits that are not there from the beginning: when they can be discovered, seconds."""
 
 
 @dataclass
@@ -109,6 +126,11 @@ class Scenario:
         return self.shapes[min(process, len(self.shapes) - 1)]
 
     @property
+    def is_bounded(self) -> bool:
+        """True when the job comes to its end by itself."""
+        return all(source.is_bounded for source in self.sources)
+
+    @property
     def keeps_order(self) -> bool:
         """True when records of a split cannot overtake each other before the keyed function."""
         if "unordered" in self.before:
@@ -148,6 +170,7 @@ def scenario(seed: int) -> Scenario:
             "retain": rng.choice((0, 1, 1, 2)),
             "key_groups": rng.choice((4, 7, 16)),
             "state_backend": "rocksdb" if rng.random() < 0.12 else "memory",
+            "verify": rng.choice(("default", "full")),
             "restart": Restart.exponential(
                 timedelta(milliseconds=50), timedelta(seconds=2), attempts=rng.choice((1, 4, 20))
             ),
@@ -161,9 +184,11 @@ def scenario(seed: int) -> Scenario:
             for name in ("finish_fold", "finish_fold", "finish_fold", "write_log", "write_marker", "run")
             if rng.random() < 0.2
         },
-        blocking_seconds=rng.choice((0.001, 0.01, 0.05)),
+        blocking_seconds=rng.choice((0.001, 0.01, 0.05, 0.05, 0.2)),
         answer_seconds=rng.choice((0.001, 0.01, 0.05, 0.05)),
     )
+    if one.settings["state_backend"] == "rocksdb":
+        one.settings["verify"] = "full" if one.faults.flips else one.settings["verify"]
     if has_deadline:
         _add_deadline(one, rng)
     elif rng.random() < 0.35:
@@ -181,7 +206,11 @@ def _sources(rng: random.Random) -> list[SourceSpec]:
             count = rng.choice((0, 5, 10, 20)) if split else rng.choice((10, 20))
             splits[f"s{source}-{split}"] = [(rng.randrange(keys), number + index) for index in range(count)]
             number += count
-        found.append(SourceSpec(f"source{source}", splits, starts_latest, rng.choice((0.02, 0.06, 0.2))))
+        one = SourceSpec(f"source{source}", splits, starts_latest, rng.choice((0.02, 0.06, 0.2)))
+        if rng.random() < 0.2:
+            one.is_bounded = False
+            one.appears = {split: rng.random() * 2 for split in list(splits)[1:] if rng.random() < 0.5}
+        found.append(one)
     return found
 
 
@@ -202,9 +231,11 @@ def _add_deadline(one: Scenario, rng: random.Random) -> None:
     one.shapes = [Shape(1, {source.uid: 1 for source in one.sources}, 1, 1, 1)]
     one.faults.downtime_seconds = DEADLINE_SECONDS
     one.faults.starts = ()
+    one.faults.flips = 0.0
     # An abandoned checkpoint leaves its unit to the next one, and of two units one may be lost.
     one.settings["checkpoint_timeout"] = timedelta(seconds=10)
-    one.faults.disk_fails = 0.0
+    one.faults.disk_fails = one.faults.read_fails = 0.0
+    one.slow_calls, one.blocking_seconds = {}, min(one.blocking_seconds, 0.05)
     # Commits that lag behind leave several checkpoints to settle, of which the outside may have aborted any.
     one.settings["checkpoint_interval"] = timedelta(seconds=0.02)
     one.faults.slow_commits = 50
@@ -252,8 +283,7 @@ def _shapes(rng: random.Random, sources: list[SourceSpec], *, rescales: bool) ->
 def _faults(rng: random.Random) -> Faults:
     """Each seed switches a few on: all at once would hide what each can show."""
     faults = Faults()
-    for name, most in (("fetch_fails", 0.05), ("answer_lost", 0.05), ("request_lost", 0.05), ("disk_fails", 0.15),
-                       ("repeats_answers", 0.5), ("slow", 0.2), ("function_fails", 0.03)):  # fmt: skip
+    for name, most in MOST.items():
         if rng.random() < 0.35:
             setattr(faults, name, rng.random() * most)
     faults.disk_fails_at = rng.choice(("", "scratch", "scratch", "scratch", "files/", "chk-", "marker"))
@@ -271,6 +301,11 @@ def _faults(rng: random.Random) -> Faults:
         faults.pauses = tuple(rng.random() < 0.5 for _ in crashes)
     if rng.random() < 0.15:
         faults.starts = tuple(rng.choice(("latest", "older")) for _ in range(4))
+    if rng.random() < 0.15:
+        faults.flips = 0.7
+    if rng.random() < 0.15:
+        # Again and again while it restores and settles.
+        faults.crashes = (*faults.crashes, *((rng.choice(("disk", "outside")), rng.randint(1, 40)) for _ in range(4)))
     faults.power = rng.choice((0.0, 0.7, 1.0))
     faults.downtime_seconds = rng.choice((0.0, 0.0, 1.0))
     return faults

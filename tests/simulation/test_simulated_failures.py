@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+
+import pytest
 
 from streamlet import Restart
+from tests.simulation.process import Process
 from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, SourceSpec
-from tests.simulation.world import simulate
+from tests.simulation.world import World, simulate
 
 
 def _plain(faults: Faults) -> Scenario:
@@ -52,3 +56,24 @@ def test_a_reader_that_fails_is_restarted_from_the_checkpoint() -> None:
     world = simulate(_plain(Faults(fetch_fails=0.1, stops=(100.0,))))
     assert world.outcomes == ["finished"]
     assert world.restarts > 0
+
+
+def test_a_stop_while_it_restores_for_the_second_time_suspends_the_job() -> None:
+    # A task group whose child fails while the group already waits leaves its task cancelled once more (Python 3.11).
+    world = simulate(_plain(Faults(request_lost=1.0, stops=(1.6,))))
+    assert world.outcomes == ["suspended", "finished"]
+
+
+class Impatient(World):
+    """Asks for every stop twice."""
+
+    def _stop(self, process: Process) -> None:
+        super()._stop(process)
+        super()._stop(process)
+
+
+@pytest.mark.parametrize("milliseconds", range(1, 40, 3))
+def test_a_stop_that_is_asked_for_twice_suspends_the_job_wherever_it_is(milliseconds: int, tmp_path: Path) -> None:
+    world = Impatient(_plain(Faults(stops=(milliseconds / 1000,))), tmp_path / "state")
+    world.run()
+    assert world.outcomes == ["suspended", "finished"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from tests.simulation.known_seeds import KNOWN_SEEDS
-from tests.simulation.scenario import scenario
+from tests.simulation.scenario import MOST, scenario
 from tests.simulation.seeds import Report, chunks, default_workers, over_processes, run_seeds
 from tests.simulation.world import simulate
 
@@ -24,20 +24,7 @@ def test_i17_output_after_failures_is_that_of_a_run_without_failures() -> None:
     assert not unseen, f"faults that never happened: {unseen}; a simulation without them shows nothing"
 
 
-FAULTS = (
-    "kill",
-    "power cut",
-    "stop",
-    "disk_fails",
-    "fetch_fails",
-    "answer_lost",
-    "request_lost",
-    "repeats_answers",
-    "function_fails",
-    "take-over",
-    "zombie failed",
-    "older",
-)
+FAULTS = (*MOST, "kill", "power cut", "stop", "take-over", "zombie failed", "older", "flips", "damage found")
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

@@ -16,7 +16,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ from streamlet.testing.errors import ProcessDied, SimulationStuck
 from streamlet.testing.loop import VirtualClock, running
 from streamlet.testing.ports import SimulatedProcesses, SimulatedThreads
 from tests.simulation.connectors import SimulatedSink, SimulatedSource
+from tests.simulation.decay import Decay
 from tests.simulation.forks import Forks
 from tests.simulation.leftovers import check_folder, check_outside
 from tests.simulation.network import Network
 from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput, check_output
 from tests.simulation.outside import Outside
 from tests.simulation.process import KINDS, Process
+from tests.simulation.reading import Reading
 from tests.simulation.scenario import NO_FAULTS, Scenario, build
 from tests.simulation.surroundings import surrounded
 from tests.simulation.watched import WatchedAttempt
@@ -69,7 +71,9 @@ class World:
         self.network = Network(self)
         self.happened: Counter[str] = Counter()
         """Kind of fault -> how often it came."""
-        self.forks = Forks(self.outside, self.happened)
+        self.decay = Decay(self.disk, self.happened)
+        self.reading = Reading(one)
+        self.forks = Forks(self.outside, self.happened, self.reading.begins)
         self._current: Process | None = None
         self.processes: list[Process] = []
         self.zombies: list[Process] = []
@@ -107,6 +111,10 @@ class World:
 
     def before(self, call: str, path: str) -> None:
         """As the disk's watcher."""
+        if call == "read":
+            if self.chance("read_fails"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            return
         self.count("disk")
         self.calls.append(call)
         if "marker-" in path or "manifest" in path or "/chk-" in path:
@@ -141,6 +149,16 @@ class World:
     def number(self, most: int) -> int:
         return self.random.randint(0, most)
 
+    def read_to(self, positions: Mapping[str, int]) -> None:
+        """See `Line`."""
+        if self.current is not None and not self.current.is_superseded:
+            self.reading.reached(positions)
+
+    def read_all(self) -> None:
+        """See `Line`."""
+        if self.current is not None and not self.current.is_superseded:
+            self.reading.has_nothing(self.current)
+
     def ask(self, action: Callable[[], Any], connection: str = "", *, times: float = 1) -> Awaitable[Any]:
         """See `Line`."""
         self.count("outside")
@@ -158,10 +176,12 @@ class World:
                 self._end_zombies()
                 self.network.drain()
                 check_output(self.scenario, self.forks.wanted(), self.pinned)
-                self._check_finished()
+                if self.scenario.is_bounded:
+                    self._check_finished()
                 self.network.drain()
                 check_outside(self.outside)
-                check_folder(CheckpointStorage(self.root, "simulated", self.disk))
+                storage = CheckpointStorage(self.root, "simulated", self.disk)
+                check_folder(storage, is_cleaned=self.scenario.is_bounded)
             finally:
                 for process in self.processes:
                     self._bury(process)
@@ -172,10 +192,15 @@ class World:
             if number >= max(len(faults.crashes), len(faults.stops), len(faults.starts)):
                 # From here on nothing goes wrong any more, and the job must come to its end.
                 self.faults = NO_FAULTS
+            if self.chance("flips") and number:
+                self.decay.flip(self.random)
             outcome = self._run_process(number)
+            self.decay.mend(outcome)
             ended = "taken over" if self.processes[number].is_superseded else "died"
             self.outcomes.append(ended if outcome is None else outcome.state.value)
             if outcome is not None and outcome.state is JobState.FINISHED:
+                return
+            if outcome is not None and outcome.state is JobState.SUSPENDED and self.processes[number].is_asked_to_end:
                 return
             if outcome is not None and outcome.state is JobState.FAILED and self.processes[number].is_spared:
                 raise JobFailed(f"nothing goes wrong, but the job failed: {outcome.error!r}") from outcome.error
@@ -318,14 +343,10 @@ class World:
 
     def _end_zombies(self) -> None:
         while self.zombies:
-            self._drive_zombie(self.zombies[0])
-        self.current = None
-
-    def _drive_zombie(self, zombie: Process) -> None:
-        while zombie in self.zombies:
             self._turn(list(self.zombies))
-            if zombie.loop.steps > MOST_STEPS:
-                raise SimulationStuck(f"process {zombie.number} was taken over and does not end")
+            if any(zombie.loop.steps > MOST_STEPS for zombie in self.zombies):
+                raise SimulationStuck("a process that was taken over does not end")
+        self.current = None
 
     def _jump(self, alive: list[Process]) -> None:
         times = [one for one in (*(one.loop.next_timer() for one in alive), self.network.next()) if one is not None]

@@ -1,0 +1,54 @@
+"""Bits that flip while no process runs: damage must be found and named, or passed over, and never be believed."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import Counter
+from pathlib import Path
+
+from streamlet.errors import CheckpointDamagedError
+from streamlet.runtime.supervisor import Outcome
+from streamlet.testing.disk import SimulatedDisk
+from tests.simulation.oracle import WrongOutput
+
+
+class Decay:
+    """Flips a bit of one file, and puts it back when the job has stopped because of it."""
+
+    def __init__(self, disk: SimulatedDisk, happened: Counter[str]) -> None:
+        self._disk = disk
+        self._happened = happened
+        self._flipped: tuple[Path, bytes, bytes] | None = None
+
+    def flip(self, randomness: random.Random) -> None:
+        """Damages a checkpoint's manifest, or a file that it names."""
+        found = sorted(
+            path
+            for pattern in ("*/chk-*/manifest", "*/files/*")
+            for path in self._disk.root.glob(pattern)
+            if path.stat().st_size
+        )
+        if not found or self._flipped is not None:
+            return
+        path = randomness.choice(found)
+        before = path.read_bytes()
+        place = randomness.randrange(len(before))
+        after = before[:place] + bytes([before[place] ^ 1 << randomness.randrange(8)]) + before[place + 1 :]
+        self._disk.rewrite(path, after)
+        self._flipped = path, before, after
+
+    def mend(self, outcome: Outcome | None) -> None:
+        """After a process: one that has stopped because of the damage must have named the file or its checkpoint."""
+        if self._flipped is None:
+            return
+        path, before, after = self._flipped
+        if outcome is not None and isinstance(outcome.error, CheckpointDamagedError):
+            self._happened["damage found"] += 1
+            said = str(outcome.error)
+            if path.name not in said and path.parent.name not in said and "Input/output error" not in said:
+                raise WrongOutput(f"{path} is damaged, and the job says: {said}")
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == after:
+                self._disk.rewrite(path, before)
+        self._flipped = None

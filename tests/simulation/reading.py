@@ -1,0 +1,36 @@
+"""How far a job has read, as the world sees it: an unbounded job is stopped when it has read everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.simulation.process import Process
+from tests.simulation.scenario import Scenario
+
+IDLE_FETCHES = 20
+
+
+class Reading:
+    """Follows the newest process."""
+
+    def __init__(self, one: Scenario) -> None:
+        self._ends = {split: 2 * len(records) for read in one.sources for split, records in read.splits.items()}
+        self._positions: dict[str, int] = {}
+        self._idle = 0
+
+    def begins(self) -> None:
+        """An attempt has read nothing yet."""
+        self._positions.clear()
+        self._idle = 0
+
+    def reached(self, positions: Mapping[str, int]) -> None:
+        """These splits are read to there."""
+        self._positions.update(positions)
+
+    def has_nothing(self, process: Process) -> None:
+        """A source has nothing more for now.  When everything was read, and for a while nothing else came, the
+        process is asked to stop: it must commit all of it."""
+        self._idle = self._idle + 1 if self._positions == self._ends else 0
+        if self._idle > IDLE_FETCHES and process.supervisor is not None:
+            process.is_asked_to_end = True
+            process.supervisor.stop()
