@@ -109,6 +109,16 @@ def test_click_sessions_are_those_that_sorting_finds(tmp_path: Path) -> None:
     assert not lines(tmp_path / "late")
 
 
+def test_the_unpaid_orders_are_those_that_were_paid_too_late(tmp_path: Path) -> None:
+    done = python(tmp_path, str(ROOT / "examples" / "orders_with_payments.py"))
+    assert done.returncode == 0, done.stderr
+    found = {one["order"]: one["paid_by"] for one in lines(tmp_path / "out")}
+    assert len(lines(tmp_path / "out")) == len(found)
+    assert found == {
+        f"order-{number}": ("card", "cash")[number % 2] if number % 20 <= 15 else None for number in range(10_000)
+    }
+
+
 def test_the_top_products_of_each_minute_are_those_that_sorting_finds(tmp_path: Path) -> None:
     done = python(tmp_path, str(ROOT / "examples" / "top_products.py"))
     assert done.returncode == 0, done.stderr

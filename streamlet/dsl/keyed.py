@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from streamlet.dsl.joined import Joins
 from streamlet.dsl.policies import OnError
 from streamlet.dsl.stream import Stream
 from streamlet.dsl.windowed import WindowedStream, windowed
@@ -28,7 +29,7 @@ A1 = TypeVar("A1")
 A2 = TypeVar("A2")
 
 
-class KeyedStream(Stream[T_co], Generic[K, T_co]):
+class KeyedStream(Stream[T_co], Joins[K, T_co], Generic[K, T_co]):
     """Values with a key each. What map, filter and flat_map give is no longer keyed; sinks see the key."""
 
     _routing = Routing.HASH

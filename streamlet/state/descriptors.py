@@ -242,6 +242,12 @@ class WindowState(Descriptor):
     kind = "windows"
 
 
+class EntryState(Descriptor):
+    """Declares one value per key and namespace, as `WindowState`, which `store.scan` gives in the order of these."""
+
+    kind = "entries"
+
+
 class TimerState(Descriptor):
     """Declares timers: moments that come back to the operator, per key and in the order of time."""
 

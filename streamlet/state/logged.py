@@ -368,7 +368,7 @@ class LoggedStore:
     def replay(self, restored: StoreSnapshot) -> None:
         """Reads the logs of a snapshot into the overlay and names them from now on. Blocks."""
         self.overlay.replay(self.files.disk, [self.files.path(log.file) for log in restored.logs])
-        self.overlay.order([id for id, state in self.states.items() if state.spec.kind in ("map", "timers")])
+        self.overlay.order([id for id, state in self.states.items() if state.spec.kind in ("map", "entries", "timers")])
         self.logbook.restore(restored.base_cut, restored.base, restored.logs)
         self.cut = restored.cut
 

@@ -14,6 +14,7 @@ import pytest
 import streamlet.operators
 from streamlet.operators.aligned_windows import AlignedWindows
 from streamlet.operators.functions import CallingOperator, FunctionOperator
+from streamlet.operators.joining import KeyedJoin
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Operator
 from streamlet.operators.process import FunctionRunner
@@ -22,7 +23,7 @@ from streamlet.operators.windowing import WindowOperator
 from tests.operators.recipe import RUNS, Case, Row
 from tests.unit.state_kit import STORES
 
-PARTS = {CallingOperator, FunctionOperator, RollingFold, FunctionRunner, WindowOperator, AlignedWindows}
+PARTS = {CallingOperator, FunctionOperator, RollingFold, FunctionRunner, WindowOperator, AlignedWindows, KeyedJoin}
 """What several operators share and is none itself."""
 
 

@@ -1,0 +1,174 @@
+"""Joins of two keyed streams: methods of KeyedStream."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+
+from streamlet.elements import OutputTag
+from streamlet.errors import JobDefinitionError
+from streamlet.graph.job_graph import Edge
+from streamlet.operators.interval_join import IntervalJoin
+from streamlet.operators.joining import HOWS, How, Join
+from streamlet.operators.operator import Operator
+from streamlet.operators.windows import milliseconds
+
+if TYPE_CHECKING:
+    from streamlet.dsl.job import Job
+    from streamlet.dsl.keyed import KeyedStream
+    from streamlet.dsl.stream import Stream
+
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
+R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
+
+
+class Joins(Generic[K, T_co]):
+    """What a keyed stream can be joined by. Both streams are of one job and have keys of one type.
+
+    `left_type` and `right_type` are the types of the values, by which they are stored; needed unless they are numbers,
+    str or bytes.  A record that is late, its time not after the watermark, joins nothing: it goes to the side output
+    `left_late` or `right_late`, or is dropped and counted.
+    """
+
+    _job: Job
+
+    @overload
+    def interval_join(
+        self,
+        right: KeyedStream[K, U],
+        function: Callable[[T_co, U], R],
+        *,
+        lower: timedelta,
+        upper: timedelta,
+        how: Literal["inner"] = "inner",
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def interval_join(
+        self,
+        right: KeyedStream[K, U],
+        function: Callable[[T_co, U | None], R],
+        *,
+        lower: timedelta,
+        upper: timedelta,
+        how: Literal["left"],
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def interval_join(
+        self,
+        right: KeyedStream[K, U],
+        function: Callable[[T_co | None, U], R],
+        *,
+        lower: timedelta,
+        upper: timedelta,
+        how: Literal["right"],
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def interval_join(
+        self,
+        right: KeyedStream[K, U],
+        function: Callable[[T_co | None, U | None], R],
+        *,
+        lower: timedelta,
+        upper: timedelta,
+        how: Literal["full"],
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    def interval_join(
+        self,
+        right: KeyedStream[K, Any],
+        function: Callable[..., R],
+        *,
+        lower: timedelta,
+        upper: timedelta,
+        how: How = "inner",
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]:
+        """Emits `function(left, right)` for each two values of a key whose times are near each other: that of `right`
+        from `lower` to `upper` after that of `left`, both included; a negative time means before.
+
+        A pair is put out at once, with the later time of both.  An outer join (`how`) also gives each value without
+        a partner, once, with None for the other, when the watermark says that none can come; its time is then the last
+        one at which a partner could have come.  Rows are kept until that moment and no longer.
+        """
+        lowest = milliseconds(lower, "lower of interval_join", least=timedelta.min)
+        highest = milliseconds(upper, "upper of interval_join", least=timedelta.min)
+        if lowest > highest:
+            raise JobDefinitionError(
+                f"{self._job.line()}: interval_join from {lower} to {upper} holds no time",
+                remedy="make lower at most upper: lower=-timedelta(minutes=5), upper=timedelta(minutes=5)",
+            )
+        join = Join(function, how, (left_type, right_type), (left_late, right_late))
+        return self._join("interval_join", right, join, lambda: IntervalJoin(join, lowest, highest), uid, parallelism)
+
+    def _edge(self) -> Edge:
+        raise NotImplementedError
+
+    def _join(
+        self,
+        kind: str,
+        right: object,
+        join: Join,
+        make: Callable[[], Operator],
+        uid: str | None,
+        parallelism: int | None,
+    ) -> Stream[Any]:
+        from streamlet.dsl.stream import Stream
+
+        job = self._job
+        if not isinstance(right, Joins) or right._job is not job:
+            raise JobDefinitionError(
+                f"{job.line()}: {kind} takes a keyed stream of the same job, not {right!r:.80}",
+                remedy=f"write left.{kind}(right.key_by(lambda value: ...), ...), with keys of the same type",
+            )
+        _check(kind, join, job.line())
+        return Stream(job, job.add(kind, make, [self._edge(), right._edge()], uid, parallelism))
+
+
+def _check(kind: str, join: Join, line: str) -> None:
+    if not callable(join.function) or inspect.iscoroutinefunction(join.function):
+        raise JobDefinitionError(
+            f"{line}: {kind} takes a plain function of left and right, not {join.function!r:.80}",
+            remedy=f"give it after the stream: left.{kind}(right, lambda one, other: (one, other), ...)",
+        )
+    if join.how not in HOWS:
+        raise JobDefinitionError(
+            f"{line}: {kind} with how={join.how!r:.80}", remedy='give how="inner", "left", "right" or "full"'
+        )
+    for tag in join.late:
+        if tag is not None and not isinstance(tag, OutputTag):
+            raise JobDefinitionError(
+                f"{line}: left_late and right_late take an OutputTag, not {tag!r:.80}",
+                remedy='give a tag: LATE = OutputTag[Order]("late"); then joined.side_output(LATE)',
+            )

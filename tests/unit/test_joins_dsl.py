@@ -1,0 +1,120 @@
+"""Joins as a user writes them: what is refused with line and remedy, and whole jobs against plain Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlet import Job, JobDefinitionError, WatermarkStrategy
+from streamlet_connectors.files import FileSink
+from streamlet_connectors.generator import Generator
+from streamlet_connectors.print import Print
+from tests.unit.job_kit import BACKENDS, lines, make_job, run
+
+MS, SECOND = timedelta(milliseconds=1), timedelta(seconds=1)
+THIS = re.escape(__file__)
+JOB = Job("job")
+
+
+def _numbers(job: Job, uid: str, *, count: int = 1, timed: bool = True, key: Callable[[int], Any] | None = None) -> Any:
+    watermarks = None
+    if timed:
+        watermarks = WatermarkStrategy.bounded_out_of_orderness(20 * MS).with_timestamps(_time)
+    stream = job.source(Generator(int, count=count), uid=uid, watermarks=watermarks)
+    return stream.key_by(key or (lambda one: one % 3))
+
+
+def _time(number: int) -> int:
+    return 100 + number * 2 - number * 7 % 10
+
+
+def _both(left: Any, right: Any) -> Any:
+    return left, right
+
+
+def _interval(*, right: Any = None, function: Any = _both, **changed: Any) -> Any:
+    job = Job("job")
+    left = _numbers(job, "left")
+    options = {"lower": -SECOND, "upper": SECOND} | changed
+    return left.interval_join(right(job) if right else _numbers(job, "right"), function, **options)
+
+
+def _untimed(job: Job) -> Any:
+    return _numbers(job, "right", timed=False)
+
+
+REFUSED: list[tuple[Callable[[], Any], str]] = [
+    (lambda: _interval(right=lambda job: _numbers(job, "right").map(str)), "interval_join takes a keyed stream"),
+    (lambda: _interval(right=lambda job: _numbers(Job("other"), "right")), "of the same job"),
+    (lambda: _interval(right=lambda job: 5), "takes a keyed stream"),
+    (lambda: _interval(function=5), "takes a plain function of left and right"),
+    (lambda: _interval(how="outer"), "with how='outer'"),
+    (lambda: _interval(left_late="late"), "take an OutputTag"),
+    (lambda: _interval(lower=5), "lower of interval_join"),
+    (lambda: _interval(upper=timedelta(microseconds=1)), "whole milliseconds"),
+    (lambda: _interval(lower=SECOND, upper=-SECOND), "holds no time"),
+    (lambda: _plan(_interval(right=_untimed)), "by event time"),
+    (lambda: _plan(_interval(left_type=object)), "cannot be stored"),
+]
+
+
+def _plan(stream: Any) -> Any:
+    stream.sink(Print())
+    return stream._job.plan()
+
+
+@pytest.mark.parametrize(("make", "says"), REFUSED, ids=[says for _, says in REFUSED])
+def test_a_join_that_cannot_be_is_refused_with_line_and_remedy(make: Callable[[], Any], says: str) -> None:
+    with pytest.raises(JobDefinitionError, match=f"(?s)^{THIS}:\\d+: .*{re.escape(says)}") as caught:
+        make()
+    assert caught.value.remedy
+
+
+def _near(lower: int, upper: int, count: int) -> list[list[int | None]]:
+    """Who is near whom, and who is near nobody."""
+    pairs = [
+        (one, other)
+        for one in range(count)
+        for other in range(count)
+        if one % 3 == other % 3 and lower <= _time(other) - _time(one) <= upper
+    ]
+    alone = [(one, None) for one in range(count) if one not in {pair[0] for pair in pairs}]
+    nobody = [(None, one) for one in range(count) if one not in {pair[1] for pair in pairs}]
+    return sorted((list(pair) for pair in [*pairs, *alone, *nobody]), key=repr)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_a_whole_job_joins_as_plain_python_does(backend: str, parallelism: int, tmp_path: Path) -> None:
+    job = make_job(tmp_path, parallelism=parallelism, state_backend=backend)
+    left, right = _numbers(job, "left", count=100), _numbers(job, "right", count=100)
+    joined = left.interval_join(right, _both, lower=5 * MS, upper=9 * MS, how="full", uid="joined")
+    joined.sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert ran.code == 0, ran
+    assert sorted(lines(tmp_path / "out"), key=repr) == _near(5, 9, 100)
+
+
+def test_a_stream_can_be_joined_with_itself(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    numbers = _numbers(job, "numbers", count=50)
+    numbers.interval_join(numbers, _both, lower=-4 * MS, upper=-MS, how="full").sink(FileSink(tmp_path / "out"))
+    ran = run(job)
+    assert ran.code == 0, ran
+    assert sorted(lines(tmp_path / "out"), key=repr) == _near(-4, -1, 50)
+
+
+def test_keys_of_two_types_are_refused_with_a_remedy(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    left, right = _numbers(job, "left"), _numbers(job, "right", key=str)
+    left.interval_join(right, _both, lower=-MS, upper=MS).sink(FileSink(tmp_path / "out"))
+    ran = run(job)
+    assert ran.code != 0
+    assert "int" in ran.said
+    assert "str" in ran.said
+    assert "interval_join" in ran.said
