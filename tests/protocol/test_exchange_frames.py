@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -56,6 +56,16 @@ class Visit:
     colour: Colour | None = None
 
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Result(msgspec.Struct, Generic[K, V], frozen=True):
+    key: K
+    value: V
+    second: V | None = None
+
+
 class Open(msgspec.Struct):
     anything: Any
 
@@ -79,6 +89,7 @@ PAIRS = st.builds(Pair, INTEGERS, st.text())
 CLICKS = st.builds(Click, st.text(), st.datetimes(timezones=st.just(UTC)), st.lists(st.text()).map(tuple))
 VISITS = st.builds(Visit, st.lists(PAIRS, max_size=3), st.none() | st.sampled_from(Colour))
 OTHERS = st.dates() | st.decimals(allow_nan=False) | st.uuids() | st.sampled_from(Colour) | st.datetimes()
+RESULTS = st.builds(Result, st.text() | st.tuples(st.text(), INTEGERS), st.tuples(INTEGERS, PAIRS) | st.none())
 COLUMNS = st.one_of(
     st.lists(PLAIN),
     st.lists(st.tuples(st.text(), INTEGERS)),
@@ -113,6 +124,28 @@ def test_whatever_a_column_holds_nothing_arrives_as_something_else(column: list[
     except ExchangeError:
         return
     assert typed(unpacked(parts)) == typed(column)
+
+
+@given(st.lists(st.tuples(st.text(), st.integers(0, 9)), min_size=1), st.lists(st.integers()), st.sampled_from(Colour))
+def test_a_generic_class_carries_what_its_parameters_stand_for(
+    keys: list[Any], pages: list[int], colour: Colour
+) -> None:
+    column = [Result(key, (Pair(number % 5, "a"), colour)) for number, key in enumerate(keys)]
+    back = unpacked(packed([(one, len(pages)) for one in column]))
+    assert [(typed(one.key), typed(one.value)) for one, _ in back] == [
+        (typed(one.key), typed(one.value)) for one in column
+    ]
+
+
+@given(st.lists(RESULTS, max_size=5))
+def test_a_generic_class_arrives_as_it_was_or_not_at_all(column: list[Any]) -> None:
+    try:
+        back = unpacked(packed(column))
+    except ExchangeError:
+        return
+    assert [(typed(one.key), typed(one.value)) for one in back] == [
+        (typed(one.key), typed(one.value)) for one in column
+    ]
 
 
 @given(st.lists(PLAIN | st.tuples(PLAIN), max_size=5))

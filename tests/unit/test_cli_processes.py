@@ -31,6 +31,32 @@ job = Job("job", parallelism=2)
 )
 """
 
+WINDOWED = """
+from datetime import timedelta
+from streamlet import Count, Job, OutputTag, TumblingWindows, WatermarkStrategy
+from streamlet_connectors.files import FileSink
+from streamlet_connectors.generator import Generator
+
+late = OutputTag("late")
+job = Job("job", parallelism=3, trace_origins=True)
+strategy = WatermarkStrategy.bounded_out_of_orderness(timedelta(milliseconds=5)).with_timestamps(
+    lambda number: number + number * 7 % 5
+)
+numbers = job.source(Generator(lambda number: number, count=3000), watermarks=strategy, uid="numbers", parallelism=1)
+counts = (
+    numbers.key_by(lambda number: ("key", number % 7), uid="k")
+    .window(TumblingWindows(timedelta(milliseconds=100)))
+    .late_output(late)
+    .aggregate(Count(), uid="count")
+)
+counts.union(counts.filter(lambda result: result.value > 14, uid="many"), uid="both").map(
+    lambda result: [type(result.key).__name__, *result.key, result.window.start, result.value],
+    uid="plain",
+    parallelism=2,
+).sink(FileSink("out"), uid="out")
+counts.side_output(late).sink(FileSink("late"), uid="late")
+"""
+
 
 def _lines(folder: Path) -> list[list[int | str]]:
     return sorted(
@@ -65,6 +91,19 @@ def test_a_job_runs_in_processes_from_python_too(tmp_path: Path) -> None:
     done = python(tmp_path, "job.py", "30")
     assert done.returncode == 0, done.stderr
     assert _lines(tmp_path) == _expected(30)
+
+
+def test_watermarks_windows_and_their_results_cross_processes(tmp_path: Path) -> None:
+    write_job(tmp_path, WINDOWED)
+    outputs = []
+    for processes in ("1", "3"):
+        folder = tmp_path / processes
+        folder.mkdir()
+        done = cli(folder, "run", "../job.py", "--processes", processes)
+        assert done.returncode == 0, done.stderr
+        outputs.append(_lines(folder))
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) > 30 * 7
 
 
 def test_a_job_that_runs_while_it_is_imported_is_refused(tmp_path: Path) -> None:

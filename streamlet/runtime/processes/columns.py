@@ -8,6 +8,7 @@ only None, bool, int, float, str, bytes      as they are
 lists and dicts of those                     as they are
 tuples, lists, dicts of anything else        by the one type at each place in them
 a class                                      by its name; the other process has loaded the same job file
+a generic class                              by its name and the one type at each of its type parameters
 several classes                              one part per class, with the rows that are of it
 ```
 """
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Optional
+from typing import Any, Optional, get_type_hints
 
 import msgspec
 
@@ -49,6 +50,8 @@ _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[str, Callable[[Any], list[Any]]] = {"": msgspec.msgpack.Decoder(list[Any]).decode}
 _shapes: dict[type, tuple[str, bool]] = {}
 """Class -> its shape, and whether what came out must be compared with what went in."""
+_generic_fields: dict[type, list[list[str]]] = {}
+"""Generic class -> for each of its type parameters the fields that are declared to be of it."""
 
 
 def packed(values: Sequence[Any]) -> list[Part]:
@@ -135,7 +138,21 @@ def _shape(kind: type, values: Sequence[Any]) -> tuple[Shape, bool]:
             return ["tuple", *(inner for inner, _ in columns)], any(one for _, one in columns)
         inner, is_compared = _common(list(chain.from_iterable(values)))
         return ["tuples", inner], is_compared
-    return _class_shape(kind)
+    name, is_compared = _class_shape(kind)
+    if not getattr(kind, "__parameters__", ()):
+        return name, is_compared
+    return ["generic", name, *_parameters(kind, values)], True
+
+
+def _parameters(kind: Any, values: Sequence[Any]) -> list[Shape]:
+    """What the type parameters of a generic class stand for: the shape of the fields that are of them."""
+    fields = _generic_fields.get(kind)
+    if fields is None:
+        hints = get_type_hints(kind)
+        fields = _generic_fields[kind] = [
+            [name for name, hint in hints.items() if hint is parameter] for parameter in kind.__parameters__
+        ]
+    return [_common([getattr(value, name) for name in names for value in values])[0] for names in fields]
 
 
 def _common(values: Sequence[Any]) -> tuple[Shape, bool]:
@@ -195,6 +212,8 @@ def _type(shape: Shape) -> Any:
             )
         return kind
     container, inner = shape[0], [_type(one) for one in shape[1:]]
+    if container == "generic":
+        return inner[0][tuple(inner[1:])]
     if container == "list":
         return list[inner[0]]  # type: ignore[valid-type]
     if container == "dict":
