@@ -66,6 +66,20 @@ def test_every_block_of_the_readme_that_should_run_ends_well(block: str, tmp_pat
     assert done.returncode == 0, done.stderr
 
 
+def test_the_deduplicating_example_lets_each_event_through_once(tmp_path: Path) -> None:
+    (tmp_path / "deduplicate.py").write_text((ROOT / "examples" / "deduplicate.py").read_text())
+    done = python(tmp_path, "deduplicate.py")
+    assert done.returncode == 0, done.stderr
+    first: dict[str, int] = {}
+    for number in range(3000):
+        if number % 500 != 499:
+            first.setdefault(f"event-{max(number // 3 - (0, 33, 333)[number % 3], 0)}", number * 1000)
+    passed = lines(tmp_path / "out")
+    assert {one["id"]: one["at"] for one in passed} == first
+    assert len(passed) == len(first) == 1000
+    assert [letter["value"]["at"] for letter in lines(tmp_path / "dead")] == [n * 1000 for n in range(499, 3000, 500)]
+
+
 def _quick(path: Path) -> str:
     """The text of the quickstart with fewer clicks, as fast as they come."""
     text = path.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -15,6 +16,7 @@ from streamlet.graph.job_graph import Routing
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
+from streamlet.operators.remembering import batching
 from streamlet.operators.rolling import Reduce, aggregating
 from streamlet.operators.windows import WindowAssigner
 
@@ -186,6 +188,24 @@ class KeyedStream(Stream[T_co], Joins[K, T_co], Generic[K, T_co]):
         return self._then(
             "process", lambda: KeyedProcess(function), function.process_element, uid, parallelism, on_error
         )
+
+    def batch(
+        self,
+        size: int,
+        *,
+        within: timedelta,
+        type: type[Any] | Any = Any,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[list[T_co]]:
+        """Emits a key's values as lists of `size`; a shorter one when its first value has waited for `within` by the
+        wall clock, and at the end of the input.  A list has the event time of the value that filled it, or the time
+        when it had to go.
+
+        `type` is the type of the values, by which they are stored; needed unless they are numbers, str or bytes.
+        """
+        function = self._checked(lambda: batching(size, within, type))
+        return self.process(function, uid=uid, parallelism=parallelism)
 
     def count(self, *, uid: str | None = None, parallelism: int | None = None) -> Stream[int]:
         """Emits, per value, how many the key has had: `aggregate(Count())`."""

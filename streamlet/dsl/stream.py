@@ -11,11 +11,14 @@ from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
+from streamlet.operators.choosing import field_key, sampling
 from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
 from streamlet.operators.operator import Operator
+from streamlet.operators.remembering import deduplicating
 from streamlet.operators.retry import Retry
-from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
+from streamlet.operators.stateless import Filter, FlatMap, Inspect, KeyBy, Map, Split, Union
 from streamlet.sink import Sink
+from streamlet.state.lifetimes import StateTtl
 
 if TYPE_CHECKING:
     from streamlet.dsl.job import Job
@@ -149,17 +152,100 @@ class Stream(Generic[T_co]):
             return self._call("flat_map", function, flattened, CallOptions(), uid, parallelism)
         return self._then("flat_map", lambda: FlatMap(function), function, uid, parallelism, on_error)
 
+    @overload
     def key_by(
         self, function: Callable[[T_co], K], *, on_error: OnError = "fail", uid: str | None = None
-    ) -> KeyedStream[K, T_co]:
+    ) -> KeyedStream[K, T_co]: ...
+    @overload
+    def key_by(
+        self, field: str, /, *, on_error: OnError = "fail", uid: str | None = None
+    ) -> KeyedStream[Any, T_co]: ...
+    @overload
+    def key_by(
+        self, field: str, second: str, /, *more: str, on_error: OnError = "fail", uid: str | None = None
+    ) -> KeyedStream[tuple[Any, ...], T_co]: ...
+    def key_by(
+        self,
+        function: Callable[[T_co], Any] | str,
+        *fields: str,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+    ) -> KeyedStream[Any, T_co]:
         """Sends all values with the same key to the same subtask, which has the key's state.
 
-        A key is a str, bytes, int, bool, or a tuple or frozen struct of these, of one type for the whole stream.
+        A key is a str, bytes, int, bool, or a tuple or frozen struct of these, of one type for the whole stream.  It is
+        what a function gives, or a field of dicts, structs and dataclasses by its name; a tuple for several names.
         """
         from streamlet.dsl.keyed import KeyedStream
 
-        keyed = self._then("key_by", lambda: KeyBy(function), function, uid, None, on_error)
+        if fields or isinstance(function, str):
+            names = (function, *fields)
+            if not all(isinstance(name, str) and name for name in names):
+                raise JobDefinitionError(
+                    f"{self._job.line()}: key_by takes one function, or names of fields, not {names!r:.80}",
+                    remedy='write key_by("shop", "day"), or key_by(lambda value: (value.shop, value.day))',
+                )
+            function = field_key(*names)  # type: ignore[arg-type]
+        chosen: Any = function
+        keyed = self._then("key_by", lambda: KeyBy(chosen), chosen, uid, None, on_error)
         return KeyedStream(self._job, keyed._node)
+
+    def deduplicate(
+        self,
+        id: Callable[[T_co], Hashable],
+        *,
+        ttl: timedelta | StateTtl | None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[T_co]:
+        """Emits the first value of each `id(value)`, which is a key as in `key_by`; others with that id are dropped.
+
+        An id is forgotten when its `ttl` is over, counted from its first value by the wall clock, or by event time with
+        `StateTtl(ttl, time="event")`; never with None.
+        """
+        function = self._checked(lambda: deduplicating(ttl))
+        return self.key_by(id).process(function, uid=uid, parallelism=parallelism)
+
+    def split(
+        self,
+        function: Callable[[T_co], str],
+        *names: str,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> tuple[Stream[T_co], ...]:
+        """Gives one stream for each name: `cheap, dear = payments.split(size_of, "cheap", "dear")`.
+
+        `function(value)` says into which of them a value goes; another name than these is an error of the function.
+        """
+        if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+            raise JobDefinitionError(
+                f"{self._job.line()}: split takes different names, not {names!r:.80}",
+                remedy='write cheap, dear = stream.split(size_of, "cheap", "dear")',
+            )
+        made = self._then("split", lambda: Split(function, names), function, uid, parallelism, on_error)
+        return tuple(Stream(self._job, made._node, name) for name in names)
+
+    def sample(
+        self,
+        fraction: float,
+        *,
+        by: Callable[[T_co], object] | None = None,
+        seed: int = 0,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[T_co]:
+        """Emits about this fraction of the values, chosen by a hash of `by(value)`, or of the value: equal ones are all
+        taken or none, in every run.  It must be data that msgpack carries, structs and dataclasses too."""
+        chosen = self._checked(lambda: sampling(fraction, by, seed))
+        return self._then("sample", lambda: Filter(chosen), by or chosen, uid, parallelism)
+
+    def inspect(
+        self, function: Callable[[T_co], object], *, uid: str | None = None, parallelism: int | None = None
+    ) -> Stream[T_co]:
+        """Calls `function(value)` for each value, such as to log it, and emits the value. What it does outside of the
+        job happens again after a restart."""
+        return self._then("inspect", lambda: Inspect(function), function, uid, parallelism)
 
     def union(self, *others: Stream[T_co], uid: str | None = None, parallelism: int | None = None) -> Stream[T_co]:
         """Emits the values of all streams, each stream's in its order."""
@@ -189,6 +275,13 @@ class Stream(Generic[T_co]):
     def _operator(self) -> str:
         place = self._job.graph.nodes[self._node].place.operator
         return place if self._tag is None else f"the side output {self._tag!r} of {place}"
+
+    def _checked(self, make: Callable[[], R]) -> R:
+        """What `make` gives; an error of the job gets the user's line."""
+        try:
+            return make()
+        except JobDefinitionError as error:
+            raise JobDefinitionError(f"{self._job.line()}: {error.message}", remedy=error.remedy) from error
 
     def _then(
         self,

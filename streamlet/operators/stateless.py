@@ -1,12 +1,13 @@
-"""map, filter, flat_map, key_by, union: operators that remember nothing."""
+"""map, filter, flat_map, key_by, union, split, inspect: operators that remember nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain, compress, repeat
 from typing import Any
 
-from streamlet.elements import Batch
+from streamlet.elements import Batch, OutputTag
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import FunctionOperator
 from streamlet.operators.operator import Emit, Operator
@@ -50,6 +51,38 @@ class KeyBy(FunctionOperator):
     def process(self, batch: Batch[Any], out: Emit) -> None:
         keys = self.call(self.function, batch)
         out(Batch(batch.values, batch.timestamps, keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+
+class Inspect(FunctionOperator):
+    """The values as they are, each shown to the function first. Nothing is in its state."""
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        self.call(self.function, batch)
+        out(batch)
+
+
+class Split(FunctionOperator):
+    """Puts each value out under the tag whose name the function gives. Nothing is in its state."""
+
+    def __init__(self, function: Callable[[Any], Any], names: Sequence[str]) -> None:
+        super().__init__(function)
+        self.names = names
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        chosen = self.call(self.function, batch)
+        for row, name in enumerate(chosen):
+            if name not in self.names:
+                error = ValueError(f"split got {name!r:.80} for a record, which is none of {', '.join(self.names)}")
+                raise self.failure(error, batch, row) from error
+        for tag in self.names:
+            rows = [row for row, name in enumerate(chosen) if name == tag]
+            if rows:
+                part = _rows_of(batch, [batch.values[row] for row in rows], partial(_at, rows))
+                self.context.side(OutputTag(tag), part)
+
+
+def _at(rows: list[int], column: Sequence[Any]) -> list[Any]:
+    return [column[row] for row in rows]
 
 
 def _listing(function: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:

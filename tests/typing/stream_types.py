@@ -163,6 +163,18 @@ def asynchronous() -> None:
 DEAD = OutputTag[DeadLetter]("dead")
 
 
+def language() -> None:
+    assert_type(payments.key_by("user"), KeyedStream[Any, Payment])
+    assert_type(payments.key_by("user", "amount"), KeyedStream[tuple[Any, ...], Payment])
+    assert_type(payments.deduplicate(lambda one: one.user, ttl=timedelta(hours=1)), Stream[Payment])
+    assert_type(payments.split(lambda one: one.user, "ann", "bob"), tuple[Stream[Payment], ...])
+    assert_type(payments.sample(0.5, by=lambda one: one.user, seed=1), Stream[Payment])
+    assert_type(payments.inspect(print), Stream[Payment])
+    assert_type(payments.key_by("user").batch(10, within=timedelta(seconds=1), type=Payment), Stream[list[Payment]])
+    payments.deduplicate(lambda one: one.user)  # type: ignore
+    payments.split(lambda one: one.amount, "ann")  # type: ignore
+
+
 def error_policies() -> None:
     assert_type(payments.map(lambda one: one.amount, on_error="skip"), Stream[int])
     assert_type(payments.filter(lambda one: one.amount, on_error=DEAD).side_output(DEAD), Stream[DeadLetter])
