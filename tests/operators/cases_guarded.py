@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from streamlet import (
@@ -84,6 +85,17 @@ class Eager(KeyedProcessFunction[Any, int, str]):
 
     def on_timer(self, timestamp: int, ctx: TimerContext[Any]) -> Iterator[str]:
         yield f"{ctx.domain} {timestamp} {self.total.value()}"
+
+
+class Expiring(KeyedProcessFunction[Any, int, int]):
+    """Emits the value before, unless it is over; fails for every third value when it has been kept."""
+
+    before = ValueState(int, ttl=timedelta(seconds=1))
+
+    def process_element(self, value: int, ctx: ProcessContext[Any]) -> Iterator[int]:
+        yield self.before.value() or 0
+        self.before.update(value)
+        _refuse(value)
 
 
 STEPS: list[Step] = [
@@ -216,6 +228,36 @@ CASES = [
         lambda: Guarded(Reduce(_reduced, int), DEAD),
         [Rows([1, 3, 4], [1, 2, 3], ["k"] * 3), Rows([6, 8], [4, 5], ["k"] * 2)],
         [(None, 1, 1), _letter(3, 2, "k"), (None, 5, 3), _letter(6, 4, "k"), (None, 13, 5)],
+    ),
+    Case(
+        "guarded state with a time to live",
+        lambda: Guarded(KeyedProcess(Expiring()), DEAD),
+        [
+            Rows([3], [1], ["a"]),
+            Rows([1, 2], [2, 3], ["a", "a"]),
+            Clock(999),
+            Rows([6], [4], ["a"]),
+            Clock(1000),
+            Rows([4], [5], ["a"]),
+            Clock(1500),
+            Rows([9, 5], [6, 7], ["a", "a"]),
+            Clock(2499),
+            Rows([7], [8], ["a"]),
+            Clock(10_000),
+            Rows([12, 8], [9, 10], ["a", "a"]),
+        ],
+        [
+            _letter(3, 1, "a"),
+            (None, 0, 2),
+            (None, 1, 3),
+            _letter(6, 4, "a"),
+            (None, 0, 5),
+            _letter(9, 6, "a"),
+            (None, 4, 7),
+            (None, 5, 8),
+            _letter(12, 9, "a"),
+            (None, 0, 10),
+        ],
     ),
     Case("guarded process", lambda: Guarded(KeyedProcess(Eager()), DEAD), STEPS, _eager()),
 ]
