@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge
+from streamlet.operators.as_of_join import AsOfJoin
 from streamlet.operators.interval_join import IntervalJoin
 from streamlet.operators.joining import HOWS, How, Join
 from streamlet.operators.operator import Operator
@@ -131,6 +132,67 @@ class Joins(Generic[K, T_co]):
             )
         join = Join(function, how, (left_type, right_type), (left_late, right_late))
         return self._join("interval_join", right, join, lambda: IntervalJoin(join, lowest, highest), uid, parallelism)
+
+    @overload
+    def as_of_join(
+        self,
+        right: KeyedStream[K, U],
+        function: Callable[[T_co, U], R],
+        *,
+        tolerance: timedelta | None = None,
+        how: Literal["inner"] = "inner",
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def as_of_join(
+        self,
+        right: KeyedStream[K, U],
+        function: Callable[[T_co, U | None], R],
+        *,
+        tolerance: timedelta | None = None,
+        how: Literal["left"],
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    def as_of_join(
+        self,
+        right: KeyedStream[K, Any],
+        function: Callable[..., R],
+        *,
+        tolerance: timedelta | None = None,
+        how: Literal["inner", "left"] = "inner",
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]:
+        """Emits `function(left, version)` for each value, where `right` is a table of versions: the last one of the key
+        whose time is not after the value's, and at most `tolerance` before it.
+
+        Each value waits until the watermark has come to its time, and keeps that time.  With `how="left"` it comes out
+        with None where there is no such version.  The latest version of a key is kept for ever, unless there is a
+        tolerance; older ones only as long as they are needed.
+        """
+        age = None
+        if tolerance is not None:
+            age = milliseconds(tolerance, "tolerance of as_of_join", least=timedelta(0))
+        join = Join(function, how, (left_type, right_type), (left_late, right_late))
+        if how not in ("inner", "left"):
+            raise JobDefinitionError(
+                f"{self._job.line()}: as_of_join with how={how!r:.80}", remedy='give how="inner" or how="left"'
+            )
+        return self._join("as_of_join", right, join, lambda: AsOfJoin(join, age), uid, parallelism)
 
     def _edge(self) -> Edge:
         raise NotImplementedError

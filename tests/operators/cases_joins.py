@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streamlet import MAX_TIMESTAMP, MIN_TIMESTAMP, OutputTag
+from streamlet.operators.as_of_join import AsOfJoin
 from streamlet.operators.interval_join import IntervalJoin
 from streamlet.operators.joining import HOWS, How, Join
 from streamlet.state.key_groups import pack_key
@@ -98,6 +99,50 @@ def _interval(name: str, how: How, lower: int, upper: int, steps: Sequence[Step]
     return Case(f"interval_join {name} {how}", lambda: IntervalJoin(join, lower, upper), steps, expected, inputs=2)
 
 
+class AsOfOracle:
+    """Each left record against every version."""
+
+    def __init__(self, how: How, tolerance: int | None) -> None:
+        self._is_outer = how == "left"
+        self._tolerance = tolerance
+        self._waiting: list[_Taken] = []
+        self._versions: list[_Taken] = []
+        self._watermark = MIN_TIMESTAMP
+        self.rows: list[Row] = []
+
+    def run(self, steps: Sequence[Step]) -> list[Row]:
+        for step in steps:
+            if isinstance(step, Rows):
+                for value, time, key in zip(step.values, step.timestamps or (), step.keys or (), strict=True):
+                    if time <= self._watermark:
+                        self.rows.append((LATE[step.input].name, value, time))
+                    else:
+                        (self._waiting, self._versions)[step.input].append(_Taken(key, time, value))
+            elif isinstance(step, Mark | End):
+                self._watermark = step.timestamp if isinstance(step, Mark) else MAX_TIMESTAMP
+                due = [one for one in self._waiting if one.time <= self._watermark]
+                for one in sorted(due, key=lambda one: (one.time, _order(one.key))):
+                    self._waiting.remove(one)
+                    self._put_out(one)
+        return self.rows
+
+    def _put_out(self, one: _Taken) -> None:
+        known = [each for each in self._versions if each.key == one.key and each.time <= one.time]
+        latest = max((each.time for each in known), default=None)
+        if latest is not None and (self._tolerance is None or one.time - latest <= self._tolerance):
+            version = [each.value for each in known if each.time == latest][-1]
+            self.rows.append((None, (one.value, version), one.time))
+        elif self._is_outer:
+            self.rows.append((None, (one.value, None), one.time))
+
+
+def _as_of(name: str, how: How, tolerance: int | None, steps: Sequence[Step]) -> Case:
+    join = Join(_pair, how, (int, str), LATE)
+    expected = AsOfOracle(how, tolerance).run(steps)
+    within = "" if tolerance is None else f" within {tolerance}"
+    return Case(f"as_of_join {name} {how}{within}", lambda: AsOfJoin(join, tolerance), steps, expected, inputs=2)
+
+
 def _by_keys(keys: Sequence[Any]) -> list[Step]:
     a, b, c = keys
     return [
@@ -163,6 +208,8 @@ def _random(seed: int) -> list[Step]:
     return [*steps, End()]
 
 
+WITHIN: list[tuple[How, int | None]] = [("inner", None), ("left", None), ("left", 0), ("left", 9), ("inner", 30)]
+
 CASES = [
     *[_interval(f"by {of}", how, -5, 7, _by_keys(keys)) for of, keys in KEYS.items() for how in ("inner", "full")],
     *[_interval("on the edge", how, -10, 20, ON_THE_EDGE) for how in HOWS],
@@ -171,4 +218,10 @@ CASES = [
     *[_interval("of one time", how, 0, 0, ON_THE_EDGE) for how in HOWS],
     *[_interval("of far times", how, -10, 10, FAR) for how in HOWS],
     *[_interval(f"at random {seed}", how, -6, 11, _random(seed)) for seed in range(3) for how in HOWS],
+    *[_as_of(f"by {of}", "left", None, _by_keys(keys)) for of, keys in KEYS.items()],
+    *[
+        _as_of(name, how, tolerance, steps)
+        for name, steps in {"on the edge": ON_THE_EDGE, "of far times": FAR, "at random": _random(4)}.items()
+        for how, tolerance in WITHIN
+    ],
 ]

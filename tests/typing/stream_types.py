@@ -403,6 +403,9 @@ def joins() -> None:
 
     assert_type(users.interval_join(spends, left, lower=-minute, upper=minute, how="left"), Stream[int])
     assert_type(users.interval_join(spends, right, lower=-minute, upper=minute, how="right"), Stream[int])
+    assert_type(users.as_of_join(spends, lambda one, other: other.count, tolerance=minute), Stream[int])
+    assert_type(users.as_of_join(spends, left, how="left"), Stream[int])
+    users.as_of_join(spends, left, how="full")  # type: ignore
     users.interval_join(spends, left, lower=-minute, upper=minute, how="full")  # type: ignore
     users.interval_join(payments, left, lower=-minute, upper=minute)  # type: ignore
     users.interval_join(payments.key_by(lambda one: one.amount), left, lower=-minute, upper=minute)  # type: ignore

@@ -44,6 +44,11 @@ def _interval(*, right: Any = None, function: Any = _both, **changed: Any) -> An
     return left.interval_join(right(job) if right else _numbers(job, "right"), function, **options)
 
 
+def _as_of(*, right: Any = None, function: Any = _both, **options: Any) -> Any:
+    job = Job("job")
+    return _numbers(job, "left").as_of_join(right(job) if right else _numbers(job, "right"), function, **options)
+
+
 def _untimed(job: Job) -> Any:
     return _numbers(job, "right", timed=False)
 
@@ -60,6 +65,11 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: _interval(lower=SECOND, upper=-SECOND), "holds no time"),
     (lambda: _plan(_interval(right=_untimed)), "by event time"),
     (lambda: _plan(_interval(left_type=object)), "cannot be stored"),
+    (lambda: _as_of(right=lambda job: _numbers(job, "right").map(str)), "as_of_join takes a keyed stream"),
+    (lambda: _as_of(function=None), "takes a plain function of left and right"),
+    (lambda: _as_of(how="right"), "as_of_join with how='right'"),
+    (lambda: _as_of(tolerance=-MS), "tolerance of as_of_join"),
+    (lambda: _plan(_as_of(right=_untimed)), "works by event time"),
 ]
 
 
@@ -98,6 +108,21 @@ def test_a_whole_job_joins_as_plain_python_does(backend: str, parallelism: int, 
     ran = run(job)
     assert ran.code == 0, ran
     assert sorted(lines(tmp_path / "out"), key=repr) == _near(5, 9, 100)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_value_meets_the_version_that_was_the_latest_at_its_time(backend: str, tmp_path: Path) -> None:
+    job = make_job(tmp_path, parallelism=2, state_backend=backend)
+    left, right = _numbers(job, "left", count=100), _numbers(job, "right", count=40)
+    joined = left.as_of_join(right, _both, how="left", tolerance=60 * MS, uid="joined")
+    joined.sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert ran.code == 0, ran
+    expected = []
+    for one in range(100):
+        known = [other for other in range(one % 3, 40, 3) if 0 <= _time(one) - _time(other) <= 60]
+        expected.append([one, max(known, key=_time, default=None)])
+    assert sorted(lines(tmp_path / "out")) == expected
 
 
 def test_a_stream_can_be_joined_with_itself(tmp_path: Path) -> None:
