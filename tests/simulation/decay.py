@@ -1,8 +1,13 @@
-"""Bits that flip while no process runs: damage must be found and named, or passed over, and never be believed."""
+"""Disks that fail: calls that raise, and bits that flip while no process runs.
+
+Damage must be found and named, or passed over, and never be believed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -11,6 +16,22 @@ from streamlet.errors import CheckpointDamagedError
 from streamlet.runtime.supervisor import Outcome
 from streamlet.testing.disk import SimulatedDisk
 from tests.simulation.oracle import WrongOutput
+from tests.simulation.scenario import Faults
+
+
+def fail_now_and_then(call: str, path: str, faults: Faults, randomness: random.Random, happened: Counter[str]) -> None:
+    """Raises what a disk that fails, or is full, answers to a call."""
+    numbers: tuple[int, ...]
+    if call == "read":
+        probability, kind, numbers = faults.read_fails, "read_fails", (errno.EIO,)
+    elif call in ("unlink", "rmdir") or faults.disk_fails_at not in path:
+        return
+    else:
+        probability, kind, numbers = faults.disk_fails, "disk_fails", (errno.EIO, errno.ENOSPC)
+    if probability and randomness.random() < probability:
+        happened[kind] += 1
+        number = randomness.choice(numbers)
+        raise OSError(number, os.strerror(number), path)
 
 
 class Decay:

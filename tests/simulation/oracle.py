@@ -47,6 +47,16 @@ def check_output(one: Scenario, visible: Mapping[str, list[Any]], pinned: Mappin
             _check_keyed(sink.uid, values, inputs, one)
 
 
+def check_nothing_doubled(one: Scenario, visible: Mapping[str, list[Any]], pinned: Mapping[str, int]) -> None:
+    """After output was given up as asked: what is there came once, and from the input."""
+    expected = Counter(record for records in inputs_of(one, pinned).values() for record in records)
+    for sink in one.sinks:
+        is_second = one.regroups and sink.at == "end"
+        found = Counter((value[4] if is_second else value[0], value[1]) for value in visible.get(sink.uid, []))
+        if more := found - expected:
+            raise WrongOutput(f"{sink.uid}: too many {sorted(more.elements())[:8]}, though output was only given up")
+
+
 def _check_records(uid: str, values: list[Any], inputs: dict[str, list[Record]], is_ordered: bool) -> None:
     expected = Counter(record for records in inputs.values() for record in records)
     _require_same(uid, Counter(map(tuple, values)), expected)

@@ -121,6 +121,8 @@ class Scenario:
     answer_seconds: float
     watermarks: WatermarkStrategy[Any] | None = None
     """Of every source; only some tests ask for event time."""
+    may_lose: bool = False
+    """The outside may abort one of several units of a checkpoint: then the job stops, and is told to go on without."""
 
     def shape(self, process: int) -> Shape:
         return self.shapes[min(process, len(self.shapes) - 1)]
@@ -227,8 +229,12 @@ def _sinks(rng: random.Random, keyed: str | None) -> list[SinkSpec]:
 def _add_deadline(one: Scenario, rng: random.Random) -> None:
     """Lets prepared output time out.  With one writer whatever the outside aborts leaves a restore point, so the job
     must always find it; with several there may be none, and then stopping would be right."""
-    one.sinks = [SinkSpec("out", "end", "pooled", DEADLINE_SECONDS)]
-    one.shapes = [Shape(1, {source.uid: 1 for source in one.sources}, 1, 1, 1)]
+    if rng.random() < 0.4:
+        one.may_lose = True
+        one.sinks = [SinkSpec(sink.uid, sink.at, "pooled", DEADLINE_SECONDS) for sink in one.sinks]
+    else:
+        one.sinks = [SinkSpec("out", "end", "pooled", DEADLINE_SECONDS)]
+        one.shapes = [Shape(1, {source.uid: 1 for source in one.sources}, 1, 1, 1)]
     one.faults.downtime_seconds = DEADLINE_SECONDS
     one.faults.starts = ()
     one.faults.flips = 0.0

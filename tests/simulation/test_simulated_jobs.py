@@ -24,7 +24,18 @@ def test_i17_output_after_failures_is_that_of_a_run_without_failures() -> None:
     assert not unseen, f"faults that never happened: {unseen}; a simulation without them shows nothing"
 
 
-FAULTS = (*MOST, "kill", "power cut", "stop", "take-over", "zombie failed", "older", "flips", "damage found")
+FAULTS = (
+    *MOST,
+    "kill",
+    "power cut",
+    "stop",
+    "take-over",
+    "zombie failed",
+    "older",
+    "flips",
+    "damage found",
+    "loss accepted",
+)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

@@ -10,8 +10,6 @@ for a while before the first goes on, as a zombie, beside it.
 
 from __future__ import annotations
 
-import errno
-import os
 import random
 import shutil
 import tempfile
@@ -21,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from streamlet import OutputLostError
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.ports import Ports
@@ -32,11 +31,11 @@ from streamlet.testing.errors import ProcessDied, SimulationStuck
 from streamlet.testing.loop import VirtualClock, running
 from streamlet.testing.ports import SimulatedProcesses, SimulatedThreads
 from tests.simulation.connectors import SimulatedSink, SimulatedSource
-from tests.simulation.decay import Decay
+from tests.simulation.decay import Decay, fail_now_and_then
 from tests.simulation.forks import Forks
 from tests.simulation.leftovers import check_folder, check_outside
 from tests.simulation.network import Network
-from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput, check_output
+from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput, check_nothing_doubled, check_output
 from tests.simulation.outside import Outside
 from tests.simulation.process import KINDS, Process
 from tests.simulation.reading import Reading
@@ -78,6 +77,8 @@ class World:
         self.processes: list[Process] = []
         self.zombies: list[Process] = []
         """Those that were paused and taken over, and have not ended yet."""
+        self.accepts_losses = False
+        """The job has stopped because output was lost, and is told to go on without it."""
         self.crashes = 0
         self.calls: list[str] = []
         """What was asked of the disk, in order."""
@@ -111,25 +112,12 @@ class World:
 
     def before(self, call: str, path: str) -> None:
         """As the disk's watcher."""
-        if call == "read":
-            if self.chance("read_fails"):
-                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-            return
-        self.count("disk")
-        self.calls.append(call)
-        if "marker-" in path or "manifest" in path or "/chk-" in path:
-            self.count("marker")
-        fails = self.faults.disk_fails
-        if (
-            fails
-            and self.faults.disk_fails_at in path
-            and call != "unlink"
-            and call != "rmdir"
-            and self.random.random() < fails
-        ):
-            self.happened["disk_fails"] += 1
-            number = self.random.choice((errno.EIO, errno.ENOSPC))
-            raise OSError(number, os.strerror(number), path)
+        if call != "read":
+            self.count("disk")
+            self.calls.append(call)
+            if "marker-" in path or "manifest" in path or "/chk-" in path:
+                self.count("marker")
+        fail_now_and_then(call, path, self.faults, self.random, self.happened)
 
     def chance(self, name: str) -> bool:
         """True when a fault of this name happens."""
@@ -175,7 +163,8 @@ class World:
                 self.faults = NO_FAULTS
                 self._end_zombies()
                 self.network.drain()
-                check_output(self.scenario, self.forks.wanted(), self.pinned)
+                check = check_nothing_doubled if self.accepts_losses else check_output
+                check(self.scenario, self.forks.wanted(), self.pinned)
                 if self.scenario.is_bounded:
                     self._check_finished()
                 self.network.drain()
@@ -203,6 +192,10 @@ class World:
             if outcome is not None and outcome.state is JobState.SUSPENDED and self.processes[number].is_asked_to_end:
                 return
             if outcome is not None and outcome.state is JobState.FAILED and self.processes[number].is_spared:
+                if self.scenario.may_lose and isinstance(outcome.error, OutputLostError) and not self.accepts_losses:
+                    self.accepts_losses = True
+                    self.happened["loss accepted"] += 1
+                    continue
                 raise JobFailed(f"nothing goes wrong, but the job failed: {outcome.error!r}") from outcome.error
             self.clock.seconds += faults.downtime_seconds
         raise SimulationStuck(f"not finished after {MOST_PROCESSES} processes: {self.outcomes}")
@@ -369,7 +362,9 @@ class World:
 
         def make(is_first: bool) -> WatchedAttempt:
             wanted = self.forks.choose(storage, begins, self.random) if is_first else "latest"
-            options = AttemptOptions(self.root, wanted, take_over=takes_over and is_first)
+            options = AttemptOptions(
+                self.root, wanted, take_over=takes_over and is_first, accept_lost_output=self.accepts_losses
+            )
             return WatchedAttempt(job.name, plan, options, lock, self.ports, self.said.append, notice=process.notice)
 
         process.supervisor = Supervisor(make, plan.config.restart, self.clock, self.ports.randomness)
