@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import Any
 
+from streamlet.elements import MAX_TIMESTAMP
 from streamlet.operators.join_buffers import LEFT, RIGHT, KeyRows
 from streamlet.operators.joining import Join, KeyedJoin, Pairs, bounded
 from streamlet.state.slots import Slot
@@ -53,5 +54,8 @@ class AsOfJoin(KeyedJoin):
         # What the next left row may need: it comes after `until`.
         needless = max(0, bisect_right(versions, until) - 1)
         if self.tolerance_ms is not None:
-            needless = max(needless, bisect_left(versions, until + 1 - self.tolerance_ms))
+            oldest = until + 1 - self.tolerance_ms
+            # Nothing comes behind the end of time, to which a timer is bounded.
+            expired = len(versions) if until == MAX_TIMESTAMP else bisect_left(versions, oldest)
+            needless = max(needless, expired)
         buffers.free(slot, rows, RIGHT, needless)
