@@ -12,7 +12,7 @@ Three laws carry exactly-once, and an implementer must keep them:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -45,12 +45,16 @@ class ReaderContext(msgspec.Struct, frozen=True):
 class SourceReader(Protocol[T_co]):
     """Reads the splits of one subtask. All calls come from one task, one at a time, except `close`."""
 
-    async def fetch(self) -> Sequence[Batch[T_co]] | None:
+    async def fetch(self) -> Iterable[Batch[T_co]] | None:
         """Gives the next batches, [] when there is nothing now (it waited a little, at most about 0.2 s), or None
         when every split was read to its end, which only a bounded source says.
 
+        The engine takes one batch, works it off, gives the event loop a turn, and takes the next: so an iterator that
+        cuts each batch when it is asked for costs no task per batch.  It is not asked again after `close`, and what
+        it raises is raised as from `fetch`.
+
         The engine never cancels a fetch for a barrier.  A record that cannot be decoded raises; the batches before it
-        were given by earlier calls.
+        were given earlier.
         """
         ...
 

@@ -176,6 +176,9 @@ class AggregateSeveral(RollingFold):
         types = tuple(part.accumulator_type for part in self.parts)
         self.accumulator_type = tuple[types]  # type: ignore[valid-type]
         self.fold = _each([part.fold for part in self.parts])
+        self._adds_two = (
+            self.is_trusted and len(self.parts) == 2 and all(type(one) in (Count, Sum) for one in functions)
+        )
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -190,20 +193,19 @@ class AggregateSeveral(RollingFold):
         return zip(*(part.inputs(batch) for part in self.parts), strict=False)
 
     def _fold_live(self, batch: Batch[Any], inputs: Iterable[Any], accumulators: list[Any]) -> None:
-        if len(self.parts) != 2 or not self.is_trusted:
+        if not self._adds_two:
             super()._fold_live(batch, inputs, accumulators)
             return
-        # Two aggregates that are known to keep their types: the same loop as above without a call of its own.
+        # The same loop as above for two numbers that only add up, without a call of its own.
         store, cells = self.store, self.cells
         epoch, mark_dirty, load, emit = store.epoch, store.dirty.append, cells.load, accumulators.append
-        fold, fold_other = self.parts[0].fold, self.parts[1].fold
         slots: Sequence[Any] = batch.keys or ()
         for cell, (value, other) in zip(slots if cells.inline else map(cells.cell, slots), inputs, strict=False):
             old = cell.value
             if old is NOT_LOADED:
                 load(cell)
                 old = cell.value
-            new = self.first((value, other)) if old is ABSENT else (fold(old[0], value), fold_other(old[1], other))
+            new = (0 + value, 0 + other) if old is ABSENT else (old[0] + value, old[1] + other)
             if cell.epoch != epoch:
                 cell.old = old
                 cell.epoch = epoch
@@ -237,6 +239,10 @@ def aggregating(
 
 
 def _each(folds: Sequence[Callable[[Any, Any], Any]]) -> Callable[[Any, Any], Any]:
+    if len(folds) == 2:
+        first, second = folds
+        return lambda accumulator, value: (first(accumulator[0], value[0]), second(accumulator[1], value[1]))
+
     def fold(accumulator: Any, value: Any) -> Any:
         return tuple([one(old, new) for one, old, new in zip(folds, accumulator, value, strict=True)])
 

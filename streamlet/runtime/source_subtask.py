@@ -167,7 +167,6 @@ class SourceSubtask(Subtask):
                     await self._barrier_if_asked()
                     if self._has_clock:
                         await self.follow_clock()
-                if not batches:
                     await asyncio.sleep(0)
         finally:
             if fetch is not None:

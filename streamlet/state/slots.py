@@ -8,7 +8,7 @@ never form a cycle: a cell therefore carries its key and its stored key instead 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -59,18 +59,18 @@ class Slot(Cell, gc=False, eq=False):
         return self.stored[HEAD_BYTES:]
 
 
-class SlotTable(dict[Any, Slot]):
-    """Slots by key; one that is asked for and not there is made."""
+SlotTable = dict[Any, Slot]
+"""Slots by key. A plain dict of keys and slots that the garbage collector does not see is not seen by it either."""
 
-    __slots__ = ("_make",)
 
-    def __init__(self, make: Callable[[Any], Slot]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, key: Any) -> Slot:
-        slot = self[key] = self._make(key)
-        return slot
+def make_missing(table: SlotTable, make: Callable[[Any], Slot], keys: Sequence[Any], found: list[Slot | None]) -> None:
+    """Puts a slot where None was found for a key; new ones go into the table."""
+    for row, key in enumerate(keys):
+        if found[row] is None:
+            slot = table.get(key)  # the same key may stand in several rows
+            if slot is None:
+                slot = table[key] = make(key)
+            found[row] = slot
 
 
 class KeyOfRow(msgspec.Struct):

@@ -32,17 +32,21 @@ class KafkaRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class KafkaOrigin:
-    """Names the rows of a batch. It holds the rows and looks at them only when asked."""
+    """Names the rows of a batch. It keeps their offsets and not the rows, whose memory is then free for what follows:
+    the next columns lie where the processor's cache still is."""
 
-    __slots__ = ("_partition", "_rows", "_topic")
+    __slots__ = ("_offsets", "_partition", "_topic")
 
     def __init__(self, topic: str, partition: int, rows: Sequence[Row]) -> None:
         self._topic = topic
         self._partition = partition
-        self._rows = rows
+        first = rows[0].offset if rows else 0
+        # Offsets only grow, so that the last one tells whether there are gaps.
+        is_whole = not rows or rows[-1].offset - first == len(rows) - 1
+        self._offsets = range(first, first + len(rows)) if is_whole else [row.offset for row in rows]
 
     def describe(self, row: int) -> str:
-        return _place(self._topic, self._partition, self._rows[row])
+        return _place(self._topic, self._partition, self._offsets[row])
 
 
 class Decoded(NamedTuple):
@@ -133,7 +137,7 @@ class Decoder:
         return Decoded(good, values)
 
     def _explain(self, topic: str, partition: int, row: Row, error: DecodeError) -> DecodeError:
-        place = _place(topic, partition, row)
+        place = _place(topic, partition, row.offset)
         if row.value is None and self._null_values == "fail":
             return DecodeError(
                 f"the record at {place} has no value (a tombstone)",
@@ -156,8 +160,8 @@ class Decoder:
             _log.warning("left out (%d so far): %s", self.skipped, error.message)
 
 
-def _place(topic: str, partition: int, row: Row) -> str:
-    return f"topic {topic}, partition {partition}, offset {row.offset}"
+def _place(topic: str, partition: int, offset: int) -> str:
+    return f"topic {topic}, partition {partition}, offset {offset}"
 
 
 def _shown(data: bytes | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -69,19 +69,17 @@ class KafkaReader:
 
     # -- the contract
 
-    async def fetch(self) -> Sequence[Batch[Any]] | None:
+    async def fetch(self) -> Iterable[Batch[Any]] | None:
         if self._failure is not None:
             raise self._failure
         self._fetcher.start()
-        # The tasks that fetch get a turn also when there is always something here.
-        await asyncio.sleep(0)
         taken = self._fetcher.take(self._limit)
         if taken is None:
             if self._bounded and all(feed.is_done for feed in self._fetcher.feeds):
                 return None
             await self._fetcher.wait(_WAIT_SECONDS)
             taken = self._fetcher.take(self._limit)
-        return [] if taken is None else self._batches(*taken)
+        return [] if taken is None else self._batches(taken)
 
     def add_splits(self, splits: Mapping[str, Position]) -> None:
         feeds = []
@@ -123,7 +121,16 @@ class KafkaReader:
 
     # -- from rows to a batch
 
-    def _batches(self, feed: Feed, rows: list[Row]) -> list[Batch[Any]]:
+    def _batches(self, taken: tuple[Feed, list[Row]] | None) -> Iterator[Batch[Any]]:
+        """Cuts batches for as long as something is there; a bad record ends it, and the next `fetch` raises."""
+        while taken is not None:
+            batch = self._batch(*taken)
+            taken = None  # The rows have no use from here on.
+            yield batch
+            if self._failure is None and not self._is_closed:
+                taken = self._fetcher.take(self._limit)
+
+    def _batch(self, feed: Feed, rows: list[Row]) -> Batch[Any]:
         values: list[Any] = []
         offset = feed.given
         if rows:
@@ -133,12 +140,10 @@ class KafkaReader:
                 if not rows:
                     raise error
                 offset = rows[-1].offset + 1
-        return [
-            Batch(
-                values,
-                [row.timestamp for row in rows] if self._gives_timestamps else None,
-                split=feed.split,
-                next_position=position_at(offset, feed.topic_id, feed.stop),
-                origin=KafkaOrigin(feed.topic, feed.partition, rows),
-            )
-        ]
+        return Batch(
+            values,
+            [row.timestamp for row in rows] if self._gives_timestamps else None,
+            split=feed.split,
+            next_position=position_at(offset, feed.topic_id, feed.stop),
+            origin=KafkaOrigin(feed.topic, feed.partition, rows),
+        )
