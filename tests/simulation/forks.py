@@ -25,6 +25,8 @@ class Forks:
         self._cuts: dict[int, tuple[dict[str, int], list[SetAside]]] = {}
         """Checkpoint -> how much of each sink's log it covers, and which parts of that belong to other lines."""
         self._wanted: int | None = None
+        self._was_end = False
+        """True when the wanted checkpoint is the last one of a job that had finished."""
         self._open: dict[int, int] = {}
         """Start checkpoint that may or may not be durable -> the older checkpoint that it goes on from."""
         self._set_aside: list[SetAside] = []
@@ -32,19 +34,20 @@ class Forks:
 
     def choose(self, storage: CheckpointStorage, begins: str, randomness: random.Random) -> str:
         """Gives the option of a start: `latest`, or for `older` the id of a checkpoint that is there."""
-        self._wanted = None
+        self._wanted, self._was_end = None, False
         if begins != "older":
             return "latest"
         infos = _there(storage)
         newest = max((info.id for info in infos), default=None)
         found = [
-            info.id
+            info.manifest
             for info in infos
             if info.is_marked and info.id in self._cuts and info.id != newest and info.manifest is not None
         ]
         if not found:
             return "latest"
-        self._wanted = randomness.choice(found)
+        manifest = randomness.choice(found)
+        self._wanted, self._was_end = manifest.checkpoint_id, manifest.kind == "final"
         return str(self._wanted)
 
     def lengths(self) -> dict[str, int]:
@@ -69,15 +72,25 @@ class Forks:
         while following is not None and following in by_id:
             older = self._open.pop(following, None)
             if older is not None:
-                self.happened["older"] += 1
-                cuts, aside = self._cuts[older]
-                since = [(uid, cuts.get(uid, 0), len(values)) for uid, values in self._outside.log.items()]
-                # It may lie on a line that an earlier such start has left: what that line wrote counts again.
-                self._set_aside = aside + since
+                self._go_on_from(older)
             manifest = by_id[following].manifest
             following = None if manifest is None else manifest.parent
         if parent is not None:
             self.marked(parent, self.lengths())
+
+    def finished(self) -> None:
+        """The job has finished: at once and without an attempt, if it was to go on from where it had finished before.
+        Then what that checkpoint covers is all there is."""
+        if self._was_end:
+            assert self._wanted is not None
+            self._go_on_from(self._wanted)
+
+    def _go_on_from(self, older: int) -> None:
+        self.happened["older"] += 1
+        cuts, aside = self._cuts[older]
+        since = [(uid, cuts.get(uid, 0), len(values)) for uid, values in self._outside.log.items()]
+        # It may lie on a line that an earlier such start has left: what that line wrote counts again.
+        self._set_aside = aside + since
 
     def wanted(self) -> dict[str, list[Any]]:
         """What is visible, without what came a second time because the user asked for it."""

@@ -188,6 +188,7 @@ class World:
             ended = "taken over" if self.processes[number].is_superseded else "died"
             self.outcomes.append(ended if outcome is None else outcome.state.value)
             if outcome is not None and outcome.state is JobState.FINISHED:
+                self.forks.finished()
                 return
             if outcome is not None and outcome.state is JobState.SUSPENDED and self.processes[number].is_asked_to_end:
                 return
