@@ -53,7 +53,7 @@ class Line(Protocol):
         ...
 
     def read_to(self, positions: Mapping[str, int]) -> None:
-        """Takes note of how far splits were read."""
+        """Takes note of how far splits were read and handled, as a checkpoint says."""
         ...
 
     def read_all(self) -> None:
@@ -120,17 +120,15 @@ class SimulatedReader:
         start = self.positions[split]
         end = min(start + self.source.line.number(2 * self.context.batch_records), len(records) * 2)
         self.positions[split] = end
-        self.source.line.read_to({split: end})
         return Batch(records[(start + 1) // 2 : (end + 1) // 2], split=split, next_position=end)
 
     def add_splits(self, splits: Mapping[str, int]) -> None:
         self.positions.update(splits)
         for split, position in splits.items():
             self.source.line.pinned.setdefault(split, position)
-        self.source.line.read_to(splits)
 
     async def marked(self, checkpoint_id: int, positions: Mapping[str, int]) -> None:
-        """Nothing to acknowledge."""
+        self.source.line.read_to(positions)
 
     async def close(self) -> None:
         """Nothing to end."""

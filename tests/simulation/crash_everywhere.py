@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -24,6 +24,7 @@ from tests.simulation.world import simulate
 
 STEPS = tuple(kind for kind in KINDS if kind != "marker")
 CHUNK = 25
+LINE_EVERY = 1000
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,10 @@ def sweep(some: Iterable[Death]) -> Swept:
     return swept
 
 
-def sweep_all(stride: int, pair_stride: int, workers: int) -> Swept:
-    """Over all small jobs and worker processes."""
+def sweep_all(
+    stride: int, pair_stride: int, workers: int, say: Callable[[Swept, Swept], None] = lambda *_: None
+) -> Swept:
+    """Over all small jobs and worker processes. `say` gets the sum and what was added to it."""
 
     def pieces() -> Iterator[list[Death]]:
         for name in SMALL:
@@ -108,6 +111,7 @@ def sweep_all(stride: int, pair_stride: int, workers: int) -> Swept:
     total = Swept()
     for swept in over_processes(sweep, pieces(), workers):
         total.add(swept)
+        say(total, swept)
     return total
 
 
@@ -118,13 +122,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=default_workers())
     options = parser.parse_args(argv)
     began = time.monotonic()
-    total = sweep_all(options.stride, options.pair_stride, options.workers)
+    total = sweep_all(options.stride, options.pair_stride, options.workers, _say)
     ways = ", ".join(f"{count} {way}" for way, count in sorted(total.runs.items()))
     print(f"{len(SMALL)} small jobs, {total.runs.total()} runs in {time.monotonic() - began:.0f} s: {ways}")
     print(f"processes that died: {total.died}; failures: {len(total.failures)}")
     for text in total.failures:
         print(f"  {text}")
     return 1 if total.failures else 0
+
+
+def _say(total: Swept, added: Swept) -> None:
+    for text in added.failures:
+        print(f"FAILED: {text}", flush=True)
+    if total.runs.total() % LINE_EVERY < CHUNK:
+        print(f"{total.runs.total()} runs, {len(total.failures)} failed", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

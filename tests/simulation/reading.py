@@ -24,7 +24,7 @@ class Reading:
         self._idle = 0
 
     def reached(self, positions: Mapping[str, int]) -> None:
-        """These splits are read to there."""
+        """These splits are read to there, as a checkpoint says: what was fetched may still wait to be sent."""
         self._positions.update(positions)
 
     def has_nothing(self, process: Process) -> None:

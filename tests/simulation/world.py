@@ -362,7 +362,7 @@ class World:
         begins = starts[number] if number < len(starts) else "latest"
 
         def make(is_first: bool) -> WatchedAttempt:
-            wanted = self.forks.choose(storage, begins, self.random) if is_first else "latest"
+            wanted = self.forks.choose(storage, begins if is_first else "latest", self.random)
             options = AttemptOptions(
                 self.root, wanted, take_over=takes_over and is_first, accept_lost_output=self.accepts_losses
             )
