@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from streamlet import Committable, ValueState
-from streamlet.checkpoint.lock import JobInstance
+from streamlet.checkpoint.lock import JobInstance, read_instance
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest
 from streamlet.checkpoint.recovery import JobFacts, plan_start
 from streamlet.checkpoint.retention import CheckpointInfo
@@ -114,7 +114,7 @@ class SavedStore:
         """Does what a start does, with the verification that is the default: chooses, opens the store, reads all.
         Gives the checkpoint, whether the state is its state, and what was passed over; raises what a start raises."""
         storage = self._storage
-        instance = JobInstance(self.folder, LocalDisk(), random.Random(), storage.running()).instance
+        instance = read_instance(LocalDisk(), self.folder)
         plan = plan_start(
             storage.checkpoints(),
             "latest",
