@@ -197,7 +197,9 @@ def test_help_and_version_are_there(tmp_path: Path) -> None:
 def test_an_interrupt_while_the_job_file_is_imported_ends_with_130_and_no_traceback(
     command: str, tmp_path: Path
 ) -> None:
-    write_job(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n" + JOB)
+    # Whoever started the tests in the background has left SIGINT ignored.
+    handler = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    write_job(tmp_path, f"import os, signal\n{handler}\nos.kill(os.getpid(), signal.SIGINT)\n{JOB}")
     done = cli(tmp_path, command, "job.py")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
     assert not (tmp_path / "streamlet-state").exists()
