@@ -144,7 +144,10 @@ def test_a_marker_is_a_batch_that_readers_accept() -> None:
 def test_records_are_found_in_batches_of_every_codec(codec: int) -> None:
     data = a_batch([b"x" * 90, b"y" * 90], timestamps=[START, START + 7], key=b"k", codec=codec)
     (batch,) = parse(data) or []
-    assert [tuple(one) for one in records_of(batch.at(10))] == [(10, START, True), (11, START + 7, True)]
+    assert [tuple(one) for one in records_of(batch.at(10))] == [
+        (10, START, b"k", b"x" * 90),
+        (11, START + 7, b"k", b"y" * 90),
+    ]
 
 
 @pytest.mark.parametrize("damage", [0, 8, 17, 40, 62])
