@@ -202,7 +202,9 @@ class CheckpointCoordinator:
     # --- deciding -----------------------------------------------------------------------------------------------
 
     async def _trigger(self) -> None:
-        await self._started.wait()
+        # The first one follows the first record, so that its output is soon seen; but timers and windows put out
+        # without any record, and what they put out is to be committed too.
+        await _is_set_within(self._settings.interval_seconds, self._started)
         self._last_good = self._clock.monotonic()
         while True:
             while self._behind >= _COMMITS_BEHIND:

@@ -15,11 +15,18 @@ from tests.unit.coordinator_kit import LONG, SUBTASKS, Played, play
 from tests.unit.state_kit import SteppingClock
 
 
-def test_no_checkpoint_begins_before_the_first_records_went_through(tmp_path: Path) -> None:
+def test_within_the_first_interval_a_checkpoint_begins_when_the_first_records_went_through(tmp_path: Path) -> None:
     async def scenario(played: Played) -> None:
         await played.turns()
         assert played.control.inbox(("in", 0)).empty()
         played.control.report(Started())
+        assert await played.triggered() == Trigger(0)
+
+    play(tmp_path, scenario, interval=LONG)
+
+
+def test_a_job_that_reads_nothing_makes_checkpoints_too_for_its_timers_may_put_something_out(tmp_path: Path) -> None:
+    async def scenario(played: Played) -> None:
         assert await played.triggered() == Trigger(0)
 
     play(tmp_path, scenario)
