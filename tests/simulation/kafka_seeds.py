@@ -20,7 +20,7 @@ from tests.simulation.planted_kafka import PLANTED_KAFKA, with_kafka_bug
 from tests.simulation.seeds import chunks, describe, over_processes
 
 ONE_SEED = "python -m tests.simulation.kafka_seeds --seeds 1 --from"
-BUDGET = 100
+BUDGET = 250
 
 
 @dataclass

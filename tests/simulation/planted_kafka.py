@@ -234,15 +234,15 @@ def write_without_an_answer_is_sent_as_a_new_one(patches: Patches) -> None:
 
 @planted
 def positions_advance_at_fetch_instead_of_send(patches: Patches) -> None:
-    def batches(original: Any) -> Any:
+    def batch(original: Any) -> Any:
         def ahead(self: KafkaReader, feed: Any, rows: Any) -> Any:
-            (batch,) = original(self, feed, rows)
-            batch.next_position = position_at(feed.offset, feed.topic_id, feed.stop)
-            return [batch]
+            made = original(self, feed, rows)
+            made.next_position = position_at(feed.offset, feed.topic_id, feed.stop)
+            return made
 
         return ahead
 
-    patches.put(KafkaReader, "_batches", batches)
+    patches.put(KafkaReader, "_batch", batch)
 
 
 @planted
@@ -271,15 +271,15 @@ def undecided_records_are_read(patches: Patches) -> None:
 def offsets_are_counted_instead_of_read(patches: Patches) -> None:
     """Markers and aborted records take offsets too."""
 
-    def batches(original: Any) -> Any:
+    def batch(original: Any) -> Any:
         def counting(self: KafkaReader, feed: Any, rows: Any) -> Any:
             counts = self.__dict__.setdefault("counts", {})
             start = counts.get(feed.split, rows[0].offset if rows else feed.given)
             counts[feed.split] = start + len(rows)
-            (batch,) = original(self, feed, rows)
-            batch.next_position = position_at(counts[feed.split], feed.topic_id, feed.stop)
-            return [batch]
+            made = original(self, feed, rows)
+            made.next_position = position_at(counts[feed.split], feed.topic_id, feed.stop)
+            return made
 
         return counting
 
-    patches.put(KafkaReader, "_batches", batches)
+    patches.put(KafkaReader, "_batch", batch)

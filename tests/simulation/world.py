@@ -181,11 +181,12 @@ class World:
             if number >= max(len(faults.crashes), len(faults.stops), len(faults.starts)):
                 # From here on nothing goes wrong any more, and the job must come to its end.
                 self.faults = NO_FAULTS
-            if self.chance("flips") and number:
+            if self.chance("flips") and 0 < number == len(self.processes):  # else this one has begun already
                 self.decay.flip(self.random)
             outcome = self._run_process(number)
-            self.decay.mend(outcome)
-            ended = "taken over" if self.processes[number].is_superseded else "died"
+            if not (is_superseded := self.processes[number].is_superseded):
+                self.decay.mend(outcome)  # else the next process has begun, and may have read what is damaged
+            ended = "taken over" if is_superseded else "died"
             self.outcomes.append(ended if outcome is None else outcome.state.value)
             if outcome is not None and outcome.state is JobState.FINISHED:
                 self.forks.finished()
