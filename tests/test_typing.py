@@ -10,7 +10,7 @@ from tests.unit.cli_kit import ROOT
 
 def test_mypy_knows_the_type_of_every_step_and_refuses_what_does_not_fit() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "tests/typing/stream_types.py"],
+        [sys.executable, "-m", "mypy", "--strict", "tests/typing"],
         cwd=ROOT,
         capture_output=True,
         text=True,

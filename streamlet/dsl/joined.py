@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
+from streamlet.dsl.windowed import window_operator
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge
@@ -14,7 +15,9 @@ from streamlet.operators.as_of_join import AsOfJoin
 from streamlet.operators.interval_join import IntervalJoin
 from streamlet.operators.joining import HOWS, How, Join
 from streamlet.operators.operator import Operator
-from streamlet.operators.windows import milliseconds
+from streamlet.operators.window_join import BothSides
+from streamlet.operators.windowing import WindowPolicy
+from streamlet.operators.windows import GlobalWindows, Window, WindowAssigner, milliseconds
 
 if TYPE_CHECKING:
     from streamlet.dsl.job import Job
@@ -31,8 +34,8 @@ class Joins(Generic[K, T_co]):
     """What a keyed stream can be joined by. Both streams are of one job and have keys of one type.
 
     `left_type` and `right_type` are the types of the values, by which they are stored; needed unless they are numbers,
-    str or bytes.  A record that is late, its time not after the watermark, joins nothing: it goes to the side output
-    `left_late` or `right_late`, or is dropped and counted.
+    str or bytes.  A record that is late joins nothing: it goes to the side output `left_late` or `right_late`, or is
+    dropped and counted.  Late is one whose time is not after the watermark, but for windows, which say it themselves.
     """
 
     _job: Job
@@ -193,6 +196,111 @@ class Joins(Generic[K, T_co]):
                 f"{self._job.line()}: as_of_join with how={how!r:.80}", remedy='give how="inner" or how="left"'
             )
         return self._join("as_of_join", right, join, lambda: AsOfJoin(join, age), uid, parallelism)
+
+    @overload
+    def window_join(
+        self,
+        right: KeyedStream[K, U],
+        windows: WindowAssigner[Any],
+        function: Callable[[T_co, U, Window], R],
+        *,
+        how: Literal["inner"] = "inner",
+        allowed_lateness: timedelta = timedelta(0),
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def window_join(
+        self,
+        right: KeyedStream[K, U],
+        windows: WindowAssigner[Any],
+        function: Callable[[T_co, U | None, Window], R],
+        *,
+        how: Literal["left"],
+        allowed_lateness: timedelta = timedelta(0),
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def window_join(
+        self,
+        right: KeyedStream[K, U],
+        windows: WindowAssigner[Any],
+        function: Callable[[T_co | None, U, Window], R],
+        *,
+        how: Literal["right"],
+        allowed_lateness: timedelta = timedelta(0),
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    @overload
+    def window_join(
+        self,
+        right: KeyedStream[K, U],
+        windows: WindowAssigner[Any],
+        function: Callable[[T_co | None, U | None, Window], R],
+        *,
+        how: Literal["full"],
+        allowed_lateness: timedelta = timedelta(0),
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]: ...
+    def window_join(
+        self,
+        right: KeyedStream[K, Any],
+        windows: WindowAssigner[Any],
+        function: Callable[..., R],
+        *,
+        how: How = "inner",
+        allowed_lateness: timedelta = timedelta(0),
+        left_type: Any = Any,
+        right_type: Any = Any,
+        left_late: OutputTag[Any] | None = None,
+        right_late: OutputTag[Any] | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[R]:
+        """Emits `function(left, right, window)` for each two values of a key that lie in one window, when it ends, with
+        the last millisecond of the window as time: tumbling, sliding, session windows, or your own.
+
+        An outer join (`how`) also gives each value whose window has none of the other side, with None for it.  Values
+        are kept until their window closes.  That is `allowed_lateness` behind its end; meanwhile each record that comes
+        puts the window out again, whole.  A record whose windows have all closed is late.
+        """
+        line = self._job.line()
+        if not isinstance(windows, WindowAssigner) or isinstance(windows, GlobalWindows):
+            raise JobDefinitionError(
+                f"{line}: window_join takes windows of time, not {windows!r:.80}",
+                remedy="give TumblingWindows(timedelta(minutes=1)), SlidingWindows(...), SessionWindows(...), or an "
+                "instance of your own WindowAssigner",
+            )
+        lateness_ms = milliseconds(allowed_lateness, "allowed_lateness of window_join", least=timedelta(0))
+        if lateness_ms and windows.time == "processing":
+            raise JobDefinitionError(
+                f"{line}: window_join with allowed_lateness, by processing time, for which nothing is ever late",
+                remedy="leave it out, or use windows of event time",
+            )
+        join = Join(function, how, (left_type, right_type), (left_late, right_late))
+        policy = WindowPolicy(windows, lateness_ms=lateness_ms, late=join.late)
+        return self._join(
+            "window_join", right, join, lambda: window_operator(policy, BothSides(join)), uid, parallelism
+        )
 
     def _edge(self) -> Edge:
         raise NotImplementedError

@@ -45,6 +45,18 @@ class Stream(Generic[T_co]):
         self._node = node
         self._tag = tag
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from streamlet.dsl.keyed import KeyedStream
+
+            if name.startswith("_") or not hasattr(KeyedStream, name):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            raise JobDefinitionError(
+                f"{self._job.line()}: {name} is for streams with keys, and {self._operator()} gives none",
+                remedy=f"give each value a key before: stream.key_by(lambda value: ...).{name}(...)",
+            )
+
     def side_output(self, tag: OutputTag[R]) -> Stream[R]:
         """The records that the operator of this stream puts out under `tag`; empty when it never does.
 

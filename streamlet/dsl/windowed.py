@@ -74,7 +74,7 @@ class WindowedStream(Generic[K, T]):
                 f"{self._line()}: late_output takes an OutputTag, not {tag!r:.80}",
                 remedy='give a tag: LATE = OutputTag[Click]("late"); then result.side_output(LATE)',
             )
-        return self._with(late=tag)
+        return self._with(late=(tag,))
 
     def accumulating(self) -> WindowedStream[K, T]:
         """A window that is put out again has all its records in the result: the way it is unless told."""

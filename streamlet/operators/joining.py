@@ -37,7 +37,8 @@ PIECES = 8
 class Join:
     """What the job says of a join, whatever it joins by."""
 
-    function: Callable[[Any, Any], Any]
+    function: Callable[..., Any]
+    """Of both values, and of the window where there is one."""
     how: How = "inner"
     types: tuple[Any, Any] = (Any, Any)
     """The types of both sides, by which rows are stored."""

@@ -38,6 +38,9 @@ class Contents:
     merge: Callable[[Any, Any], Any] | None = None
     """`merge(earlier, later)`; None where it cannot be done."""
     merge_remedy = ""
+    input = 0
+    """Of which input the records are that are taken in now."""
+    late_remedy = ".late_output(tag) keeps them, .allowed_lateness(...) waits for them"
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         """The states beside that of the windows."""

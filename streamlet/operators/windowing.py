@@ -39,7 +39,8 @@ class WindowPolicy:
     assigner: WindowAssigner[Any]
     trigger: Trigger[Any] = AT_END
     lateness_ms: int = 0
-    late: OutputTag[Any] | None = None
+    late: tuple[OutputTag[Any] | None, ...] = (None,)
+    """Where late records go, input by input."""
     is_accumulating: bool = True
 
 
@@ -94,6 +95,10 @@ class WindowOperator(CallingOperator):
             times = batch.timestamps if batch.timestamps is not None else [0] * len(batch)
         self.take(batch, times, out)
 
+    def process_input(self, index: int, batch: Batch[Any], out: Emit) -> None:
+        self.contents.input = index
+        self.process(batch, out)
+
     def take(self, batch: Batch[Any], times: Sequence[int], out: Emit) -> None:
         """Takes a batch into windows; `times` are those by which windows go."""
         raise NotImplementedError
@@ -142,14 +147,15 @@ class WindowOperator(CallingOperator):
 
     def put_late(self, batch: Batch[Any], rows: Sequence[int]) -> None:
         """Gives late records to their side output, or drops and counts them."""
-        if self.policy.late is not None:
-            self.context.side(self.policy.late, pick(batch, rows))
+        tag = self.policy.late[self.contents.input]
+        if tag is not None:
+            self.context.side(tag, pick(batch, rows))
             return
         if not self.late_records:
             log.warning(
-                "%s: a record came after its window had closed and was dropped (more are counted only); "
-                ".late_output(tag) keeps them, .allowed_lateness(...) waits for them: %s",
+                "%s: a record came after its window had closed and was dropped (more are counted only); %s: %s",
                 self.context.place,
+                self.contents.late_remedy,
                 batch.describe_row(rows[0]) or f"time {batch.timestamps[rows[0]] if batch.timestamps else None} ms",
             )
         self.late_records += len(rows)

@@ -211,13 +211,14 @@ def _random(seed: int) -> list[Step]:
 WITHIN: list[tuple[How, int | None]] = [("inner", None), ("left", None), ("left", 0), ("left", 9), ("inner", 30)]
 
 CASES = [
-    *[_interval(f"by {of}", how, -5, 7, _by_keys(keys)) for of, keys in KEYS.items() for how in ("inner", "full")],
+    *[_interval(f"by {of}", "full", -5, 7, _by_keys(keys)) for of, keys in KEYS.items()],
     *[_interval("on the edge", how, -10, 20, ON_THE_EDGE) for how in HOWS],
-    *[_interval("before only", how, -20, -5, ON_THE_EDGE) for how in HOWS],
-    *[_interval("behind only", how, 5, 20, ON_THE_EDGE) for how in HOWS],
-    *[_interval("of one time", how, 0, 0, ON_THE_EDGE) for how in HOWS],
-    *[_interval("of far times", how, -10, 10, FAR) for how in HOWS],
-    *[_interval(f"at random {seed}", how, -6, 11, _random(seed)) for seed in range(3) for how in HOWS],
+    _interval("before only", "full", -20, -5, ON_THE_EDGE),
+    _interval("behind only", "full", 5, 20, ON_THE_EDGE),
+    _interval("of one time", "full", 0, 0, ON_THE_EDGE),
+    _interval("of far times", "full", -10, 10, FAR),
+    _interval("at random", "left", -6, 11, _random(0)),
+    _interval("at random", "right", -6, 11, _random(1)),
     *[_as_of(f"by {of}", "left", None, _by_keys(keys)) for of, keys in KEYS.items()],
     *[
         _as_of(name, how, tolerance, steps)

@@ -107,7 +107,7 @@ def _case(
         lateness=policy.lateness_ms,
         is_accumulating=policy.is_accumulating,
         joins=isinstance(policy.assigner, SessionWindows),
-        has_late_output=policy.late is not None,
+        has_late_output=policy.late[0] is not None,
         **oracle,
     ).run(steps)
 
@@ -190,7 +190,7 @@ def _by_keys(of: str, keys: Sequence[Any]) -> Case:
         Mark(12),
         End(),
     ]
-    return _case(f"keys of {of}", WindowPolicy(TUMBLING, late=LATE), steps, "several")
+    return _case(f"keys of {of}", WindowPolicy(TUMBLING, late=(LATE,)), steps, "several")
 
 
 def _busy(seed: int) -> list[Step]:
@@ -215,7 +215,7 @@ def _busy(seed: int) -> list[Step]:
 CASES = [
     *[_by_keys(of, keys) for of, keys in KEYS.items()],
     *[
-        _case(f"{name} on the edge", WindowPolicy(assigner, late=LATE), ON_THE_EDGE, way)
+        _case(f"{name} on the edge", WindowPolicy(assigner, late=(LATE,)), ON_THE_EDGE, way)
         for name, assigner, ways in (
             ("tumbling", TUMBLING, tuple(WAYS)),
             ("sliding", SLIDING, ("packed", "process")),
@@ -226,7 +226,7 @@ CASES = [
     *[
         _case(
             f"{name} again {'accumulating' if keep else 'discarding'}",
-            WindowPolicy(assigner, lateness_ms=12, late=LATE, is_accumulating=keep),
+            WindowPolicy(assigner, lateness_ms=12, late=(LATE,), is_accumulating=keep),
             AGAIN,
             way,
         )
@@ -234,13 +234,13 @@ CASES = [
         for keep in (True, False)
         for way in ("several", "process")
     ],
-    _case("sliding again accumulating", WindowPolicy(SLIDING, lateness_ms=12, late=LATE), AGAIN, "process"),
+    _case("sliding again accumulating", WindowPolicy(SLIDING, lateness_ms=12, late=(LATE,)), AGAIN, "process"),
     *[
         _case(f"{name} far", WindowPolicy(assigner), FAR)
         for name, assigner in (("tumbling", TUMBLING), ("sliding", SLIDING), ("session", SESSIONS))
     ],
     *[
-        _case(f"{name} busy {seed}", WindowPolicy(assigner, late=LATE), _busy(seed), way)
+        _case(f"{name} busy {seed}", WindowPolicy(assigner, late=(LATE,)), _busy(seed), way)
         for name, assigner, way in (
             ("tumbling", TUMBLING, "several"),
             ("sliding", SLIDING, "three"),
@@ -250,11 +250,11 @@ CASES = [
         )
         for seed in (1,)
     ],
-    _case("many panes again", WindowPolicy(MANY_PANES, lateness_ms=9, late=LATE), _busy(3), "several"),
+    _case("many panes again", WindowPolicy(MANY_PANES, lateness_ms=9, late=(LATE,)), _busy(3), "several"),
     *[
         _case(
             f"early {name} {'accumulating' if keep else 'discarding'}",
-            WindowPolicy(assigner, EveryRecords(2), late=LATE, is_accumulating=keep, lateness_ms=6),
+            WindowPolicy(assigner, EveryRecords(2), late=(LATE,), is_accumulating=keep, lateness_ms=6),
             _busy(4),
             "process",
             every=2,
@@ -262,7 +262,7 @@ CASES = [
         for name, assigner in (("tumbling", TUMBLING), ("session", SESSIONS))
         for keep in (True, False)
     ],
-    _case("nested", WindowPolicy(Nested(), late=LATE), ON_THE_EDGE, "process"),
+    _case("nested", WindowPolicy(Nested(), late=(LATE,)), ON_THE_EDGE, "process"),
     *[
         _case(
             f"{name} at the end of input",

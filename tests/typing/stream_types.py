@@ -384,28 +384,3 @@ def what_does_not_fit_is_found() -> None:
     bounded = WatermarkStrategy.monotonic()
     job.source(Generator(payment), watermarks=bounded.with_timestamps(time_of_spend))  # type: ignore
     job.source(Generator(payment), watermarks=bounded.with_timestamps(lambda one: one.user))  # type: ignore
-
-
-def joins() -> None:
-    users = payments.key_by(lambda one: one.user)
-    spends = payments.map(lambda one: Spend(one.user, 1)).key_by(lambda one: one.user)
-    minute = timedelta(minutes=1)
-    assert_type(
-        users.interval_join(spends, lambda one, other: (one.amount, other.count), lower=-minute, upper=minute),
-        Stream[tuple[int, int]],
-    )
-
-    def left(one: Payment, other: Spend | None) -> int:
-        return one.amount
-
-    def right(one: Payment | None, other: Spend) -> int:
-        return other.count
-
-    assert_type(users.interval_join(spends, left, lower=-minute, upper=minute, how="left"), Stream[int])
-    assert_type(users.interval_join(spends, right, lower=-minute, upper=minute, how="right"), Stream[int])
-    assert_type(users.as_of_join(spends, lambda one, other: other.count, tolerance=minute), Stream[int])
-    assert_type(users.as_of_join(spends, left, how="left"), Stream[int])
-    users.as_of_join(spends, left, how="full")  # type: ignore
-    users.interval_join(spends, left, lower=-minute, upper=minute, how="full")  # type: ignore
-    users.interval_join(payments, left, lower=-minute, upper=minute)  # type: ignore
-    users.interval_join(payments.key_by(lambda one: one.amount), left, lower=-minute, upper=minute)  # type: ignore

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streamlet import Job, JobDefinitionError, WatermarkStrategy
+from streamlet import CountWindows, Job, JobDefinitionError, TumblingWindows, WatermarkStrategy, Window
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
@@ -18,7 +18,6 @@ from tests.unit.job_kit import BACKENDS, lines, make_job, run
 
 MS, SECOND = timedelta(milliseconds=1), timedelta(seconds=1)
 THIS = re.escape(__file__)
-JOB = Job("job")
 
 
 def _numbers(job: Job, uid: str, *, count: int = 1, timed: bool = True, key: Callable[[int], Any] | None = None) -> Any:
@@ -29,12 +28,20 @@ def _numbers(job: Job, uid: str, *, count: int = 1, timed: bool = True, key: Cal
     return stream.key_by(key or (lambda one: one % 3))
 
 
+def _bare() -> Any:
+    return _numbers(Job("job"), "numbers").map(int)
+
+
 def _time(number: int) -> int:
     return 100 + number * 2 - number * 7 % 10
 
 
 def _both(left: Any, right: Any) -> Any:
     return left, right
+
+
+def _three(left: Any, right: Any, window: Window) -> Any:
+    return left, right, window.start, window.end
 
 
 def _interval(*, right: Any = None, function: Any = _both, **changed: Any) -> Any:
@@ -47,6 +54,14 @@ def _interval(*, right: Any = None, function: Any = _both, **changed: Any) -> An
 def _as_of(*, right: Any = None, function: Any = _both, **options: Any) -> Any:
     job = Job("job")
     return _numbers(job, "left").as_of_join(right(job) if right else _numbers(job, "right"), function, **options)
+
+
+def _window(windows: Any = None, *, right: Any = None, function: Any = _three, **options: Any) -> Any:
+    job = Job("job")
+    chosen = TumblingWindows(SECOND) if windows is None else windows
+    return _numbers(job, "left").window_join(
+        right(job) if right else _numbers(job, "right"), chosen, function, **options
+    )
 
 
 def _untimed(job: Job) -> Any:
@@ -70,6 +85,18 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: _as_of(how="right"), "as_of_join with how='right'"),
     (lambda: _as_of(tolerance=-MS), "tolerance of as_of_join"),
     (lambda: _plan(_as_of(right=_untimed)), "works by event time"),
+    (lambda: _window(right=lambda job: _numbers(job, "right").map(str)), "window_join takes a keyed stream"),
+    (lambda: _bare().window_join(_bare(), TumblingWindows(SECOND), _three), "window_join is for streams with keys"),
+    (lambda: _bare().interval_join(_bare(), _both, lower=-MS, upper=MS), "interval_join is for streams with keys"),
+    (lambda: _bare().as_of_join(_bare(), _both), "as_of_join is for streams with keys"),
+    (lambda: _window(SECOND), "window_join takes windows of time"),
+    (lambda: _window(CountWindows(3)), "window_join takes windows of time"),
+    (lambda: _window(function=5), "takes a plain function of left and right"),
+    (lambda: _window(how="outer"), "with how='outer'"),
+    (lambda: _window(left_late="late"), "take an OutputTag"),
+    (lambda: _window(allowed_lateness=-SECOND), "allowed_lateness of window_join"),
+    (lambda: _window(TumblingWindows(SECOND, time="processing"), allowed_lateness=SECOND), "nothing is ever late"),
+    (lambda: _plan(_window(right=_untimed)), "works by event time"),
 ]
 
 
@@ -123,6 +150,24 @@ def test_each_value_meets_the_version_that_was_the_latest_at_its_time(backend: s
         known = [other for other in range(one % 3, 40, 3) if 0 <= _time(one) - _time(other) <= 60]
         expected.append([one, max(known, key=_time, default=None)])
     assert sorted(lines(tmp_path / "out")) == expected
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_values_that_lie_in_one_window_meet_when_it_ends(backend: str, tmp_path: Path) -> None:
+    job = make_job(tmp_path, parallelism=2, state_backend=backend)
+    left, right = _numbers(job, "left", count=100), _numbers(job, "right", count=60)
+    joined = left.window_join(right, TumblingWindows(7 * MS), _three, how="left", uid="joined")
+    joined.sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert ran.code == 0, ran
+    expected: list[list[int | None]] = []
+    for one in range(100):
+        start = _time(one) // 7 * 7
+        others: list[int | None] = [
+            other for other in range(60) if one % 3 == other % 3 and start <= _time(other) < start + 7
+        ]
+        expected += [[one, other, start, start + 7] for other in others or [None]]
+    assert sorted(lines(tmp_path / "out"), key=repr) == sorted(expected, key=repr)
 
 
 def test_a_stream_can_be_joined_with_itself(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_function_without_merge_can_be_used_where_nothing_is_merged() -> None:
 def test_a_windowed_stream_is_never_changed_by_what_is_asked_of_it(tmp_path: Path) -> None:
     plain = _keyed().window(TumblingWindows(MINUTE))
     assert plain.discarding().late_output(OutputTag[int]("late")) is not plain
-    assert plain._policy.late is None
+    assert plain._policy.late == (None,)
 
 
 def test_a_process_function_that_is_a_class_is_refused() -> None:
