@@ -1,1 +1,1 @@
-"""Measured, never asserted in time: `python -m tests.benchmarks.spend` and `python -m tests.benchmarks.large_state`."""
+"""Measured, never asserted in time: `python -m tests.benchmarks` lists what there is."""

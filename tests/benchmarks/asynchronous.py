@@ -1,4 +1,4 @@
-"""How many records a second go through an asynchronous function: `python -m tests.benchmarks.asynchronous`.
+"""How many records a second go through an asynchronous function: `python -m tests.benchmarks asynchronous`.
 
 The function only sleeps, so this is what the engine and the event loop cost.  One process, one subtask, checkpoints
 every second, output to files.
@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from streamlet import Job
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
+from tests.benchmarks.reporting import Report, with_common_options
 
 
 def sleeping(seconds: float) -> Callable[[int], Awaitable[int]]:
@@ -43,26 +45,21 @@ def records_per_second(count: int, seconds: float, capacity: int, *, ordered: bo
         return count / (time.monotonic() - began), (time.process_time() - cpu) / count * 1e6
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str]) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks asynchronous", description=__doc__)
     parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options = with_common_options(parser).parse_args(arguments)
+    report = Report("asynchronous", options.json)
     cases = [(ms, capacity, ordered) for ms in (0, 1) for capacity in (100, 1000) for ordered in (True, False)]
-    found: dict[tuple[int, int, bool], list[tuple[float, float]]] = {case: [] for case in cases}
-    for _ in range(options.rounds):
+    for number in range(options.rounds):
         for ms, capacity, ordered in cases:
-            one = records_per_second(options.records, ms / 1000, capacity, ordered=ordered)
-            found[ms, capacity, ordered].append(one)
-    for (ms, capacity, ordered), rounds in found.items():
-        rates = sorted(rate for rate, _ in rounds)
-        middle = rates[len(rates) // 2]
-        cpu = sorted(spent for _, spent in rounds)[len(rounds) // 2]
-        print(
-            f"sleep {ms} ms, capacity {capacity:4}, {'ordered' if ordered else 'unordered':9}: "
-            f"{middle:9,.0f} records/s ({rates[0]:,.0f}-{rates[-1]:,.0f}), {cpu:.1f} us of CPU per record"
-        )
+            rate, spent = records_per_second(options.records, ms / 1000, capacity, ordered=ordered)
+            name = f"sleep {ms} ms, capacity {capacity}, {'ordered' if ordered else 'unordered'}"
+            report.add(name, number, {"records_per_second": round(rate), "cpu_us_per_record": round(spent, 2)})
+    print(report.table())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.meter import Meter
-from tests.benchmarks.payments import Ends
+from tests.benchmarks.output_topic import Ends
 from tests.benchmarks.programs import Program
 
 _LOOK_SECONDS = 0.05
-_QUIET_SECONDS = 3.0
+QUIET_SECONDS = 3.0
 """Offsets count the markers of transactions too: all is there when, with enough of them, nothing more comes."""
 _GIVE_UP_SECONDS = 180.0
+_SHORTEST_MIDDLE_SECONDS = 1.0
 _MARKERS = 64
 """More offsets than the markers of what a killed process had open."""
 
@@ -26,10 +27,11 @@ Point = tuple[float, int]
 class Timeline:
     """How far the output was visible at which time."""
 
-    def __init__(self, ends: Ends) -> None:
+    def __init__(self, ends: Ends, quiet_seconds: float) -> None:
         self.began = time.monotonic()
         self.points: list[Point] = [(0.0, 0)]
         self._ends = ends
+        self._quiet_seconds = quiet_seconds
         self._changed = 0.0
 
     def look(self) -> int:
@@ -46,15 +48,20 @@ class Timeline:
     def is_done(self, records: int) -> bool:
         """True when everything was seen to be there."""
         quiet = time.monotonic() - self.began - self._changed
-        return self.points[-1][1] >= records and quiet > _QUIET_SECONDS
+        return self.points[-1][1] >= records and quiet > self._quiet_seconds
 
 
 def drain(
-    program: Program, environment: dict[str, str], folder: Path, records: int, kill_every: float
+    program: Program,
+    environment: dict[str, str],
+    folder: Path,
+    records: int,
+    kill_every: float = 0.0,
+    quiet_seconds: float = QUIET_SECONDS,
 ) -> dict[str, Any]:
-    """Runs the program until the output of all records is visible; gives its figures."""
+    """Runs the program until so many records of output are visible; gives its figures, per record of output."""
     ends = Ends(environment["BOOTSTRAP"], environment["OUT_TOPIC"])
-    line = Timeline(ends)
+    line = Timeline(ends, quiet_seconds)
     cpu_seconds, peak_bytes, kills = 0.0, 0, 0
     restarts: list[float] = []
     written = -_MARKERS
@@ -63,6 +70,7 @@ def drain(
         with program.running(environment, folder) as process:
             meter = Meter(process.pid)
             seconds = _first_output(line, written + _MARKERS, process, started, records)
+            starting_cpu_seconds = meter.cpu_seconds
             if kills and seconds is not None:
                 restarts.append(round(seconds, 3))
             is_killed = _watch(line, process, records, kill_every, meter)
@@ -75,11 +83,20 @@ def drain(
     return {
         **_rates(line.points, records),
         "cpu_seconds_per_million": round(cpu_seconds / records * 1e6, 3),
+        **_running_cost(line.points, records, cpu_seconds - starting_cpu_seconds, kills),
         "peak_rss_mb": round(peak_bytes / (1 << 20), 1),
         "first_output_s": round(line.points[1][0], 3),
         **({"kills": kills, "restart_to_new_output_s": restarts} if kills else {}),
-        **({"lateness": program.lateness()} if program.lateness_file else {}),
+        **{f"late_{name}": value for name, value in program.lateness().items()},
     }
+
+
+def _running_cost(points: Sequence[Point], records: int, cpu_seconds: float, kills: int) -> dict[str, float]:
+    """CPU of what became visible after the first output: without imports and connecting."""
+    left = records - points[1][1]
+    if kills or left < records / 2:
+        return {}
+    return {"running_cpu_seconds_per_million": round(cpu_seconds / left * 1e6, 3)}
 
 
 def _first_output(
@@ -124,9 +141,7 @@ def _rates(points: Sequence[Point], records: int) -> dict[str, float]:
     end = points[-1][0]
     middle = [point for point in points if 0.1 * records <= point[1] <= 0.9 * records]
     rates = {"seconds": round(end, 3), "records_per_second": round(records / end)}
-    if len(middle) > 1:
-        (first, low), (last, high) = middle[0], middle[-1]
+    (first, low), (last, high) = (middle[0], middle[-1]) if middle else ((0.0, 0), (0.0, 0))
+    if last - first > _SHORTEST_MIDDLE_SECONDS:
         rates["middle_records_per_second"] = round((high - low) / (last - first))
-    else:
-        rates["middle_records_per_second"] = rates["records_per_second"]
     return rates

@@ -1,4 +1,4 @@
-"""What a record costs on its way to another process: `python -m tests.benchmarks.exchange`.
+"""What a record costs on its way to another process: `python -m tests.benchmarks exchange`.
 
 Two processes and the link between them, as workers have it: one packs and sends batches, the other receives, unpacks
 and gives credit.  CPU nanoseconds per record on each side, for some kinds of records.  Figures only: no time is
@@ -25,6 +25,7 @@ from streamlet.runtime.channel import InputGate
 from streamlet.runtime.placement import ChannelAddress, Placement
 from streamlet.runtime.processes.link import Link
 from streamlet.runtime.processes.socket_channel import SocketExchange
+from tests.benchmarks.reporting import Report, with_common_options
 
 ADDRESS = ChannelAddress(1, 0, 0, 1)
 BOUND_RECORDS = 4000
@@ -103,16 +104,23 @@ def one_run(kind: str, rows: int, records: int) -> tuple[float, float, float]:
 
 def main(arguments: Sequence[str]) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.exchange", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks exchange", description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--rows", type=int, nargs="*", default=[100, 250, 500, 1000], help="records of a batch")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
-    options = parser.parse_args(arguments)
-    print("values, str keys, timestamps   rows   sender ns/record   receiver ns/record   records/s")
-    for kind in options.kinds:
-        for rows in options.rows:
-            sending, receiving, rate = one_run(kind, rows, options.records)
-            print(f"{kind:28} {rows:>6} {sending:>18,.0f} {receiving:>20,.0f} {rate:>11,.0f}", flush=True)
+    options = with_common_options(parser, rounds=1).parse_args(arguments)
+    report = Report("exchange", options.json)
+    for number in range(options.rounds):
+        for kind in options.kinds:
+            for rows in options.rows:
+                sending, receiving, rate = one_run(kind, rows, options.records)
+                figures = {
+                    "sender_ns": round(sending),
+                    "receiver_ns": round(receiving),
+                    "records_per_second": round(rate),
+                }
+                report.add(f"{kind}, {rows} in a batch", number, figures)
+    print(report.table())
     return 0
 
 

@@ -1,37 +1,17 @@
-"""What a person writes by hand for speed: the work of `spend_per_user` with a dict, on Kafka's wire protocol.
-
-One loop: an answer of the broker is asked for while the last one is worked on; results go into record batches, one
-growing batch per partition; once a second the transaction is committed and the next one begun.  Nothing is recoverable:
-neither state nor positions are kept.  It is the yardstick of the benchmark, not an example to follow.
-"""
+"""The work of each benchmark as a person writes it by hand, with dicts. WORK in the environment names one."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import uvloop
-from aiokafka import TopicPartition
-from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.partitioner import murmur2
-from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.protocol.produce import ProduceRequest
-from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 
-PARTITIONS = 4
-INTERVAL_SECONDS = 1.0
-BATCH_BYTES = 900_000
-_WAIT = {14, 15, 16, 51}
-"""The coordinator loads, is being chosen, has moved, or still ends the transaction before."""
-_AGAIN = {3, 5, 6, 7, 19, 20, 56}
-"""A leader that is not there yet, or a partition that the broker has not yet joined to the transaction."""
+from tests.benchmarks.output_topic import PARTITIONS
+from tests.benchmarks.payments import LEAST_AMOUNT
+from tests.benchmarks.wire_loop import Append, Work, run
 
 
 class Payment(msgspec.Struct, gc=False):
@@ -40,184 +20,98 @@ class Payment(msgspec.Struct, gc=False):
 
 
 class Account:
-    """What is known of one user."""
+    """What is known of one key."""
 
     __slots__ = ("count", "key", "partition", "total")
 
-    def __init__(self, user: str) -> None:
-        self.key = user.encode()
-        self.partition = (murmur2(self.key) & 0x7FFFFFFF) % PARTITIONS
+    def __init__(self, name: str) -> None:
+        self.key = name.encode()
+        self.partition = partition_of(self.key)
         self.count = 0
         self.total = 0
 
 
-class Output:
-    """The transactional producer of one topic."""
-
-    def __init__(self, client: Any, topic: str, name: str) -> None:
-        self._client, self._topic, self._name = client, topic, name
-        self._sequences = [0] * PARTITIONS
-        self._builders: list[Any] = [None] * PARTITIONS
-        self._sizes = [0] * PARTITIONS
-        self._sending: list[asyncio.Task[None] | None] = [None] * PARTITIONS
-        self._is_open = False
-
-    async def open(self) -> None:
-        """Gets a producer id; an older process of the same name is shut out."""
-        await self._client.set_topics([self._topic])
-        self._leader = self._client.cluster.leader_for_partition(TopicPartition(self._topic, 0))
-        while True:
-            try:
-                self._coordinator = await self._client.coordinator_lookup(CoordinationType.TRANSACTION, self._name)
-                break
-            except GroupCoordinatorNotAvailableError:
-                await asyncio.sleep(0.1)
-        given = await self._ask(InitProducerIdRequest, self._name, 60_000)
-        self._id, self._epoch = given.producer_id, given.producer_epoch
-
-    async def begin(self) -> None:
-        """Opens a transaction if none is open."""
-        if not self._is_open:
-            places = [(self._topic, list(range(PARTITIONS)))]
-            await self._ask(AddPartitionsToTxnRequest, self._name, self._id, self._epoch, places)
-            self._is_open = True
-
-    def append(self, partition: int, now_ms: int, key: bytes, value: bytes) -> None:
-        """Adds a record; a batch that is full is sent behind the one before it."""
-        builder = self._builders[partition]
-        if builder is None or builder.append(self._sizes[partition], now_ms, key, value, []) is None:
-            if builder is not None:
-                self._send(partition)
-            builder = DefaultRecordBatchBuilder(2, 0, 1, self._id, self._epoch, 0, BATCH_BYTES)
-            self._builders[partition] = builder
-            builder.append(0, now_ms, key, value, [])
-        self._sizes[partition] += 1
-
-    async def commit(self) -> None:
-        """Sends what is left and commits."""
-        if not self._is_open:
-            return
-        for partition in range(PARTITIONS):
-            if self._sizes[partition]:
-                self._send(partition)
-        await asyncio.gather(*filter(None, self._sending))
-        self._sending = [None] * PARTITIONS
-        await self._ask(EndTxnRequest, self._name, self._id, self._epoch, True)
-        self._is_open = False
-
-    def _send(self, partition: int) -> None:
-        builder, size = self._builders[partition], self._sizes[partition]
-        builder.set_producer_state(self._id, self._epoch, self._sequences[partition])
-        self._sequences[partition] += size
-        self._builders[partition], self._sizes[partition] = None, 0
-        work = self._produce(partition, bytes(builder.build()), self._sending[partition])
-        self._sending[partition] = asyncio.ensure_future(work)
-
-    async def _produce(self, partition: int, data: bytes, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await before
-        request = ProduceRequest(self._name, -1, 30_000, [(self._topic, [(partition, data)])])
-        while True:
-            # A connection for each partition: their batches do not wait for each other.
-            answer = await self._client.send(self._leader, request, group=10 + partition)
-            code = answer.topics[0][1][0][1]
-            if code == 0:
-                return
-            if code not in _AGAIN:
-                raise RuntimeError(f"partition {partition} refuses a batch with code {code}")
-            await asyncio.sleep(0.01)
-
-    async def _ask(self, request: Any, *arguments: Any) -> Any:
-        while True:
-            answer = await self._client.send(self._coordinator, request(*arguments), group=1)
-            codes = (
-                {answer.error_code} if hasattr(answer, "error_code") else {p[1] for _, ps in answer.errors for p in ps}
-            )
-            if codes == {0}:
-                return answer
-            if not codes - {0} <= _WAIT:
-                raise RuntimeError(f"{request.__name__} is answered with {codes}")
-            await asyncio.sleep(0.01)
-
-
-class Input:
-    """Record batches of one topic, from its beginning; the next answer is always on its way."""
-
-    def __init__(self, client: Any, topic: str) -> None:
-        self._client, self._topic = client, topic
-        self._positions = dict.fromkeys(range(PARTITIONS), 0)
-
-    async def open(self) -> None:
-        """Asks for the first records."""
-        await self._client.set_topics([self._topic])
-        self._leader = self._client.cluster.leader_for_partition(TopicPartition(self._topic, 0))
-        self._next = self._fetch()
-
-    async def batches(self) -> list[Any]:
-        """The batches of the answer that was asked for last; asks for the next."""
-        answer = await self._next
-        found = list(self._unpack(answer))
-        self._next = self._fetch()
-        return found
-
-    def _fetch(self) -> asyncio.Future[Any]:
-        places = [(partition, position, 1 << 20) for partition, position in self._positions.items()]
-        request = FetchRequest(100, 1, 4 << 20, 1, [(self._topic, places)])
-        future: asyncio.Future[Any] = asyncio.ensure_future(self._client.send(self._leader, request))
-        return future
-
-    def _unpack(self, answer: Any) -> Iterator[Any]:
-        for _, partitions in answer.topics:
-            for fields in partitions:
-                records = MemoryRecords(bytes(fields[-1] or b""))
-                while records.has_next():
-                    batch = records.next_batch()
-                    if batch.next_offset > self._positions[fields[0]] and not batch.is_control_batch:
-                        batch.validate_crc()
-                        # Answers begin with a whole batch: positions here are always where one ends.
-                        self._positions[fields[0]] = batch.next_offset
-                        yield batch
-
-
-async def main() -> None:
-    """Runs until it is killed."""
-    bootstrap = os.environ["BOOTSTRAP"]
-    clients = [AIOKafkaClient(bootstrap_servers=bootstrap) for _ in range(2)]
-    for client in clients:
-        await client.bootstrap()
-    source = Input(clients[0], os.environ["IN_TOPIC"])
-    output = Output(clients[1], os.environ["OUT_TOPIC"], f"handwritten-{os.environ['OUT_TOPIC']}")
-    await asyncio.gather(source.open(), output.open())
-    accounts: dict[str, Account] = {}
-    committed = time.monotonic()
-    while True:
-        batches = await source.batches()
-        if batches:
-            await output.begin()
-        for batch in batches:
-            count(batch, accounts, output)
-            await asyncio.sleep(0)
-        if time.monotonic() - committed >= INTERVAL_SECONDS:
-            await output.commit()
-            committed = time.monotonic()
-
-
-def count(batch: Any, accounts: dict[str, Account], output: Output) -> None:
-    """The work itself."""
-    decode, append, now_ms = _decode, output.append, int(time.time() * 1000)
-    for record in batch:
-        payment = decode(record.value)
-        account = accounts.get(payment.user)
-        if account is None:
-            account = accounts[payment.user] = Account(payment.user)
-        account.count += 1
-        account.total += payment.amount
-        key = account.key
-        value = b'{"user":"%b","count":%d,"sum":%d}' % (key, account.count, account.total)
-        append(account.partition, now_ms, key, value)
-
-
 _decode = msgspec.json.Decoder(Payment).decode
 
+
+def partition_of(key: bytes) -> int:
+    """As every Java client chooses."""
+    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def spend() -> Work:
+    accounts: dict[str, Account] = {}
+
+    def count(batch: Any, append: Append) -> None:
+        decode, now = _decode, now_ms()
+        for record in batch:
+            payment = decode(record.value)
+            account = accounts.get(payment.user)
+            if account is None:
+                account = accounts[payment.user] = Account(payment.user)
+            account.count += 1
+            account.total += payment.amount
+            key = account.key
+            value = b'{"user":"%b","count":%d,"sum":%d}' % (key, account.count, account.total)
+            append(account.partition, now, key, value)
+
+    return count
+
+
+def pass_through() -> Work:
+    turn = 0
+
+    def copy(batch: Any, append: Append) -> None:
+        nonlocal turn
+        turn = (turn + 1) % PARTITIONS
+        now, partition = now_ms(), turn
+        for record in batch:
+            append(partition, now, None, record.value)
+
+    return copy
+
+
+def parse_map_filter() -> Work:
+    places: dict[str, tuple[int, bytes]] = {}
+
+    def select(batch: Any, append: Append) -> None:
+        decode, now = _decode, now_ms()
+        for record in batch:
+            payment = decode(record.value)
+            if payment.amount < LEAST_AMOUNT:
+                continue
+            place = places.get(payment.user)
+            if place is None:
+                key = payment.user.encode()
+                place = places[payment.user] = partition_of(key), key
+            partition, key = place
+            append(partition, now, key, b'{"user":"%b","cents":%d}' % (key, 100 * payment.amount))
+
+    return select
+
+
+def word_count() -> Work:
+    accounts: dict[str, Account] = {}
+
+    def count(batch: Any, append: Append) -> None:
+        now = now_ms()
+        for record in batch:
+            for word in record.value.decode().split():
+                account = accounts.get(word)
+                if account is None:
+                    account = accounts[word] = Account(word)
+                account.count += 1
+                key = account.key
+                append(account.partition, now, key, b'{"word":"%b","count":%d}' % (key, account.count))
+
+    return count
+
+
+WORKS = {made.__name__: made for made in (spend, pass_through, parse_map_filter, word_count)}
+
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(WORKS[os.environ["WORK"]]())

@@ -1,4 +1,4 @@
-"""How a job with much more state than memory fares: `python -m tests.benchmarks.large_state`.
+"""How a job with much more state than memory fares: `python -m tests.benchmarks large_state --memory 64MB 256MB 8GB`.
 
 Passes over all keys, then a tail that changes few keys between two checkpoints; `kill -9` in the middle of each.  At
 the end every sum in the last checkpoint, and every emitted result of one key in a thousand, is compared with what they
@@ -21,12 +21,14 @@ from pathlib import Path
 from tests.benchmarks.large_state_input import Input
 from tests.benchmarks.manifests import Brought, Manifests, entries_of
 from tests.benchmarks.meter import Meter
+from tests.benchmarks.reporting import Report, with_common_options
 from tests.recovery.running_jobs import RunningJob
 
 JOB = Path(__file__).with_name("large_state_job.py")
 NAME = "large-state"
 RAW_ENTRY_BYTES = 30
 """A stored key of 22 bytes and a packed pair of numbers: what a change is before it is stored anywhere."""
+COMPARED = ("records_per_second", "cpu_seconds_per_million")
 _LONGEST_SECONDS = 3600.0
 
 
@@ -186,27 +188,37 @@ def bytes_figures(seen: Sequence[Brought], given: Input) -> dict[str, object]:
 
 def main(arguments: Sequence[str]) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.large_state", description=__doc__)
-    parser.add_argument("--keys", type=int, default=5_000_000)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks large_state", description=__doc__)
+    parser.add_argument("--keys", type=int, nargs="+", default=[5_000_000])
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--few", type=int, default=1000, help="keys of the tail")
     parser.add_argument("--tail", type=int, default=2_000_000, help="records of the tail")
-    parser.add_argument("--memory", default="64MB")
+    parser.add_argument("--memory", nargs="+", default=["64MB"], help="for live keys; the last is compared with")
     parser.add_argument("--kill-after", type=float, nargs="*", default=[], help="seconds after a first checkpoint")
-    parser.add_argument("--json", type=Path, help="append the figures to this file")
-    given = parser.parse_args(arguments)
+    options = with_common_options(parser, rounds=1).parse_args(arguments)
+    report = Report("large_state", options.json)
+    for number in range(options.rounds):
+        for keys in options.keys:
+            given = Input(keys, options.passes, min(options.few, keys), options.tail)
+            for memory in options.memory if number % 2 == 0 else options.memory[::-1]:
+                report.add(_name(keys, memory), number, _one_run(given, memory, options.kill_after))
+    print(report.table())
+    for keys in options.keys:
+        for memory in options.memory[:-1]:
+            print(report.ratios(_name(keys, memory), _name(keys, options.memory[-1]), COMPARED))
+    return 0
+
+
+def _name(keys: int, memory: str) -> str:
+    return f"{keys:,} keys in {memory}"
+
+
+def _one_run(given: Input, memory: str, kills: Sequence[float]) -> dict[str, object]:
     folder = Path(tempfile.mkdtemp(prefix="streamlet-large-state-"))
     try:
-        figures = measure(
-            Input(given.keys, given.passes, given.few, given.tail), given.memory, folder, given.kill_after
-        )
+        return measure(given, memory, folder, kills)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(json.dumps(figures))
-    if given.json:
-        with given.json.open("a") as file:
-            file.write(json.dumps(figures) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

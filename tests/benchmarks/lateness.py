@@ -16,21 +16,39 @@ from typing import Any
 
 import streamlet.cli.run
 from streamlet.cli.main import main
+from tests.benchmarks.reporting import percentiles_ms
 
 _NAP_SECONDS = 0.001
 
 
-async def probe(late: list[float]) -> None:
-    """Sleeps a millisecond, again and again, and notes how much longer it took."""
+class Noted:
+    """What the probe saw at each nap, in seconds."""
+
+    def __init__(self) -> None:
+        self.late: list[float] = []
+        """How much longer it took than it should have."""
+        self.busy: list[float] = []
+        """CPU of the loop's thread meanwhile: what is late by the job itself, whatever else runs on the machine."""
+
+    def figures(self) -> dict[str, float]:
+        """Percentiles in milliseconds."""
+        late = percentiles_ms(self.late)
+        busy = {f"busy_{name}": value for name, value in percentiles_ms(self.busy).items()}
+        return {"naps": len(self.late), **late, **busy}
+
+
+async def probe(noted: Noted) -> None:
+    """Sleeps a millisecond, again and again."""
     while True:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.thread_time()
         await asyncio.sleep(_NAP_SECONDS)
-        late.append(time.perf_counter() - began - _NAP_SECONDS)
+        noted.late.append(time.perf_counter() - began - _NAP_SECONDS)
+        noted.busy.append(time.thread_time() - before)
 
 
-async def with_probe(job: Coroutine[Any, Any, int], late: list[float]) -> int:
+async def with_probe(job: Coroutine[Any, Any, int], noted: Noted) -> int:
     """Awaits the job with the probe beside it."""
-    probing = asyncio.create_task(probe(late))
+    probing = asyncio.create_task(probe(noted))
     try:
         return await job
     finally:
@@ -40,8 +58,8 @@ async def with_probe(job: Coroutine[Any, Any, int], late: list[float]) -> int:
 class ProbedRunner:
     """The runner of production, but for the probe."""
 
-    def __init__(self, runner: asyncio.Runner, late: list[float]) -> None:
-        self._runner, self._late = runner, late
+    def __init__(self, runner: asyncio.Runner, noted: Noted) -> None:
+        self._runner, self._noted = runner, noted
 
     def __enter__(self) -> ProbedRunner:
         self._runner.__enter__()
@@ -51,30 +69,20 @@ class ProbedRunner:
         self._runner.__exit__(*error)
 
     def run(self, job: Coroutine[Any, Any, int]) -> int:
-        return self._runner.run(with_probe(job, self._late))
-
-
-def figures(late: list[float]) -> dict[str, float]:
-    """Percentiles in milliseconds."""
-    ordered = sorted(late) or [0.0]
-
-    def at(part: float) -> float:
-        return round(ordered[min(len(ordered) - 1, int(len(ordered) * part))] * 1000, 2)
-
-    return {"naps": len(late), "p50_ms": at(0.5), "p99_ms": at(0.99), "p999_ms": at(0.999), "max_ms": at(1.0)}
+        return self._runner.run(with_probe(job, self._noted))
 
 
 def launch(arguments: list[str]) -> None:
     """Runs the command with the probe; exits as it does."""
     target, *sys.argv[1:] = arguments
-    late: list[float] = []
+    noted = Noted()
     make = streamlet.cli.run.uvloop_runner
     # Around the command as it is: the product has no switch for this.
-    streamlet.cli.run.uvloop_runner = lambda: ProbedRunner(make(), late)  # type: ignore[assignment,return-value]
+    streamlet.cli.run.uvloop_runner = lambda: ProbedRunner(make(), noted)  # type: ignore[assignment,return-value]
     try:
         main()
     finally:
-        Path(target).write_text(json.dumps(figures(late)))
+        Path(target).write_text(json.dumps(noted.figures()))
 
 
 if __name__ == "__main__":

@@ -71,6 +71,11 @@ class Meter:
         self.cpu_seconds = seconds
 
 
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory now; 0 when it has ended."""
+    return _resident(Path(f"/proc/{pid}"))
+
+
 def _cpu_seconds(folder: Path) -> float:
     """Of a process, and of those children that it has waited for."""
     fields = (folder / "stat").read_text().rpartition(")")[2].split()

@@ -1,28 +1,28 @@
-"""The input of the spend benchmark, always the same, and the check of every output record against it."""
+"""Payments: input that is always the same, and what must come out of the jobs over it."""
 
 from __future__ import annotations
 
 import json
 import random
-import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
-
+from tests.benchmarks.output_topic import PARTITIONS
 from tests.kafka.broker import Kafka
 from tests.kafka.reading import fill_topic
 
 USERS = 100_000
-PARTITIONS = 4
+LEAST_AMOUNT = 20
+"""Smaller payments are left out by the job that filters: about a fifth of all."""
+LARGE = {"batch.size": 262_144, "linger.ms": 50, "queue.buffering.max.messages": 500_000}
+"""For a topic that is filled at once."""
 _SEED = 7
-_PATIENCE_SECONDS = 30.0
-_SOON = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 _START_MS = 1_700_000_000_000
+
+Output = Iterable[tuple[int, bytes]]
+"""(partition, value) of the records that came out, in the order of each partition."""
 
 
 class Payment(NamedTuple):
@@ -45,46 +45,17 @@ def payments(count: int) -> Iterator[Payment]:
         count -= 10_000
 
 
+def encoded(number: int, payment: Payment) -> bytes:
+    """A payment as it stands in the topic; `number` is its place in the sequence."""
+    template = b'{"user": "%b", "amount": %d, "ts": %d, "page": "/p/%d"}'
+    return template % (payment.user.encode(), payment.amount, _START_MS + number, number * 7919 % 99_991)
+
+
 def fill(kafka: Kafka, topic: str, count: int) -> None:
     """Makes the input topic: a user's payments are in one partition, in their order."""
     kafka.create_topic(topic, PARTITIONS)
-    template = b'{"user": "%b", "amount": %d, "ts": %d, "page": "/p/%d"}'
-    records = (
-        (key, template % (key, payment.amount, _START_MS + number, number * 7919 % 99_991))
-        for number, payment in enumerate(payments(count))
-        for key in (payment.user.encode(),)
-    )
-    large = {"batch.size": 262_144, "linger.ms": 50, "queue.buffering.max.messages": 500_000}
-    fill_topic(kafka.bootstrap, topic, records, options=large)
-
-
-class Ends:
-    """Where a topic ends for readers, over all partitions: records and the markers of transactions."""
-
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        self._wanted = {TopicPartition(topic, partition): latest for partition in range(PARTITIONS)}
-
-    def stable(self) -> int:
-        """The sum of the last stable offsets: what is before them is decided."""
-        return self._sum(IsolationLevel.READ_COMMITTED)
-
-    def written(self) -> int:
-        """The sum of the offsets up to which anything was written."""
-        return self._sum(IsolationLevel.READ_UNCOMMITTED)
-
-    def _sum(self, isolation: IsolationLevel) -> int:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            found = self._admin.list_offsets(self._wanted, isolation_level=isolation, request_timeout=30)
-            try:
-                return sum(one.result(30).offset for one in found.values())
-            except KafkaException as error:
-                # A topic that was just made: its leaders are not known everywhere yet.
-                if time.monotonic() > deadline or error.args[0].code() not in _SOON:
-                    raise
-                time.sleep(0.05)
+    records = ((payment.user.encode(), encoded(number, payment)) for number, payment in enumerate(payments(count)))
+    fill_topic(kafka.bootstrap, topic, records, options=LARGE)
 
 
 class _Account:
@@ -98,47 +69,59 @@ class _Account:
         self.seen = 0
         self.total = 0
 
+    def next(self, partition: int, record: dict[str, object]) -> int:
+        """Takes one output in; gives the amount that it belongs to."""
+        assert self.seen < len(self.amounts), f"a result too many: {record}"
+        assert self.partition in (-1, partition), f"{record} is in partition {partition}, others in {self.partition}"
+        amount = self.amounts[self.seen]
+        self.partition = partition
+        self.total += amount
+        self.seen += 1
+        return amount
 
-def check(bootstrap: str, topic: str, count: int) -> None:
-    """Reads every committed record: each user has the counts 1..n with the right sums, in order, in one partition, and
-    nothing else is there. Raises `AssertionError`."""
+
+def check_spend(output: Output, count: int) -> None:
+    """Each user has the counts 1..n with the right sums, in order, in one partition, and nothing else is there. Raises
+    `AssertionError`."""
+
+    def is_right(record: dict[str, object], account: _Account, _: int) -> bool:
+        return (record["count"], record["sum"]) == (account.seen, account.total)
+
+    _check_by_user(output, payments(count), is_right)
+
+
+def check_parsed(output: Output, count: int) -> None:
+    """Each payment that is large enough is there as cents, each user's in order and in one partition. Raises
+    `AssertionError`."""
+
+    def is_right(record: dict[str, object], _: _Account, amount: int) -> bool:
+        return record["cents"] == 100 * amount
+
+    _check_by_user(output, (one for one in payments(count) if one.amount >= LEAST_AMOUNT), is_right)
+
+
+def _check_by_user(
+    output: Output, wanted: Iterable[Payment], is_right: Callable[[dict[str, object], _Account, int], bool]
+) -> None:
     accounts: dict[str, _Account] = {}
-    for user, amount in payments(count):
+    seen = 0
+    for user, amount in wanted:
         account = accounts.get(user) or accounts.setdefault(user, _Account())
         account.amounts.append(amount)
-    seen = 0
-    for partition, value in _committed(bootstrap, topic):
-        record = json.loads(value)
-        user = record["user"]
-        account = accounts[user]
-        assert account.seen < len(account.amounts), f"{user} has a result too many: {record}"
-        account.total += account.amounts[account.seen]
-        account.seen += 1
-        assert (record["count"], record["sum"]) == (account.seen, account.total), f"{record} is wrong or out of order"
-        assert account.partition in (-1, partition), f"{user} is in two partitions"
-        account.partition = partition
         seen += 1
-    assert seen == count, f"{seen} results of {count} records"
+    for partition, value in output:
+        record = json.loads(value)
+        account = accounts[record["user"]]
+        amount = account.next(partition, record)
+        assert is_right(record, account, amount), f"{record} is wrong or out of order"
+        seen -= 1
+    assert seen == 0, f"{seen} results are missing"
 
 
-def _committed(bootstrap: str, topic: str) -> Iterator[tuple[int, bytes]]:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "streamlet-benchmarks",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": False,
-            "log_level": 0,
-        }
-    )
-    try:
-        places = [TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)]
-        ends = {place.partition: consumer.get_watermark_offsets(place, timeout=30)[1] for place in places}
-        consumer.assign(places)
-        while any(one.offset < ends[one.partition] for one in consumer.position(places)):
-            for message in consumer.consume(10_000, timeout=0.2):
-                assert message.error() is None, str(message.error())
-                yield message.partition() or 0, message.value() or b""
-    finally:
-        consumer.close()
+def check_passed(output: Output, count: int) -> None:
+    """Each payment is there once, byte for byte. Raises `AssertionError`."""
+    wanted = {encoded(number, payment) for number, payment in enumerate(payments(count))}
+    for _, value in output:
+        assert value in wanted, f"{value!r} was never put in, or is there twice"
+        wanted.remove(value)
+    assert not wanted, f"{len(wanted)} records are missing"

@@ -1,4 +1,4 @@
-"""The two programs that the spend benchmark runs: the job, and the loop written by hand."""
+"""The programs that benchmarks run: a job from Kafka to Kafka, and the same work written by hand."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.recovery.running_jobs import PROJECT
 
-JOB = PROJECT / "examples" / "spend_per_user.py"
+JOB = PROJECT / "tests" / "benchmarks" / "kafka_jobs.py"
+PATHS = {"PYTHONPATH": os.pathsep.join((str(PROJECT), str(PROJECT / "connectors")))}
 _END_SECONDS = 60
 
 
@@ -30,12 +31,11 @@ class Program:
     @contextlib.contextmanager
     def running(self, environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         """A process; ended by SIGTERM when the block is left, if it still runs."""
-        paths = os.pathsep.join((str(PROJECT), str(PROJECT / "connectors")))
         with (folder / f"{self.name}.log").open("ab") as said:
             process = subprocess.Popen(
                 self.command,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": paths, **environment},
+                env={**os.environ, **PATHS, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -45,10 +45,10 @@ class Program:
         finally:
             self._end(process)
 
-    def lateness(self) -> dict[str, float] | None:
-        """What the probe noted in the last process."""
+    def lateness(self) -> dict[str, float]:
+        """What the probe noted in the last process; empty without one."""
         if self.lateness_file is None or not self.lateness_file.exists():
-            return None
+            return {}
         found: dict[str, float] = json.loads(self.lateness_file.read_text())
         return found
 
@@ -64,13 +64,22 @@ class Program:
 
 
 def job(folder: Path, parallelism: int, interval: str, *, processes: int = 1, with_lateness: bool = False) -> Program:
-    """`streamlet run examples/spend_per_user.py`, in a state directory of `folder`."""
-    run = ["run", str(JOB), "--state-dir", str(folder / "state"), "--parallelism", str(parallelism)]
-    run += ["--checkpoint-interval", interval, "--processes", str(processes)]
-    if not with_lateness:
-        return Program("streamlet", (sys.executable, "-m", "streamlet", *run), True)
+    """`streamlet run tests/benchmarks/kafka_jobs.py`, in a state directory of `folder`."""
+    options = ["--parallelism", str(parallelism), "--checkpoint-interval", interval, "--processes", str(processes)]
+    if with_lateness:
+        return probed(JOB, folder, *options)
+    return Program("streamlet", (sys.executable, "-m", "streamlet", *_run(JOB, folder, options)), True)
+
+
+def probed(job_file: Path, folder: Path, *options: str) -> Program:
+    """A job with the probe of `lateness` in its event loop."""
     figures = folder / "lateness.json"
-    return Program("streamlet", (sys.executable, "-m", "tests.benchmarks.lateness", str(figures), *run), True, figures)
+    command = (sys.executable, "-m", "tests.benchmarks.lateness", str(figures), *_run(job_file, folder, options))
+    return Program("streamlet", command, True, figures)
+
+
+def _run(job_file: Path, folder: Path, options: Sequence[str]) -> list[str]:
+    return ["run", str(job_file), "--state-dir", str(folder / "state"), *options]
 
 
 def handwritten() -> Program:

@@ -26,7 +26,8 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from streamlet.config import parse_bytes
-from tests.benchmarks.payments import PARTITIONS, Ends
+from tests.benchmarks.output_topic import PARTITIONS, Ends
+from tests.benchmarks.reporting import Report, with_common_options
 from tests.kafka.broker import Kafka, a_kafka
 from tests.kafka.reading import check_running_counts, fill_topic, read_committed
 from tests.recovery.running_jobs import JobHome, RunningJob, a_home
@@ -110,7 +111,7 @@ def one_size(kafka: Kafka, text: str, options: argparse.Namespace) -> dict[str, 
         figures["state_on_disk_mb"] = round(_disk_bytes(folder / "state") / (1 << 20))
         if not options.unchecked:
             check_running_counts(offered.fed, read_committed(kafka.bootstrap, topics["OUT_TOPIC"], timeout_seconds=300))
-        return {"state": text, "keys": keys, "checked": not options.unchecked, **figures}
+        return {"keys": keys, "checked": not options.unchecked, **figures}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         for topic in topics.values():
@@ -188,15 +189,13 @@ def _must_run(job: RunningJob, since: float, what: str) -> None:
         raise SystemExit(f"no {what}; the job said:\n{job.said[-4000:]}")
 
 
-def _spread(spans: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+def _spread(spans: Sequence[dict[str, float]]) -> dict[str, float]:
     found = {}
     for moment in _MOMENTS:
         values = sorted(span[moment] for span in spans)
-        found[f"kill_to_{moment}_s"] = {
-            "p50": statistics.median(values),
-            "p95": values[math.ceil(0.95 * len(values)) - 1],
-            "max": values[-1],
-        }
+        found[f"kill_to_{moment}_p50_s"] = round(statistics.median(values), 3)
+        found[f"kill_to_{moment}_p95_s"] = values[math.ceil(0.95 * len(values)) - 1]
+        found[f"kill_to_{moment}_max_s"] = values[-1]
     return found
 
 
@@ -206,23 +205,9 @@ def _disk_bytes(folder: Path) -> int:
     return sum(found.values())
 
 
-def table(results: Sequence[dict[str, Any]]) -> str:
-    """For people."""
-    lines = [f"{'state':>8} {'keys':>10} {'kills':>5} {'kill to':>14} {'p50 s':>8} {'p95 s':>8} {'max s':>8}"]
-    for result in results:
-        for moment in _MOMENTS:
-            span = result[f"kill_to_{moment}_s"]
-            figures = " ".join(f"{span[name]:>8.2f}" for name in ("p50", "p95", "max"))
-            lines.append(f"{result['state']:>8} {result['keys']:>10,} {result['kills']:>5} {moment:>14} {figures}")
-        lines.append(
-            f"{result['state']:>8} start of a new job to its first record {result['start_to_first_record_s']} s"
-        )
-    return "\n".join(lines)
-
-
 def main(arguments: Sequence[str]) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recovery", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks recovery", description=__doc__)
     parser.add_argument("--state", nargs="+", default=["100MB"], metavar="SIZE")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between the job's checkpoints")
@@ -230,13 +215,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rate", type=int, default=2000, help="records per second that are offered meanwhile")
     parser.add_argument("--seed", type=int, default=1, help="of the times of the kills")
     parser.add_argument("--unchecked", action="store_true", help="do not check the output")
-    options = parser.parse_args(arguments)
-    results = []
+    options = with_common_options(parser, rounds=1).parse_args(arguments)
+    report = Report("recovery", options.json)
     with a_kafka(os.environ) as kafka:
-        for size in options.state:
-            results.append(one_size(kafka, size, options))
-            print(json.dumps(results[-1]), flush=True)
-    print(table(results))
+        for number in range(options.rounds):
+            for size in options.state:
+                report.add(size, number, one_size(kafka, size, options))
+    print(report.table())
     return 0
 
 

@@ -1,18 +1,21 @@
-"""Windows in one process, without sources and sinks: records/s of CPU time beside the running aggregate.
+"""Windows and joins in one process, without sources and sinks: `python -m tests.benchmarks windows`.
 
-`python -m tests.benchmarks.windows [--records 200000] [--keys 1000] [--rounds 3]`
+The running count stands beside them.
+
+`--memory` lets each run in a process of its own over many records of the same keys, and shows how memory grows.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
+import os
 import random
-import statistics
+import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,15 +32,22 @@ from streamlet import (
     TumblingWindows,
 )
 from streamlet.dsl.windowed import window_operator
+from streamlet.operators.interval_join import IntervalJoin
+from streamlet.operators.joining import Join
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Aggregate
 from streamlet.operators.sliding_windows import SlidingPanes
 from streamlet.operators.window_contents import Folded, folding_of
 from streamlet.operators.windowing import WindowPolicy
 from streamlet.state.memory import MemoryKeyedStore
+from tests.benchmarks.meter import resident_bytes
+from tests.benchmarks.reporting import Report, with_common_options
 from tests.unit.operator_kit import Keyed
+from tests.unit.state_kit import checkpoint
 
 PER_BATCH, STEP_MS, OUT_OF_ORDER_MS = 500, 10, 200
+BATCHES_PER_CHECKPOINT = 200
+RUNNING_COUNT = "running count"
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 
 
@@ -54,7 +64,7 @@ def without_stacks() -> Operator:
 
 
 PROGRAMS: dict[str, Callable[[], Operator]] = {
-    "running count": lambda: Aggregate(Count(), None),
+    RUNNING_COUNT: lambda: Aggregate(Count(), None),
     "tumbling 1 min count": windows(TumblingWindows(MINUTE), Count()),
     "tumbling 10 min count": windows(TumblingWindows(10 * MINUTE), Count()),
     "running sum": lambda: Aggregate(Sum(), None),
@@ -64,69 +74,134 @@ PROGRAMS: dict[str, Callable[[], Operator]] = {
     "sliding 1 min by 1 s": windows(SlidingWindows(MINUTE, SECOND), Count()),
     "sliding 1 min by 1 s, no stacks": without_stacks,
     "sessions of 30 s": windows(SessionWindows(30 * SECOND), Count()),
+    "interval join within 5 s": lambda: IntervalJoin(Join(lambda left, right: left + right), -5000, 5000),
     "each 100": windows(CountWindows(100), Count(), trigger=EveryRecords(100), is_accumulating=False),
 }
 
 
-def batches(records: int, keys: int) -> list[tuple[Batch[int], int]]:
-    """Batches in about the order of time, each with the watermark behind it."""
+Prepared = tuple[Batch[int], int]
+"""A batch, and the watermark behind it."""
+
+
+def batches(records: int, keys: int) -> Iterator[Prepared]:
+    """Batches in about the order of time."""
     chance = random.Random(1)
     names = [f"key-{number}" for number in range(keys)]
-    made = []
     for first in range(0, records, PER_BATCH):
         times = [
             1_000 + (first + row) * STEP_MS + chance.randrange(-OUT_OF_ORDER_MS, OUT_OF_ORDER_MS)
             for row in range(PER_BATCH)
         ]
         values = [chance.randrange(100) for _ in times]
-        made.append((Batch(values, times, [chance.choice(names) for _ in times]), (first + PER_BATCH) * STEP_MS))
-    return made
+        yield Batch(values, times, [chance.choice(names) for _ in times]), (first + PER_BATCH) * STEP_MS
 
 
-def measure(make: Callable[[], Operator], prepared: list[tuple[Batch[int], int]]) -> tuple[float, int]:
-    """Records/s of CPU time, and how many results came out."""
-    emitted = 0
+class Run:
+    """One operator over some batches; a join gets them for its sides in turn."""
 
-    def emit(batch: Batch[Any]) -> None:
-        nonlocal emitted
-        emitted += len(batch)
+    def __init__(self, make: Callable[[], Operator], folder: Path) -> None:
+        self.emitted = 0
+        self.keyed = Keyed(MemoryKeyedStore, folder, make())
 
-    with tempfile.TemporaryDirectory() as folder:
-        keyed = Keyed(MemoryKeyedStore, Path(folder), make())
-        operator, lookup, event_time = keyed.operator, keyed.lookup, keyed.operator.context.event_time
-        gc.collect()
-        gc.disable()
-        began = time.process_time()
+    def take(self, prepared: Iterable[Prepared]) -> None:
+        """Works through them."""
+        operator, lookup = self.keyed.operator, self.keyed.lookup
+        event_time, emit, turn = operator.context.event_time, self._emit, 0
+        is_join = isinstance(operator, IntervalJoin)
+
+        def process(found: Batch[Any]) -> None:
+            if is_join:
+                operator.process_input(turn, found, emit)
+            else:
+                operator.process(found, emit)
+
         for batch, watermark in prepared:
-            lookup.process(batch, lambda found: operator.process(found, emit))
+            lookup.process(batch, process)
             event_time.watermark = watermark
             while operator.on_watermark(watermark, emit):
                 pass
+            turn = 1 - turn
+
+    def _emit(self, batch: Batch[Any]) -> None:
+        self.emitted += len(batch)
+
+
+def measure(make: Callable[[], Operator], prepared: Sequence[Prepared]) -> dict[str, float]:
+    """What a record costs, and how many results came out."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(make, Path(folder))
+        gc.collect()
+        gc.disable()
+        began = time.process_time()
+        run.take(prepared)
         seconds = time.process_time() - began
         gc.enable()
-        keyed.store.close()
-    return sum(len(batch) for batch, _ in prepared) / seconds, emitted
+        run.keyed.store.close()
+    records = sum(len(batch) for batch, _ in prepared)
+    return {
+        "records_per_cpu_second": round(records / seconds),
+        "cpu_us_per_record": round(seconds / records * 1e6, 3),
+        "results": run.emitted,
+    }
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--records", type=int, default=200_000)
-    options.add_argument("--keys", type=int, default=1_000)
-    options.add_argument("--rounds", type=int, default=3)
-    chosen = options.parse_args()
-    rates: defaultdict[str, list[float]] = defaultdict(list)
-    results = {}
-    prepared = batches(chosen.records, chosen.keys)
-    for _ in range(chosen.rounds):
-        for name, make in PROGRAMS.items():
-            rate, results[name] = measure(make, prepared)
-            rates[name].append(rate)
-    for name, found in rates.items():
-        print(
-            f"{name:34s} {statistics.median(found) / 1e3:8.0f} k records/s "
-            f"({min(found) / 1e3:.0f} to {max(found) / 1e3:.0f}), {results[name]} results"
-        )
+def measure_memory(make: Callable[[], Operator], records: int, keys: int) -> dict[str, float]:
+    """Resident memory as it grows: after a quarter, half and all of the records, with a checkpoint now and then."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.write(writing, json.dumps(_growth(make, records, keys)).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the measuring process ended with {status}"
+    found: dict[str, float] = json.loads(said)
+    return found
+
+
+def _growth(make: Callable[[], Operator], records: int, keys: int) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    whole = max(1, records // PER_BATCH)
+    marks = {whole // 4: "quarter", whole // 2: "half", whole: "end"}
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(make, Path(folder))
+        for number, one in enumerate(batches(whole * PER_BATCH, keys), 1):
+            run.take([one])
+            if number % BATCHES_PER_CHECKPOINT == 0:
+                checkpoint(run.keyed.store, run.keyed.store.cut + 1)
+            if number in marks:
+                gc.collect()
+                figures[f"rss_mb_at_{marks[number]}"] = round(resident_bytes(os.getpid()) / (1 << 20), 1)
+        run.keyed.store.close()
+    return figures
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks windows", description=__doc__)
+    parser.add_argument("--records", type=int, default=200_000)
+    parser.add_argument("--keys", type=int, default=1_000)
+    parser.add_argument("--memory", action="store_true", help="resident memory instead of speed")
+    parser.add_argument("--only", nargs="*", choices=PROGRAMS, default=list(PROGRAMS))
+    options = with_common_options(parser).parse_args(arguments)
+    report = Report("windows", options.json)
+    prepared = [] if options.memory else list(batches(options.records, options.keys))
+    for number in range(options.rounds):
+        for name in options.only:
+            if options.memory:
+                figures = measure_memory(PROGRAMS[name], options.records, options.keys)
+            else:
+                figures = measure(PROGRAMS[name], prepared)
+            report.add(name, number, figures)
+    print(report.table())
+    for name in options.only:
+        if ratio := report.ratios(name, RUNNING_COUNT, ["cpu_us_per_record"]):
+            print(ratio)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Every benchmark still runs: at a size that shows nothing about speed, through the one command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.__main__ import BENCHMARKS, main
+from tests.benchmarks.windows import PROGRAMS
+from tests.kafka.broker import Kafka
+
+RowsOf = Callable[[str, list[str]], list[dict[str, Any]]]
+ONCE = ["--rounds", "1"]
+SHORT = [*ONCE, "--quiet", "0.5", "--interval", "200ms", "--records", "2000"]
+TINY: dict[str, tuple[list[str], set[str]]] = {
+    "spend": (SHORT, {"streamlet", "handwritten"}),
+    "pass_through": (SHORT, {"streamlet", "handwritten"}),
+    "parse_map_filter": (SHORT, {"streamlet", "handwritten"}),
+    "word_count": (SHORT, {"streamlet", "handwritten"}),
+    "checkpoints": ([*ONCE, "--intervals", "200ms", "--records", "2000"], {"200ms", "off"}),
+    "latency": (
+        [*ONCE, "--rates", "200", "--seconds", "1", "--warm", "0", "--only", "at_least_once"],
+        {"at_least_once, 200/s"},
+    ),
+    "recovery": ([*ONCE, "--state", "1MB", "--kills", "1", "--interval", "0.2", "--rate", "500"], {"1MB"}),
+    "startup": (ONCE, {"python", "imports", "streamlet"}),
+}
+WITHOUT_KAFKA: dict[str, tuple[list[str], set[str]]] = {
+    "stalls": ([*ONCE, "--keys", "1000", "--passes", "1"], {"1,000 keys"}),
+    "large_state": ([*ONCE, "--keys", "1000", "--tail", "1000"], {"1,000 keys in 64MB"}),
+    "windows": ([*ONCE, "--records", "1000"], set(PROGRAMS)),
+    "asynchronous": ([*ONCE, "--records", "100"], set()),
+    "exchange": ([*ONCE, "--records", "1000", "--rows", "100", "--kinds", "int"], {"int, 100 in a batch"}),
+}
+"""Benchmark -> options of a run of a second or two, and the programs that it must have run."""
+
+
+@pytest.fixture
+def rows_of(tmp_path: Path) -> RowsOf:
+    target = tmp_path / "rows"
+
+    def run(name: str, options: list[str]) -> list[dict[str, Any]]:
+        assert main([name, *options, "--json", str(target)]) == 0
+        return [json.loads(line) for line in target.read_text().splitlines()]
+
+    return run
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("name", TINY)
+def test_a_benchmark_with_kafka_checks_its_output_and_gives_a_row_for_each_program(
+    name: str, rows_of: RowsOf, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMLET_TEST_KAFKA", kafka.bootstrap)
+    options, programs = TINY[name]
+    assert {row["program"] for row in rows_of(name, options)} == programs
+
+
+@pytest.mark.parametrize("name", WITHOUT_KAFKA)
+def test_a_benchmark_without_kafka_gives_a_row_for_each_program(name: str, rows_of: RowsOf) -> None:
+    options, programs = WITHOUT_KAFKA[name]
+    assert {row["program"] for row in rows_of(name, options)} >= programs
+
+
+def test_no_benchmark_is_left_out_here() -> None:
+    assert TINY.keys() | WITHOUT_KAFKA.keys() == BENCHMARKS.keys()
+
+
+def test_without_a_name_the_command_lists_every_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in BENCHMARKS)
+    assert main(["no-such-benchmark"]) == 2
