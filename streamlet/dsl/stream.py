@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.asynchronous import asynchronous, is_asynchronous
+from streamlet.dsl.lookups import Lookups
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
@@ -30,7 +31,7 @@ R = TypeVar("R")
 K = TypeVar("K", bound=Hashable)
 
 
-class Stream(Generic[T_co]):
+class Stream(Lookups[T_co], Generic[T_co]):
     """Records of type T on their way through the job.
 
     `on_error` says what becomes of a record for which a function raises: it fails the job, is left out (`"skip"`), or

@@ -35,6 +35,8 @@ class Edge:
     routing: Routing
     tag: str | None = None
     """The name of the side output that travels here; None for the main output."""
+    is_timeless: bool = False
+    """True where event time behind the node does not depend on what comes here."""
 
 
 @dataclass
@@ -80,11 +82,12 @@ class JobGraph:
         return [node for node in self.nodes if any(edge.source == node_id for edge in node.inputs)]
 
     def sources_of(self, node: Node) -> list[Node]:
-        """The sources whose records can come to this node."""
+        """The sources on which event time at this node depends: those whose records can come to it, but for what
+        comes by timeless edges."""
         found, ahead = set(), [node.id]
         while ahead:
             one = ahead.pop()
             if one not in found:
                 found.add(one)
-                ahead += [edge.source for edge in self.nodes[one].inputs]
+                ahead += [edge.source for edge in self.nodes[one].inputs if not edge.is_timeless]
         return [self.nodes[one] for one in sorted(found) if self.nodes[one].is_source]

@@ -33,6 +33,8 @@ class ChannelEdge:
     """The side output of `from_node` that travels here; None for its main output."""
     input: int = 0
     """Which input of `to_node` it is."""
+    is_timeless: bool = False
+    """True where watermarks that come here mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ def plan(graph: JobGraph, config: JobConfig) -> ExecutionPlan:
             for index, edge in enumerate(node.inputs):
                 upstream = task_of[edge.source]
                 routing = _between(edge.routing, upstream, parallelism)
-                channel = ChannelEdge(upstream.id, edge.source, task.id, node.id, routing, edge.tag, index)
+                channel = ChannelEdge(
+                    upstream.id, edge.source, task.id, node.id, routing, edge.tag, index, edge.is_timeless
+                )
                 upstream.outputs.append(channel)
                 task.inputs.append(channel)
         task_of[node.id] = task

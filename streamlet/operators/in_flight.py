@@ -7,12 +7,13 @@ that one watermark are taken out at a time, so that no result overtakes a waterm
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from streamlet.elements import Batch
 from streamlet.errors import CheckpointError, StateTypeError
 from streamlet.operators.operator import OperatorContext
+from streamlet.operators.place import describe_record
 from streamlet.state.codec import Codec
 from streamlet.state.key_groups import key_group, pack_key, subtask_of
 from streamlet.state.keys import KeyType
@@ -43,6 +44,17 @@ class Call:
     @property
     def slot(self) -> Any:
         return self.batch.keys[self.row] if self.batch.keys is not None else None
+
+
+class Origins:
+    """Names rows by the records that they were made of."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self._calls = calls
+
+    def describe(self, row: int) -> str:
+        call = self._calls[row]
+        return describe_record(call.batch, call.row)
 
 
 class Flight(Protocol):
@@ -100,10 +112,10 @@ class OrderedFlight:
     def end(self, call: Call) -> None:
         call.has_ended = True
 
-    def take(self) -> list[Call]:
-        calls, taken = self._calls, []
+    def take(self, limit: int | None = None) -> list[Call]:
+        calls, taken = self._calls, list[Call]()
         watermark = self.held_watermark
-        while calls and calls[0].has_ended and calls[0].watermark == watermark:
+        while calls and calls[0].has_ended and calls[0].watermark == watermark and len(taken) != limit:
             taken.append(calls.popleft())
         return taken
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -23,7 +23,7 @@ from streamlet.elements import Batch
 from streamlet.errors import RecordError, StateTypeError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator
-from streamlet.operators.in_flight import Call, Flight, FlightCodec, OrderedFlight, UnorderedFlight
+from streamlet.operators.in_flight import Call, Flight, FlightCodec, OrderedFlight, Origins, UnorderedFlight
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.place import describe_record
 from streamlet.operators.retry import Retry
@@ -141,7 +141,7 @@ class MapAsync(CallingOperator):
                         [result for _, result in rows],
                         None if has_time else [call.timestamp for call, _ in rows],  # type: ignore[misc]
                         None if has_key else [call.slot for call, _ in rows],
-                        origin=_Origins([call for call, _ in rows]),
+                        origin=Origins([call for call, _ in rows]),
                     )
                 )
 
@@ -205,14 +205,3 @@ class MapAsync(CallingOperator):
             return self._results(value, self._options.on_timeout(value))
         except Exception as error:
             raise self.failure(error, call.batch, call.row) from error
-
-
-class _Origins:
-    """Names rows by the records that they were made of."""
-
-    def __init__(self, calls: Sequence[Call]) -> None:
-        self._calls = calls
-
-    def describe(self, row: int) -> str:
-        call = self._calls[row]
-        return describe_record(call.batch, call.row)

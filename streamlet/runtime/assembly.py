@@ -186,7 +186,8 @@ class Assembly:
 
     def _gate(self, task: TaskPlan, subtask: int) -> InputGate:
         """The gate of a subtask, with the channels from elsewhere; those from here are added by their senders."""
-        gate = InputGate([_upstream(self._plan, edge) for edge in task.inputs])
+        timeless = [edge.input for edge in task.inputs if edge.is_timeless]
+        gate = InputGate([_upstream(self._plan, edge) for edge in task.inputs], timeless)
         for edge in task.inputs:
             for sender in senders_of(self._plan, edge, subtask):
                 if self._exchange is not None and not self._placement.is_here(sender):

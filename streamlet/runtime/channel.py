@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from streamlet.checkpoint.alignment import BarrierAligner
@@ -82,9 +82,10 @@ class InputGate:
     """All input channels of one subtask; gives batches as they come, barriers when they are aligned, and the
     watermark of all channels when it has changed."""
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
-        """`names`: whose output each input edge is."""
+    def __init__(self, names: Sequence[str] = (), timeless: Collection[int] = ()) -> None:
+        """`names`: whose output each input edge is; `timeless`: input edges whose watermarks mean nothing."""
         self._names = names
+        self._timeless = timeless
         self.channels: list[Channel] = []
         self.inputs: list[int] = []
         """Channel -> the number of the input edge that it belongs to."""
@@ -107,6 +108,8 @@ class InputGate:
         self.channels.append(channel)
         self.inputs.append(input_index)
         self.watermarks.add(len(self.channels) - 1)
+        if input_index in self._timeless:
+            self.watermarks.mute(len(self.channels) - 1)
         self._aligner = BarrierAligner(len(self.channels))
         return channel
 
@@ -141,6 +144,8 @@ class InputGate:
         if isinstance(element, Batch):
             return element
         if isinstance(element, Watermark):
+            if self.inputs[index] in self._timeless:
+                return None
             has_changed = self.watermarks.advance(index, element.timestamp, is_idle=element.is_idle)
             return self.watermarks.current if has_changed else None
         if isinstance(element, Barrier):

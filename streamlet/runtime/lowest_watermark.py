@@ -28,6 +28,10 @@ class LowestWatermark(Generic[I]):
         """Adds an input, which holds all back until it has a watermark or is idle."""
         self.timestamps[one] = timestamp
 
+    def mute(self, one: I) -> None:
+        """Says of an input, before any has a watermark, that it will never have one and holds nobody back."""
+        self._silent.add(one)
+
     def keep(self, timestamp: int) -> None:
         """Begins at this watermark: what was told before a restore is not taken back."""
         if timestamp > self.current.timestamp:

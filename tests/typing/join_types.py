@@ -60,3 +60,37 @@ def joins() -> None:
     users.interval_join(spends, left, lower=-minute, upper=minute, how="full")  # type: ignore
     users.interval_join(payments, left, lower=-minute, upper=minute)  # type: ignore
     users.interval_join(payments.key_by(lambda one: one.amount), left, lower=-minute, upper=minute)  # type: ignore
+
+
+def lookups() -> None:
+    spends = payments.map(lambda one: Spend(one.user, 1))
+
+    def left(one: Payment, other: Spend | None) -> int:
+        return one.amount
+
+    assert_type(
+        payments.lookup_join(
+            spends,
+            lambda one, other: (one.amount, other.count),
+            key=lambda one: one.user,
+            table_key=lambda other: other.user,
+            wait_for="nothing",
+        ),
+        Stream[tuple[int, int]],
+    )
+    by_amount = payments.key_by(lambda one: one.amount)
+    assert_type(
+        by_amount.lookup_join(
+            spends,
+            left,
+            key=lambda one: one.amount if one.user else None,
+            table_key=lambda other: other.count,
+            is_removed=lambda other: not other.count,
+            key_type=int,
+            wait_for="watermark",
+            how="left",
+        ),
+        Stream[int],
+    )
+    payments.lookup_join(spends, left, key=abs, table_key=lambda other: other.user, wait_for="end", how="left")  # type: ignore
+    payments.lookup_join(spends, left, key=lambda one: one.user, table_key=lambda other: other.user)  # type: ignore
