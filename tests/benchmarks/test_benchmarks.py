@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks import compare
 from tests.benchmarks.__main__ import BENCHMARKS, main
 from tests.benchmarks.windows import PROGRAMS
-from tests.kafka.broker import Kafka
+from tests.kafka.broker import PROJECT, Kafka
 
 RowsOf = Callable[[str, list[str]], list[dict[str, Any]]]
 ONCE = ["--rounds", "1"]
@@ -75,3 +76,23 @@ def test_without_a_name_the_command_lists_every_benchmark(capsys: pytest.Capture
     listed = capsys.readouterr().out
     assert all(name in listed for name in BENCHMARKS)
     assert main(["no-such-benchmark"]) == 2
+
+
+def test_a_commit_is_compared_with_the_benchmarks_of_this_tree_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with compare.checked_out("HEAD", tmp_path / "tree") as tree:
+        assert (tree / "streamlet" / "__init__.py").exists()
+        assert (tree / "tests" / "benchmarks" / "compare.py").read_text() == Path(compare.__file__).read_text()
+    assert not (tmp_path / "tree").exists()
+
+
+def test_one_round_runs_a_benchmark_with_the_engine_of_a_tree(tmp_path: Path) -> None:
+    options = ["--records", "1000", "--only", "running count"]
+    rows = compare.one_round(PROJECT, "windows", options, None, tmp_path / "rows")
+    assert [row["program"] for row in rows] == ["running count"]
+
+
+def test_two_commits_are_compared_by_the_ratios_of_each_round() -> None:
+    before, after = (
+        [{"program": "p", "round": n, "cost": cost} for n, cost in enumerate(of)] for of in ((2, 4), (3, 4))
+    )
+    assert compare.table(before, after).splitlines()[1].split() == ["p", "cost", "1.250", "1.000", "1.500"]
