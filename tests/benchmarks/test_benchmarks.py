@@ -34,6 +34,7 @@ WITHOUT_KAFKA: dict[str, tuple[list[str], set[str]]] = {
     "stalls": ([*ONCE, "--keys", "1000", "--passes", "1"], {"1,000 keys"}),
     "large_state": ([*ONCE, "--keys", "1000", "--tail", "1000"], {"1,000 keys in 64MB"}),
     "windows": ([*ONCE, "--records", "1000"], set(PROGRAMS)),
+    "nexmark": ([*ONCE, "--events", "1000", "--queries", "q2,q5"], {"q2", "q5"}),
     "asynchronous": ([*ONCE, "--records", "100"], set()),
     "exchange": ([*ONCE, "--records", "1000", "--rows", "100", "--kinds", "int"], {"int, 100 in a batch"}),
 }
