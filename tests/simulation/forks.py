@@ -24,17 +24,18 @@ class Forks:
         self._on_begin = on_begin
         self._cuts: dict[int, tuple[dict[str, int], list[SetAside]]] = {}
         """Checkpoint -> how much of each sink's log it covers, and which parts of that belong to other lines."""
-        self._wanted: int | None = None
-        self._was_end = False
+        self._wanted: dict[int, int | None] = {}
+        """Process -> the checkpoint that its newest attempt was asked for; a zombie has one of its own."""
+        self._was_end: dict[int, bool] = {}
         """True when the wanted checkpoint is the last one of a job that had finished."""
         self._open: dict[int, int] = {}
         """Start checkpoint that may or may not be durable -> the older checkpoint that it goes on from."""
         self._set_aside: list[SetAside] = []
         self.happened = happened
 
-    def choose(self, storage: CheckpointStorage, begins: str, randomness: random.Random) -> str:
+    def choose(self, storage: CheckpointStorage, begins: str, randomness: random.Random, process: int = 0) -> str:
         """Gives the option of a start: `latest`, or for `older` the id of a checkpoint that is there."""
-        self._wanted, self._was_end = None, False
+        self._wanted[process], self._was_end[process] = None, False
         if begins != "older":
             return "latest"
         infos = _there(storage)
@@ -47,8 +48,9 @@ class Forks:
         if not found:
             return "latest"
         manifest = randomness.choice(found)
-        self._wanted, self._was_end = manifest.checkpoint_id, manifest.kind == "final"
-        return str(self._wanted)
+        self._wanted[process] = manifest.checkpoint_id
+        self._was_end[process] = manifest.kind == "final"
+        return str(manifest.checkpoint_id)
 
     def lengths(self) -> dict[str, int]:
         """How much is visible now."""
@@ -58,11 +60,12 @@ class Forks:
         """It has a marker: when that was about to be written, exactly what it covers was visible."""
         self._cuts[checkpoint_id] = lengths, list(self._set_aside)
 
-    def deciding(self, manifest: Any) -> None:
+    def deciding(self, manifest: Any, process: int = 0) -> None:
         """A checkpoint is about to be decided; whether it was, the next start will see."""
         self._open.pop(manifest.checkpoint_id, None)
-        if manifest.kind == "start" and self._wanted is not None:
-            self._open[manifest.checkpoint_id] = self._wanted
+        wanted = self._wanted.get(process)
+        if manifest.kind == "start" and wanted is not None:
+            self._open[manifest.checkpoint_id] = wanted
 
     def begins(self, parent: int | None, storage: CheckpointStorage) -> None:
         """An attempt goes on from this checkpoint of the state directory; nothing that it writes is visible yet."""
@@ -78,12 +81,13 @@ class Forks:
         if parent is not None:
             self.marked(parent, self.lengths())
 
-    def finished(self) -> None:
+    def finished(self, process: int = 0) -> None:
         """The job has finished: at once and without an attempt, if it was to go on from where it had finished before.
         Then what that checkpoint covers is all there is."""
-        if self._was_end:
-            assert self._wanted is not None
-            self._go_on_from(self._wanted)
+        if self._was_end.get(process):
+            wanted = self._wanted[process]
+            assert wanted is not None
+            self._go_on_from(wanted)
 
     def _go_on_from(self, older: int) -> None:
         self.happened["older"] += 1

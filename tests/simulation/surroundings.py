@@ -34,6 +34,10 @@ class Shrunk(Protocol):
     def memory_cells(self) -> int | None: ...
 
 
+class Numbered(Protocol):
+    number: int
+
+
 class Simulated(Protocol):
     """What is needed of the world."""
 
@@ -43,6 +47,11 @@ class Simulated(Protocol):
     @property
     def taken_over(self) -> int:
         """How often a process was taken over by the next one."""
+        ...
+
+    @property
+    def current(self) -> Numbered | None:
+        """The process that runs now."""
         ...
 
     forks: Forks
@@ -116,7 +125,7 @@ def _marking(world: Simulated, write: Any) -> Any:
 def _deciding(world: Simulated, write: Any) -> Any:
     @functools.wraps(write)
     def deciding(storage: CheckpointStorage, manifest: Any) -> Any:
-        world.forks.deciding(manifest)
+        world.forks.deciding(manifest, world.current.number if world.current else 0)
         return write(storage, manifest)
 
     return deciding

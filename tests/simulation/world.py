@@ -189,7 +189,7 @@ class World:
             ended = "taken over" if is_superseded else "died"
             self.outcomes.append(ended if outcome is None else outcome.state.value)
             if outcome is not None and outcome.state is JobState.FINISHED:
-                self.forks.finished()
+                self.forks.finished(number)
                 return
             if outcome is not None and outcome.state is JobState.SUSPENDED and self.processes[number].is_asked_to_end:
                 return
@@ -363,7 +363,7 @@ class World:
         begins = starts[number] if number < len(starts) else "latest"
 
         def make(is_first: bool) -> WatchedAttempt:
-            wanted = self.forks.choose(storage, begins if is_first else "latest", self.random)
+            wanted = self.forks.choose(storage, begins if is_first else "latest", self.random, number)
             options = AttemptOptions(
                 self.root, wanted, take_over=takes_over and is_first, accept_lost_output=self.accepts_losses
             )
