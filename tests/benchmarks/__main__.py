@@ -21,7 +21,11 @@ BENCHMARKS: dict[str, tuple[str, list[str], str]] = {
     "recovery": ("recovery", [], "from kill -9 to new output"),
     "large_state": ("large_state", [], "many more keys than memory"),
     "windows": ("windows", [], "windows and joins beside the running count, without Kafka"),
-    "nexmark": ("nexmark.__main__", [], "18 queries over an auction site's events, checked against SQL, without Kafka"),
+    "nexmark": (
+        "nexmark.__main__",
+        [],
+        "the queries of Nexmark over an auction site's events, checked against SQL, without Kafka",
+    ),
     "asynchronous": ("asynchronous", [], "what an asynchronous call costs"),
     "exchange": ("exchange", [], "what a record costs on its way to another process"),
 }

@@ -24,7 +24,14 @@ from tests.recovery.running_jobs import RunningJob
 
 JOB = Path(__file__).with_name("job.py")
 _LONGEST_SECONDS = 3600.0
-COLUMNS = ("events_per_second", "cpu_seconds_per_million", "peak_rss_mb", "rows_written", "rows_of_result")
+COLUMNS = (
+    "events_per_second",
+    "cpu_seconds_per_million",
+    "peak_rss_mb",
+    "peak_child_rss_mb",
+    "rows_written",
+    "rows_of_result",
+)
 
 
 def one_run(name: str, inputs: Path, oracle: Oracle | None, options: argparse.Namespace) -> dict[str, float]:
@@ -61,11 +68,11 @@ def one_run(name: str, inputs: Path, oracle: Oracle | None, options: argparse.Na
 
 def table(rows: Sequence[Row]) -> str:
     """The median of each figure over the rounds, a line for each query."""
-    lines = ["query" + "".join(f"{column:>26}" for column in COLUMNS)]
+    lines = ["query" + "".join(f"{column:>24}" for column in COLUMNS)]
     for name in dict.fromkeys(row["program"] for row in rows):
         own = [row for row in rows if row["program"] == name]
         middle = [statistics.median(float(row[column]) for row in own) for column in COLUMNS]
-        lines.append(f"{name:5}" + "".join(f"{figure:>26,.{0 if figure >= 100 else 1}f}" for figure in middle))
+        lines.append(f"{name:5}" + "".join(f"{figure:>24,.{0 if figure >= 100 else 1}f}" for figure in middle))
     return "\n".join(lines)
 
 

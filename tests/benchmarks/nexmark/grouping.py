@@ -1,8 +1,9 @@
-"""Queries over all of a key so far, whose results are updated: 15, 17, 18, 19."""
+"""Queries over all of a key so far, whose results are updated: 15 to 19."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -19,60 +20,94 @@ from streamlet import (
     TopK,
     ValueState,
 )
-from tests.benchmarks.nexmark.model import DAY, Bid
+from tests.benchmarks.nexmark.model import DAY, MINUTE, Bid
 from tests.benchmarks.nexmark.query import Query, Site, last_of_each
+
+K = TypeVar("K", bound=Hashable)
 
 CHEAP, DEAR = 10_000, 1_000_000
 """Prices below the one, up to the other, and from there on."""
 
 
+Ranked = tuple[int, int, int, int]
+"""How many in all, and of each rank of price."""
+
+
 class Counts(msgspec.Struct, frozen=True):
-    """How many, in all and of each rank of price."""
+    latest: int
+    """The time of the latest bid."""
+    bids: Ranked
+    bidders: Ranked
+    auctions: Ranked
 
-    day: int
-    bids: tuple[int, int, int, int]
-    bidders: tuple[int, int, int, int]
-    auctions: tuple[int, int, int, int]
+
+_NONE = Counts(0, *[(0, 0, 0, 0)] * 3)
 
 
-class DayCounts(KeyedProcessFunction[int, Bid, Counts]):
+class Counting(KeyedProcessFunction[K, Bid, tuple[K, Counts]]):
     """Counts bids, and different bidders and auctions: of each it is kept in which ranks it was seen."""
 
     counts = ValueState(Counts)
     bidders = MapState(int, int)
     auctions = MapState(int, int)
 
-    def process_element(self, value: Bid, ctx: ProcessContext[int]) -> Iterator[Counts]:
+    def process_element(self, value: Bid, ctx: ProcessContext[K]) -> Iterator[tuple[K, Counts]]:
         rank = 1 if value.price < CHEAP else 2 if value.price < DEAR else 3
-        known = 1 | 1 << rank
+        seen = 1 | 1 << rank
         bidder = self.bidders.get(value.bidder) or 0
         auction = self.auctions.get(value.auction) or 0
-        if bidder | known != bidder:
-            self.bidders.put(value.bidder, bidder | known)
-        if auction | known != auction:
-            self.auctions.put(value.auction, auction | known)
-        before = self.counts.value() or Counts(ctx.key, _NONE, _NONE, _NONE)
+        if bidder | seen != bidder:
+            self.bidders.put(value.bidder, bidder | seen)
+        if auction | seen != auction:
+            self.auctions.put(value.auction, auction | seen)
+        before = self.counts.value() or _NONE
         counts = Counts(
-            ctx.key,
-            _added(before.bids, known),
-            _added(before.bidders, known & ~bidder),
-            _added(before.auctions, known & ~auction),
+            max(before.latest, value.date_time),
+            _added(before.bids, seen),
+            _added(before.bidders, seen & ~bidder),
+            _added(before.auctions, seen & ~auction),
         )
         self.counts.update(counts)
-        yield counts
+        yield ctx.key, counts
 
 
-_NONE = (0, 0, 0, 0)
-
-
-def _added(counts: tuple[int, int, int, int], bits: int) -> tuple[int, int, int, int]:
+def _added(counts: Ranked, bits: int) -> Ranked:
     every, cheap, middle, dear = counts
     return every + (bits & 1), cheap + (bits >> 1 & 1), middle + (bits >> 2 & 1), dear + (bits >> 3 & 1)
 
 
-def q15(site: Site) -> Stream[Counts]:
+class OfDay(msgspec.Struct, frozen=True):
+    day: int
+    bids: Ranked
+    bidders: Ranked
+    auctions: Ranked
+
+
+def q15(site: Site) -> Stream[OfDay]:
     """Per day the number of bids, bidders and auctions, in all and by rank of price; updated with each bid."""
-    return site.bids.key_by(lambda b: b.date_time // DAY, uid="q15-day").process(DayCounts(), uid="q15")
+    counts = site.bids.key_by(lambda b: b.date_time // DAY, uid="q15-day").process(Counting[int](), uid="q15-counts")
+    return counts.map(lambda one: OfDay(one[0], one[1].bids, one[1].bidders, one[1].auctions), uid="q15")
+
+
+class OfChannel(msgspec.Struct, frozen=True):
+    channel: str
+    day: int
+    minute: int
+    """The latest minute of the day with a bid."""
+    bids: Ranked
+    bidders: Ranked
+    auctions: Ranked
+
+
+def of_channel(found: tuple[tuple[str, int], Counts]) -> OfChannel:
+    (channel, day), counts = found
+    return OfChannel(channel, day, counts.latest % DAY // MINUTE, counts.bids, counts.bidders, counts.auctions)
+
+
+def q16(site: Site) -> Stream[OfChannel]:
+    """The same per channel and day; updated with each bid."""
+    channels = site.bids.key_by(lambda b: (b.channel, b.date_time // DAY), uid="q16-channel")
+    return channels.process(Counting[tuple[str, int]](), uid="q16-counts").map(of_channel, uid="q16")
 
 
 class Bidding(msgspec.Struct, frozen=True):
@@ -151,6 +186,15 @@ QUERIES = (
         FROM bid GROUP BY day
         """,
         last_of_each(1),
+    ),
+    Query(
+        q16,
+        f"""
+        SELECT channel, dateTime // {DAY} AS day, max(dateTime) % {DAY} // {MINUTE},
+            {_ranks("*")}, {_ranks("DISTINCT bidder")}, {_ranks("DISTINCT auction")}
+        FROM bid GROUP BY channel, day
+        """,
+        last_of_each(2),
     ),
     Query(
         q17,

@@ -1,4 +1,4 @@
-"""Queries over several streams: 3, 4, 9, 13, 20."""
+"""Queries over several streams: 3, 4, 6, 9, 13, 20."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import msgspec
 
 from streamlet import (
     KeyedCoProcessFunction,
+    KeyedProcessFunction,
     ListState,
     Mean,
     ProcessContext,
     Stream,
     TimerContext,
     ValueState,
-    WatermarkStrategy,
 )
 from streamlet_connectors.generator import Generator
 from tests.benchmarks.nexmark.model import Auction, Bid, Person
@@ -134,6 +134,37 @@ def q4(site: Site) -> Stream[Average]:
     return categories.aggregate(Mean(lambda won: won.price), result=Average, uid="q4")
 
 
+class SellerAverage(msgspec.Struct, frozen=True):
+    seller: int
+    auction: int
+    price: float
+
+
+class LastTen(KeyedProcessFunction[int, Won, SellerAverage]):
+    """The mean price of a seller's last auctions, in the order in which they expired."""
+
+    expired = ListState(Won)
+    prices = ValueState(list[int])
+
+    def process_element(self, value: Won, ctx: ProcessContext[int]) -> None:
+        self.expired.add(value)
+        ctx.timers.register_event_time(value.expires)
+
+    def on_timer(self, timestamp: int, ctx: TimerContext[int]) -> Iterator[SellerAverage]:
+        waiting = self.expired.get()
+        self.expired.update([won for won in waiting if won.expires > timestamp])
+        prices = self.prices.value() or []
+        for won in sorted((one for one in waiting if one.expires <= timestamp), key=lambda one: one.auction):
+            prices = [*prices, won.price][-10:]
+            yield SellerAverage(ctx.key, won.auction, sum(prices) / len(prices))
+        self.prices.update(prices)
+
+
+def q6(site: Site) -> Stream[SellerAverage]:
+    """The average winning price of each seller's last ten auctions, with each that expires."""
+    return winners(site, "q6-winners").key_by(lambda won: won.seller, uid="q6-seller").process(LastTen(), uid="q6")
+
+
 def q9(site: Site) -> Stream[Won]:
     """The winning bid of each auction."""
     return winners(site, "q9")
@@ -156,18 +187,17 @@ SIDE_ROWS = 10_000
 
 
 def q13(site: Site) -> Stream[Enriched]:
-    """Bids with a value from a bounded table, whose rows are versions from before the first bid."""
-    table = site.job.source(
-        Generator(lambda i: SideInput(i, f"value {i * i % 997}"), count=SIDE_ROWS, timestamp=lambda _: 0),
-        uid="q13-table",
-        watermarks=WatermarkStrategy.monotonic(),
-        parallelism=1,
-    )
-    return site.bids.key_by(lambda b: b.auction % SIDE_ROWS, uid="q13-bids").as_of_join(
-        table.key_by(lambda row: row.key, uid="q13-rows"),
+    """Bids with a value from a bounded table."""
+    rows = Generator(lambda i: SideInput(i, f"value {i * i % 997}"), count=SIDE_ROWS)
+    return site.bids.lookup_join(
+        site.job.source(rows, uid="q13-rows", parallelism=1),
         lambda bid, row: Enriched(bid.auction, bid.bidder, bid.price, bid.date_time, row.value),
-        left_type=Bid,
-        right_type=SideInput,
+        key=lambda bid: bid.auction % SIDE_ROWS,
+        table_key=lambda row: row.key,
+        wait_for="end",
+        key_type=int,
+        table_type=SideInput,
+        type=Bid,
         uid="q13",
     )
 
@@ -234,6 +264,13 @@ QUERIES = (
         """,
     ),
     Query(q4, f"SELECT category, sum(price)::DOUBLE / count(*) FROM ({_WINNERS}) GROUP BY category", last_of_each(1)),
+    Query(
+        q6,
+        f"""
+        SELECT seller, id, sum(price) OVER last_ten::DOUBLE / count(*) OVER last_ten FROM ({_WINNERS})
+        WINDOW last_ten AS (PARTITION BY seller ORDER BY expires, id ROWS BETWEEN 9 PRECEDING AND CURRENT ROW)
+        """,
+    ),
     Query(q9, _WINNERS),
     Query(
         q13,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-SECOND, DAY = 1000, 86_400_000
+MINUTE, DAY = 60_000, 86_400_000
 
 
 class Person(msgspec.Struct, frozen=True, rename="camel"):

@@ -12,7 +12,7 @@ from tests.benchmarks.nexmark.generator import START_MS, Nexmark, write
 from tests.benchmarks.nexmark.jobs import QUERIES, job_of
 from tests.benchmarks.nexmark.oracle import Oracle, WrongResult, written
 from tests.recovery.part_files import hidden_files, part_files
-from tests.recovery.running_jobs import PROJECT, a_home, a_seed, is_full_run
+from tests.recovery.running_jobs import PROJECT, RunningJob, a_home, a_seed, is_full_run
 from tests.unit.job_kit import run
 
 EVENTS = 20_000 if is_full_run() else 5_000
@@ -20,7 +20,7 @@ JOB = PROJECT / "tests" / "benchmarks" / "nexmark" / "job.py"
 SITE = Nexmark(events_per_second=100, group=30, start_ms=START_MS - 10_000)
 """Some windows and auctions, out of order, over midnight."""
 
-KILLS = 15 if is_full_run() else 5
+KILLS = 15 if is_full_run() else 4
 POINTS = (
     ("file_prepared", 40), ("before_manifest", 2), ("after_manifest_written", 2), ("after_manifest_durable", 2),
     ("file_committed", 40), ("before_marker", 2), ("after_marker", 2),
@@ -67,15 +67,19 @@ def test_a_row_too_few_and_a_row_too_many_are_seen(inputs: Path, oracle: Oracle,
 
 def test_all_queries_in_one_job_give_what_sql_gives_after_kills(inputs: Path, oracle: Oracle, tmp_path: Path) -> None:
     chance = random.Random(a_seed())
-    out, quick = tmp_path / "out", ("--checkpoint-interval", "50ms", "--state-memory", "1MB")
+    out = tmp_path / "out"
     environment = {"NEXMARK_QUERIES": ",".join(QUERIES), "NEXMARK_IN": str(inputs), "NEXMARK_OUT": str(out)}
     with a_home(JOB, tmp_path / "state", {**environment, "NEXMARK_BATCH": "20"}) as home:
+
+        def start(fault: str) -> RunningJob:
+            spread = ("--parallelism", chance.choice("12"))
+            return home.start("--checkpoint-interval", "50ms", "--state-memory", "1MB", *spread, fault=fault)
+
         for _ in range(KILLS):
             point, most = chance.choice(POINTS)
-            fault = f"{point}@{chance.randint(1, most)}"
-            home.start(*quick, fault=fault).wait_until_killed()
+            start(f"{point}@{chance.randint(1, most)}").wait_until_killed()
             if chance.random() < 1 / 3:
-                home.start(*quick, fault=chance.choice(AT_A_START)).wait_until_killed()
+                start(chance.choice(AT_A_START)).wait_until_killed()
         job = home.start()
         assert job.wait() == 0, job.said
     for name, query in QUERIES.items():
