@@ -24,6 +24,7 @@ StreamletError            retriable unless said otherwise
 +- CheckpointFailedError  a checkpoint was abandoned, or none completed for too long
 +- DiskFullError          no space left where state is kept
 +- WorkerDiedError        a process that hosts a part of the job has ended
++- DiskFailedError       the disk failed under a checkpoint, which is not there; the attempt ends
 +- CheckpointUndecidedError  the attempt ends without knowing whether a checkpoint is durable
 ```
 """
@@ -161,6 +162,13 @@ class DiskFullError(StreamletError):
 
 class WorkerDiedError(StreamletError):
     """A process that hosts a part of the job has ended, or has said what makes no sense."""
+
+
+class DiskFailedError(StreamletError):
+    """The disk failed where checkpoints are decided: the attempt ends, and the next one starts from what is there.
+
+    After a failed fsync a second one may succeed though the data is gone, so nothing from this attempt is believed.
+    """
 
 
 class CheckpointUndecidedError(StreamletError):

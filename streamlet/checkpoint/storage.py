@@ -24,6 +24,7 @@ from streamlet.errors import (
     CheckpointError,
     CheckpointFailedError,
     CheckpointUndecidedError,
+    DiskFailedError,
     StateDirectoryError,
 )
 from streamlet.faults import fault_point
@@ -209,7 +210,8 @@ class CheckpointStorage:
         """Decides a checkpoint: when it returns, the checkpoint is durable and nothing may treat it as abandoned.
 
         Raises `CheckpointUndecidedError` when only the next start can tell, `AttemptSupersededError` when another
-        attempt has begun; with any other error it is certain that the checkpoint does not exist.
+        attempt has begun; with any other error it is certain that the checkpoint does not exist.  `DiskFailedError`
+        says that this attempt can decide no other either.
         """
         fault_point("before_manifest")
         data = encode(manifest)
@@ -246,7 +248,7 @@ class CheckpointStorage:
 
     def _prepare(self, manifest: Manifest, data: bytes, temporary: Path) -> None:
         if self._distrust is not None:
-            raise CheckpointFailedError(
+            raise DiskFailedError(
                 f"checkpoint {manifest.checkpoint_id} was not written: {self._distrust}",
                 remedy="check the disk; a new attempt starts from what is really there",
             )
@@ -303,13 +305,11 @@ class CheckpointStorage:
     def _failed(self, checkpoint_id: int, error: OSError) -> Exception:
         if self._attempt is None or not self._disk.is_folder(self._attempt.path):
             return superseded(self.folder if self._attempt is None else self._attempt.path)
+        what = f"checkpoint {checkpoint_id} could not be written to {self.folder}: {error.strerror or error}"
         if error.errno == errno.EIO:
-            # After a failed fsync a second one may succeed though the data is gone: nothing from here is believed.
             self._distrust = f"the disk has failed before in this attempt ({error})"
-        return CheckpointFailedError(
-            f"checkpoint {checkpoint_id} could not be written to {self.folder}: {error.strerror or error}",
-            remedy="check free space and permissions of the state directory",
-        )
+            return DiskFailedError(what, remedy="check the disk; the attempt ends, the restart looks at what is there")
+        return CheckpointFailedError(what, remedy="check free space and permissions of the state directory")
 
     def _undecided(self, checkpoint_id: int, error: OSError) -> CheckpointUndecidedError:
         self._distrust = f"checkpoint {checkpoint_id} is undecided until the next start"
