@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from streamlet.dsl.job import Job
 from streamlet.dsl.keyed import KeyedStream
+from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.dsl.stream import Stream
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
@@ -34,12 +36,17 @@ class ConnectedStreams(Generic[K, A, B]):
         self._second = second
 
     def process(
-        self, function: KeyedCoProcessFunction[K, A, B, R], *, uid: str | None = None, parallelism: int | None = None
+        self,
+        function: KeyedCoProcessFunction[K, A, B, R],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[R]:
         """Runs the user's own function over both, with the state and timers of their common key."""
         edges = [self._first._edge(), self._second._edge()]
         make = _maker(KeyedCoProcess, KeyedCoProcessFunction, function, self._first)
-        return Stream(self._first._job, self._first._job.add("process", make, edges, uid, parallelism))
+        return _added(self._first._job, make, edges, uid, parallelism, on_error)
 
 
 class BroadcastConnectedStreams(Generic[K, A, B]):
@@ -59,17 +66,32 @@ class BroadcastConnectedStreams(Generic[K, A, B]):
         self,
         function: KeyedBroadcastProcessFunction[K, A, B, R],
         *,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
-        """Runs the user's own function over both; see `KeyedBroadcastProcessFunction`."""
+        """Runs the user's own function over both; see `KeyedBroadcastProcessFunction`.  Under `on_error` an element
+        for which it raises changes no table, and the first subtask alone tells of it."""
         make = _maker(KeyedBroadcastProcess, KeyedBroadcastProcessFunction, function, self._keyed)
         job = self._keyed._job
         # Through one subtask, so that all receivers get one order, and their tables stay the same.
         forward = Edge(self._broadcast._node, Routing.FORWARD, self._broadcast._tag)
         funnel = job.add("broadcast", Union, [forward], None, 1)
         edges = [self._keyed._edge(), Edge(funnel, Routing.BROADCAST)]
-        return Stream(job, job.add("process", make, edges, uid, parallelism))
+        return _added(job, make, edges, uid, parallelism, on_error)
+
+
+def _added(
+    job: Job,
+    make: Callable[[], Operator],
+    edges: list[Edge],
+    uid: str | None,
+    parallelism: int | None,
+    on_error: OnError,
+) -> Stream[Any]:
+    node = job.add("process", guarded(make, on_error, job.line()), edges, uid, parallelism)
+    add_dead_letter_sink(job, node, on_error)
+    return Stream(job, node)
 
 
 def _maker(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from streamlet.dsl.windowed import window_operator
+from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
+from streamlet.dsl.windowed import windows_of
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge
@@ -36,6 +38,10 @@ class Joins(Generic[K, T_co]):
     `left_type` and `right_type` are the types of the values, by which they are stored; needed unless they are numbers,
     str or bytes.  A record that is late joins nothing: it goes to the side output `left_late` or `right_late`, or is
     dropped and counted.  Late is one whose time is not after the watermark, but for windows, which say it themselves.
+
+    `on_error` says what becomes of a pair for which `function` raises; the value of its dead letter is `(left, right)`.
+    Both have met then, and meet others as if nothing had happened.  A value that is not of the declared type is a
+    letter of its own.
     """
 
     _job: Job
@@ -53,6 +59,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -69,6 +76,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -85,6 +93,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -101,6 +110,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -116,6 +126,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
@@ -134,7 +145,8 @@ class Joins(Generic[K, T_co]):
                 remedy="make lower at most upper: lower=-timedelta(minutes=5), upper=timedelta(minutes=5)",
             )
         join = Join(function, how, (left_type, right_type), (left_late, right_late))
-        return self._join("interval_join", right, join, lambda: IntervalJoin(join, lowest, highest), uid, parallelism)
+        make = partial(IntervalJoin, join, lowest, highest)
+        return self._join("interval_join", right, join, make, uid, parallelism, on_error)
 
     @overload
     def as_of_join(
@@ -148,6 +160,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -163,6 +176,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -177,6 +191,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
@@ -195,7 +210,7 @@ class Joins(Generic[K, T_co]):
             raise JobDefinitionError(
                 f"{self._job.line()}: as_of_join with how={how!r:.80}", remedy='give how="inner" or how="left"'
             )
-        return self._join("as_of_join", right, join, lambda: AsOfJoin(join, age), uid, parallelism)
+        return self._join("as_of_join", right, join, partial(AsOfJoin, join, age), uid, parallelism, on_error)
 
     @overload
     def window_join(
@@ -210,6 +225,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -226,6 +242,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -242,6 +259,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -258,6 +276,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -273,6 +292,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
@@ -298,9 +318,8 @@ class Joins(Generic[K, T_co]):
             )
         join = Join(function, how, (left_type, right_type), (left_late, right_late))
         policy = WindowPolicy(windows, lateness_ms=lateness_ms, late=join.late)
-        return self._join(
-            "window_join", right, join, lambda: window_operator(policy, BothSides(join)), uid, parallelism
-        )
+        make = partial(windows_of, policy, partial(BothSides, join))
+        return self._join("window_join", right, join, make, uid, parallelism, on_error)
 
     def _edge(self) -> Edge:
         raise NotImplementedError
@@ -313,6 +332,7 @@ class Joins(Generic[K, T_co]):
         make: Callable[[], Operator],
         uid: str | None,
         parallelism: int | None,
+        on_error: OnError,
     ) -> Stream[Any]:
         from streamlet.dsl.stream import Stream
 
@@ -323,7 +343,9 @@ class Joins(Generic[K, T_co]):
                 remedy=f"write left.{kind}(right.key_by(lambda value: ...), ...), with keys of the same type",
             )
         _check(kind, join, job.line())
-        return Stream(job, job.add(kind, make, [self._edge(), right._edge()], uid, parallelism))
+        node = job.add(kind, guarded(make, on_error, job.line()), [self._edge(), right._edge()], uid, parallelism)
+        add_dead_letter_sink(job, node, on_error)
+        return Stream(job, node)
 
 
 def _check(kind: str, join: Join, line: str) -> None:

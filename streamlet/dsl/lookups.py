@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, overload
 
+from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.lookup_join import Lookup, LookupJoin, TableFeed, WaitFor
@@ -41,6 +42,7 @@ class Lookups(Generic[T_co]):
         key_type: type[H] = ...,
         table_type: Any = Any,
         type: Any = Any,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -58,6 +60,7 @@ class Lookups(Generic[T_co]):
         key_type: type[H] = ...,
         table_type: Any = Any,
         type: Any = Any,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -74,6 +77,7 @@ class Lookups(Generic[T_co]):
         key_type: Any = str,
         table_type: Any = Any,
         type: Any = Any,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
@@ -87,7 +91,8 @@ class Lookups(Generic[T_co]):
         a table that goes on a value meets depends on which comes first; for versions by event time see `as_of_join`.
 
         `table_type` and `type` are the types of elements and of values that wait, by which they are stored; needed
-        unless they are numbers, str or bytes.  Event time is that of this stream alone.
+        unless they are numbers, str or bytes.  Event time is that of this stream alone.  Under `on_error` an element of
+        the table that fails changes nothing.
         """
         from streamlet.dsl.stream import Stream
 
@@ -105,7 +110,10 @@ class Lookups(Generic[T_co]):
         forward = Edge(table._node, Routing.FORWARD, table._tag)
         feed = job.add("table", lambda: TableFeed(wait_for), [forward], None if uid is None else f"{uid}.table", 1)
         edges = [self._edge(), Edge(feed, Routing.BROADCAST, is_timeless=True)]
-        return Stream(job, job.add("lookup_join", lambda: LookupJoin(lookup), edges, uid, parallelism))
+        make = guarded(lambda: LookupJoin(lookup), on_error, job.line())
+        node = job.add("lookup_join", make, edges, uid, parallelism)
+        add_dead_letter_sink(job, node, on_error)
+        return Stream(job, node)
 
     def _edge(self) -> Edge:
         raise NotImplementedError

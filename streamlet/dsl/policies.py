@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
-from streamlet.operators.guarded import DeadLetter, Guarded
+from streamlet.operators.guarded import DeadLetter, guarding
 from streamlet.operators.operator import Operator
 from streamlet.sink import Sink
 
@@ -26,11 +26,11 @@ def guarded(make: Callable[[], Operator], on_error: OnError, line: str) -> Calla
     if on_error == "fail":
         return make
     if on_error == "skip":
-        return lambda: Guarded(make(), None)
+        return lambda: guarding(make(), None)
     if isinstance(on_error, OutputTag):
-        return lambda: Guarded(make(), on_error)
+        return lambda: guarding(make(), on_error)
     if isinstance(on_error, Sink):
-        return lambda: Guarded(make(), _TO_SINK)
+        return lambda: guarding(make(), _TO_SINK)
     raise JobDefinitionError(
         f"{line}: on_error is {on_error!r:.80}",
         remedy='give "fail", "skip", a tag such as OutputTag[DeadLetter]("dead"), or a sink for dead letters',

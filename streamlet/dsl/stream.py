@@ -73,7 +73,12 @@ class Stream(Lookups[T_co], Generic[T_co]):
 
     @overload
     def map(
-        self, function: Callable[[T_co], Awaitable[R]], *, uid: str | None = None, parallelism: int | None = None
+        self,
+        function: Callable[[T_co], Awaitable[R]],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[R]: ...
     @overload
     def map(
@@ -93,8 +98,8 @@ class Stream(Lookups[T_co], Generic[T_co]):
         parallelism: int | None = None,
     ) -> Stream[Any]:
         """Emits `function(value)` for each value; made by `async def` it is called as `map_async` does."""
-        if is_asynchronous(function) and on_error == "fail":
-            return self._call("map", function, mapped, CallOptions(), uid, parallelism)
+        if is_asynchronous(function):
+            return self._call("map", function, mapped, CallOptions(), uid, parallelism, on_error)
         return self._then("map", lambda: Map(function), function, uid, parallelism, on_error)
 
     def map_async(
@@ -107,6 +112,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         on_timeout: Callable[[T_co], R] | None = None,
         retry: Retry | None = None,
         type: type[Any] | Any = Any,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
@@ -114,12 +120,13 @@ class Stream(Lookups[T_co], Generic[T_co]):
 
         Results come in the order of the values, or, not `ordered`, as they are there; never over a watermark.  A call
         that takes longer than `timeout` fails, or gives `on_timeout(value)`; one that fails is made again as `retry`
-        says, and fails the job in the end.  Values in flight are in the checkpoint, so they are of the declared `type`,
-        by default that of the function's annotation, or else None, bool, int, float, str, bytes, lists and dicts of
-        these.  A restored value is called again: what the function does outside of the job may happen twice.
+        says, and fails the job in the end, or as `on_error` says.  Values in flight are in the checkpoint, so they are
+        of the declared `type`, by default that of the function's annotation, or else None, bool, int, float, str,
+        bytes, lists and dicts of these.  A restored value is called again: what the function does outside of the job
+        may happen twice.
         """
         options = CallOptions(ordered, capacity, timeout, on_timeout, retry, type)
-        return self._call("map_async", function, mapped, options, uid, parallelism)
+        return self._call("map_async", function, mapped, options, uid, parallelism, on_error)
 
     def filter(
         self,
@@ -130,8 +137,8 @@ class Stream(Lookups[T_co], Generic[T_co]):
         parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Emits the values for which `function` is true; made by `async def` it is called as `map_async` does."""
-        if is_asynchronous(function) and on_error == "fail":
-            return self._call("filter", function, filtered, CallOptions(), uid, parallelism)
+        if is_asynchronous(function):
+            return self._call("filter", function, filtered, CallOptions(), uid, parallelism, on_error)
         return self._then("filter", lambda: Filter(function), function, uid, parallelism, on_error)
 
     @overload
@@ -139,6 +146,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         self,
         function: Callable[[T_co], Awaitable[Iterable[R]]],
         *,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -161,8 +169,8 @@ class Stream(Lookups[T_co], Generic[T_co]):
     ) -> Stream[Any]:
         """Emits everything that `function(value)` gives, in order; it may be a generator, or made by `async def`, which
         is called as `map_async` does."""
-        if is_asynchronous(function) and on_error == "fail":
-            return self._call("flat_map", function, flattened, CallOptions(), uid, parallelism)
+        if is_asynchronous(function):
+            return self._call("flat_map", function, flattened, CallOptions(), uid, parallelism, on_error)
         return self._then("flat_map", lambda: FlatMap(function), function, uid, parallelism, on_error)
 
     @overload
@@ -313,12 +321,9 @@ class Stream(Lookups[T_co], Generic[T_co]):
         if is_asynchronous(function):
             raise JobDefinitionError(
                 f"{self._job.line()}: {kind} takes a plain function, not an async one",
-                remedy="call asynchronous services in a map_async, filter or flat_map before it, without on_error",
+                remedy="call asynchronous services in a map_async, filter or flat_map before it",
             )
-        make = guarded(make, on_error, self._job.line())
-        node = self._job.add(kind, make, [self._edge()], uid, parallelism)
-        add_dead_letter_sink(self._job, node, on_error)
-        return Stream(self._job, node)
+        return self._added(kind, make, uid, parallelism, on_error)
 
     def _call(
         self,
@@ -328,6 +333,14 @@ class Stream(Lookups[T_co], Generic[T_co]):
         options: CallOptions,
         uid: str | None,
         parallelism: int | None,
+        on_error: OnError,
     ) -> Stream[Any]:
         make = asynchronous(kind, function, results, options, self._job.line())
-        return Stream(self._job, self._job.add(kind, make, [self._edge()], uid, parallelism))
+        return self._added(kind, make, uid, parallelism, on_error)
+
+    def _added(
+        self, kind: str, make: Callable[[], Operator], uid: str | None, parallelism: int | None, on_error: OnError
+    ) -> Stream[Any]:
+        node = self._job.add(kind, guarded(make, on_error, self._job.line()), [self._edge()], uid, parallelism)
+        add_dead_letter_sink(self._job, node, on_error)
+        return Stream(self._job, node)

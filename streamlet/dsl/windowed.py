@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from streamlet.dsl.policies import OnError
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.aggregates import AggregateFunction
@@ -43,7 +45,12 @@ A2 = TypeVar("A2")
 
 
 class WindowedStream(Generic[K, T]):
-    """The values of a key, window by window.  Results have the last millisecond of their window as event time."""
+    """The values of a key, window by window.  Results have the last millisecond of their window as event time.
+
+    `on_error` says what becomes of a record for which a function raises: it is left out of its windows.  Where one
+    raises for a whole window, such as `result`, that output is left out; the dead letter's value is a `WindowResult` of
+    what the window holds, an accumulator or the list of its values.
+    """
 
     def __init__(self, stream: KeyedStream[K, T], policy: WindowPolicy) -> None:
         self._stream = stream
@@ -91,14 +98,15 @@ class WindowedStream(Generic[K, T]):
         function: Callable[[T, T], T],
         *,
         type: type[Any] | Any = Any,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[WindowResult[K, T]]:
         """Emits, per key and window, what `function(so far, value)` makes of its values; one alone is its own result.
 
-        `type` is the type of the values, by which they are stored; needed unless they are numbers, str or bytes.
+        `type` is the type of the values, by which they are stored; needed unless they are numbers or str.
         """
-        return self._then("reduce", lambda: Folded(Reduce(function, type), None), function, uid, parallelism)
+        return self._then("reduce", lambda: Folded(Reduce(function, type), None), function, uid, parallelism, on_error)
 
     @overload
     def aggregate(
@@ -107,6 +115,7 @@ class WindowedStream(Generic[K, T]):
         /,
         *,
         result: None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[WindowResult[K, A1]]: ...
@@ -117,6 +126,7 @@ class WindowedStream(Generic[K, T]):
         /,
         *,
         result: Callable[[K, Window, A1], R],
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -128,6 +138,7 @@ class WindowedStream(Generic[K, T]):
         /,
         *,
         result: None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[WindowResult[K, tuple[A1, A2]]]: ...
@@ -139,6 +150,7 @@ class WindowedStream(Generic[K, T]):
         /,
         *,
         result: Callable[[K, Window, A1, A2], R],
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -151,6 +163,7 @@ class WindowedStream(Generic[K, T]):
         /,
         *more: AggregateFunction[T, Any, Any],
         result: Callable[..., R],
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
@@ -158,6 +171,7 @@ class WindowedStream(Generic[K, T]):
         self,
         *functions: AggregateFunction[Any, Any, Any],
         result: Callable[..., Any] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[Any]:
@@ -177,13 +191,14 @@ class WindowedStream(Generic[K, T]):
         def make() -> Contents:
             return Folded(folding_of(functions), result)
 
-        return self._then("aggregate", make, make if result is None else result, uid, parallelism)
+        return self._then("aggregate", make, make if result is None else result, uid, parallelism, on_error)
 
     def process(
         self,
         function: WindowProcessFunction[K, T, R],
         *,
         type: type[Any] | Any = Any,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
@@ -196,13 +211,19 @@ class WindowedStream(Generic[K, T]):
                 f"{self._line()}: process takes a WindowProcessFunction, not {function!r:.80}",
                 remedy="derive a class from WindowProcessFunction and give an instance",
             )
-        return self._then("process", lambda: Elements(function, type), function.process, uid, parallelism)
+        return self._then("process", lambda: Elements(function, type), function.process, uid, parallelism, on_error)
 
     def _then(
-        self, kind: str, make: Callable[[], Contents], function: object, uid: str | None, parallelism: int | None
+        self,
+        kind: str,
+        make: Callable[[], Contents],
+        function: object,
+        uid: str | None,
+        parallelism: int | None,
+        on_error: OnError,
     ) -> Stream[Any]:
-        policy = self._policy
-        return self._stream._then(f"window_{kind}", lambda: window_operator(policy, make()), function, uid, parallelism)
+        operator = partial(windows_of, self._policy, make)
+        return self._stream._then(f"window_{kind}", operator, function, uid, parallelism, on_error)
 
     def _with(self, **changes: Any) -> WindowedStream[K, T]:
         return WindowedStream(self._stream, replace(self._policy, **changes))
@@ -228,6 +249,11 @@ def windowed(stream: KeyedStream[K, T], windows: Any) -> WindowedStream[K, T]:
     if isinstance(windows, CountWindows):
         return WindowedStream(stream, WindowPolicy(windows, EveryRecords(windows.size), is_accumulating=False))
     return WindowedStream(stream, WindowPolicy(windows))
+
+
+def windows_of(policy: WindowPolicy, make: Callable[[], Contents]) -> Operator:
+    """The operator of a policy over new contents."""
+    return window_operator(policy, make())
 
 
 def window_operator(policy: WindowPolicy, contents: Contents) -> Operator:

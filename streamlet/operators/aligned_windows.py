@@ -13,7 +13,7 @@ from typing import Any
 from streamlet.elements import Batch
 from streamlet.operators.operator import Emit
 from streamlet.operators.window_contents import Contents
-from streamlet.operators.windowing import WindowOperator, WindowPolicy, pick
+from streamlet.operators.windowing import WindowOperator, WindowPolicy
 from streamlet.operators.windows import SlidingWindows, TumblingWindows, Window, bounded
 from streamlet.state.cells import StateCells
 from streamlet.state.slots import ABSENT, Cell, Slot
@@ -67,9 +67,12 @@ class AlignedWindows(WindowOperator):
         """A first record of this key came into the stretch."""
         raise NotImplementedError
 
-    def put_out_again(self, stretch: Window, batch: Batch[Any], slots: Sequence[Slot], inputs: Any, out: Emit) -> None:
-        """Takes records into a stretch that was put out, and puts it out again with each."""
+    def put_out_again(self, stretch: Window, slot: Slot, out: Emit) -> None:
+        """Puts out again what holds one more record of a stretch that was put out."""
         raise NotImplementedError
+
+    def drop_caches(self) -> None:
+        self._open.clear()
 
     def _take_one(
         self,
@@ -84,7 +87,12 @@ class AlignedWindows(WindowOperator):
         if self.is_closed(stretch):
             return rows
         if self.is_put_out(stretch):
-            self.put_out_again(stretch, pick(batch, rows), slots, inputs, out)
+            for row, slot, value in zip(rows, slots, inputs, strict=False):
+                try:
+                    self.fold_into(stretch, [slot], iter([slot]), [value])
+                except Exception as error:
+                    raise self.failure(error, batch, row) from error
+                self.put_out_again(stretch, slot, out)
         else:
             each = iter(slots)
             try:
@@ -177,21 +185,14 @@ class Tumbling(AlignedWindows):
         at = stretch.end - 1
         self.timers.set(slot, at if at > self.progress else self.close_time(stretch), stretch.namespace)
 
-    def put_out_again(self, stretch: Window, batch: Batch[Any], slots: Sequence[Slot], inputs: Any, out: Emit) -> None:
-        windows = [stretch]
+    def put_out_again(self, stretch: Window, slot: Slot, out: Emit) -> None:
         self.forget_closed()
-        for row, (slot, value) in enumerate(zip(slots, inputs, strict=False)):
-            try:
-                self.fold_into(stretch, [slot], iter([slot]), [value])
-            except Exception as error:
-                raise self.failure(error, batch, row) from error
-            cell = self.cells.cell(slot, stretch.namespace)
-            kept = self.value_of(cell)
-            self.put_out([slot], windows, [kept], out)
-            if not self.policy.is_accumulating:
-                self.cells.change(cell, ABSENT)
-                self.contents.free(slot, kept)
-                self.forget_closed()
+        cell = self.cells.cell(slot, stretch.namespace)
+        kept = self.value_of(cell)
+        self.put_out([slot], [stretch], [kept], out)
+        if not self.policy.is_accumulating:
+            self.cells.change(cell, ABSENT)
+            self.contents.free(slot, kept)
 
     def fire(self, slots: Sequence[Slot], due: Sequence[Due], until: int, out: Emit) -> None:
         self.forget_closed()

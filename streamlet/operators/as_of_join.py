@@ -27,9 +27,9 @@ class AsOfJoin(KeyedJoin):
         self.tolerance_ms = tolerance_ms
         """How old a version may be."""
 
-    def take(self, index: int, slot: Slot, time: int, value: Any, row: int, found: Pairs) -> None:
+    def take(self, index: int, slot: Slot, time: int, value: Any, stored: Any, row: int, found: Pairs) -> None:
         rows = self.buffers.of(slot)
-        self.buffers.add(slot, rows, index, time, value, False)
+        self.buffers.add(slot, rows, index, time, stored, False)
         self.follow(slot, rows)
 
     def earliest(self, rows: KeyRows) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamlet.elements import Batch
 from streamlet.errors import CheckpointError
-from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.operators.operator import Emit, OperatorContext, fails
 from streamlet.operators.process import FunctionRunner
 from streamlet.operators.process_function import (
     BroadcastContext,
@@ -76,19 +76,30 @@ class KeyedBroadcastProcess(FunctionRunner[KeyedBroadcastProcessFunction[Any, An
         assert self.running is not None
         self.store.current = None
         told, function, timestamps = self.told, self.running.process_broadcast_element, batch.timestamps
-        row = 0
+        may_fail = self.context.leave_out is not fails
         self._let_write(True)
         try:
             for row, value in enumerate(batch.values):
                 told.timestamp = timestamps[row] if timestamps is not None else None
-                # A generator would look as if it had done its work.
-                if function(value, told) is not None:
-                    raise TypeError("process_broadcast_element emits nothing, so it must give None (and not yield)")
-        except Exception as error:
-            raise self.failure(error, batch, row) from error
+                if may_fail:
+                    self._note()
+                try:
+                    # A generator would look as if it had done its work.
+                    if function(value, told) is not None:
+                        raise TypeError("process_broadcast_element emits nothing, so it must give None (and not yield)")
+                except Exception as error:
+                    for table in self.tables.values():
+                        table.undo()
+                    # It fails alike in every subtask, and the first one tells of it.
+                    self.leave_out(error, batch, row, is_told=not self.context.subtask)
         finally:
             self._let_write(False)
+
+    def _note(self) -> None:
+        for table in self.tables.values():
+            table.changes = []
 
     def _let_write(self, is_writable: bool) -> None:
         for table in self.tables.values():
             table.is_writable = is_writable
+            table.changes = None

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamlet.elements import Batch
+from streamlet.errors import UserFunctionError
 from streamlet.operators.operator import Operator
-from streamlet.operators.place import call_each, function_error
+from streamlet.operators.place import call_each, call_most, function_error
 
 
 class CallingOperator(Operator):
@@ -17,12 +18,27 @@ class CallingOperator(Operator):
         """Calls `function` per row; a failure names the user's line, this operator and the record."""
         return call_each(function, batch, *columns, fail=self.failure)
 
-    def failure(self, error: BaseException, batch: Batch[Any], row: int) -> BaseException:
+    def call_most(
+        self, function: Callable[..., Any], batch: Batch[Any], *columns: Sequence[Any], is_told: bool = True
+    ) -> tuple[Batch[Any], list[Any]]:
+        """The same, but rows that fail are left out where the error policy says so. Gives the others, and results."""
+        results, gone = call_most(
+            function, columns or (batch.values,), lambda error, row: self.leave_out(error, batch, row, is_told=is_told)
+        )
+        return without(batch, gone), results
+
+    def failure(self, error: BaseException, batch: Batch[Any], row: int) -> UserFunctionError:
         """Makes the error of the row that failed."""
         context = self.context
         return function_error(
             error, context.place, batch, row, subtask=context.subtask, show_record=context.show_records
         )
+
+    def leave_out(self, error: BaseException, batch: Batch[Any], row: int, *, is_told: bool = True) -> None:
+        """Leaves out the row that failed, or raises its error, as the error policy says."""
+        failure = self.failure(error, batch, row)
+        failure.__cause__ = error
+        self.context.leave_out(failure, is_told)
 
 
 class FunctionOperator(CallingOperator):
@@ -30,3 +46,24 @@ class FunctionOperator(CallingOperator):
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
+
+
+def pick(batch: Batch[Any], rows: Sequence[int]) -> Batch[Any]:
+    """These rows of a batch."""
+    timestamps, keys, origins = batch.timestamps, batch.keys, batch.rows
+    return Batch(
+        [batch.values[row] for row in rows],
+        None if timestamps is None else [timestamps[row] for row in rows],
+        None if keys is None else [keys[row] for row in rows],
+        split=batch.split,
+        origin=batch.origin,
+        rows=[origins[row] for row in rows] if origins is not None else list(rows),
+    )
+
+
+def without(batch: Batch[Any], gone: Sequence[int]) -> Batch[Any]:
+    """The other rows of a batch."""
+    if not gone:
+        return batch
+    left_out = set(gone)
+    return pick(batch, [row for row in range(len(batch)) if row not in left_out])

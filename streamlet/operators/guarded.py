@@ -1,6 +1,7 @@
 """Error policies: what becomes of a record for which a user's function raises, where that is not the job's end.
 
-The whole batch is tried at once, as ever.  When a record of it fails, what the batch did to state and timers is undone,
+An operator whose functions see no state leaves out by itself what fails, before that has changed anything.  For others
+the whole batch is tried at once, as ever: when a record of it fails, what the batch did to state and timers is undone,
 what it put out is dropped, and the records before and behind the bad one are run again without it.
 """
 
@@ -45,44 +46,40 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """Where the source read the record; None behind a shuffle, without `trace_origins`."""
 
 
-class Guarded(Operator):
-    """Runs another operator, but leaves out records for which the user's function raises.
+class LeavingOut(Operator):
+    """Runs another operator, and takes what that leaves out by `context.leave_out`.
 
-    They are put out under a tag as `DeadLetter`s, or dropped and counted.  What is in the state is the other's.
-    A function may be called again for the other records of the batch.
+    It is put out under a tag as `DeadLetter`s, or dropped and counted.  What is in the state is the other's.
     """
 
     def __init__(self, inner: Operator, tag: OutputTag[DeadLetter] | None) -> None:
         self.inner = inner
         self.tag = tag
         self.uses_time = inner.uses_time
-        self._journal: Journal | None = None
         self.skipped = 0
         """Records that were left out without a letter."""
-        self._gathered: list[tuple[OutputTag[Any] | None, Batch[Any]]] = []
-        self._is_gathering = False
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         return self.inner.declared_states()
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
-        store = context.store
-        inside = msgspec.structs.replace(context, side=self._side)
-        if store is None:
-            self.inner.open(inside)
-        else:
-            with journaled(store) as self._journal:
-                self.inner.open(inside)
+        self.inner.open(msgspec.structs.replace(context, side=self._side, leave_out=self._leave_out))
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        self._take(self.inner.process, batch, out)
+        self.inner.process(batch, out)
 
     def process_input(self, index: int, batch: Batch[Any], out: Emit) -> None:
-        self._take(partial(self.inner.process_input, index), batch, out)
+        self.inner.process_input(index, batch, out)
 
     def on_watermark(self, timestamp: int, out: Emit) -> bool | None:
         return self.inner.on_watermark(timestamp, out)
+
+    def held_watermark(self) -> int | None:
+        return self.inner.held_watermark()
+
+    def has_room(self) -> bool:
+        return self.inner.has_room()
 
     def next_clock_ms(self) -> int | None:
         return self.inner.next_clock_ms()
@@ -101,6 +98,61 @@ class Guarded(Operator):
 
     def close(self) -> None:
         self.inner.close()
+
+    def _side(self, tag: OutputTag[Any], batch: Batch[Any]) -> None:
+        self.context.side(tag, batch)
+
+    def _leave_out(self, error: UserFunctionError, is_told: bool = True) -> None:
+        batch, row, place, cause = error.batch, error.row, self.context.place, error.__cause__
+        if batch is None or isinstance(cause, _NOT_THE_RECORDS_FAULT):
+            raise error
+        if not is_told:
+            return
+        if self.tag is None:
+            if not self.skipped:
+                log.warning("%s\n  -> left out, as will be others without a word (on_error='skip')", error.message)
+            self.skipped += 1
+            return
+        key = batch.keys[row] if batch.keys is not None else None
+        letter = DeadLetter(
+            batch.values[row],
+            place.uid,
+            place.kind,
+            error.line,
+            type(cause).__name__,
+            str(cause),
+            getattr(key, "key", key),
+            batch.timestamps[row] if batch.timestamps is not None else None,
+            batch.describe_row(row),
+        )
+        bad = _part(batch, row, row + 1)
+        self._side(self.tag, Batch([letter], bad.timestamps, origin=bad.origin, rows=bad.rows))
+
+
+class Guarded(LeavingOut):
+    """Undoes what a batch did in which a record fails, and leaves out that record alone.
+
+    A function may be called again for the other records of the batch.
+    """
+
+    def __init__(self, inner: Operator, tag: OutputTag[DeadLetter] | None) -> None:
+        super().__init__(inner, tag)
+        self._journal: Journal | None = None
+        self._gathered: list[tuple[OutputTag[Any] | None, Batch[Any]]] = []
+        self._is_gathering = False
+
+    def open(self, context: OperatorContext) -> None:
+        if context.store is None:
+            super().open(context)
+        else:
+            with journaled(context.store) as self._journal:
+                super().open(context)
+
+    def process(self, batch: Batch[Any], out: Emit) -> None:
+        self._take(self.inner.process, batch, out)
+
+    def process_input(self, index: int, batch: Batch[Any], out: Emit) -> None:
+        self._take(partial(self.inner.process_input, index), batch, out)
 
     def _take(self, process: Callable[[Batch[Any], Emit], None], batch: Batch[Any], out: Emit) -> None:
         """Runs a batch piece by piece: at first it is one piece, and each bad record cuts its piece in two."""
@@ -125,6 +177,7 @@ class Guarded(Operator):
         """Runs a piece; gives the error of a record of it, with nothing left of what the piece did."""
         journal = self._journal
         if journal is not None:
+            self.inner.drop_caches()
             journal.open()
         self._is_gathering = True
         try:
@@ -134,6 +187,7 @@ class Guarded(Operator):
                 raise
             if journal is not None:
                 journal.undo()
+                self.inner.drop_caches()
             self._gathered.clear()
             return error
         finally:
@@ -150,29 +204,6 @@ class Guarded(Operator):
             else:
                 self.context.side(tag, batch)
 
-    def _leave_out(self, error: UserFunctionError) -> None:
-        if self.tag is None:
-            if not self.skipped:
-                log.warning("%s\n  -> left out, as will be others without a word (on_error='skip')", error.message)
-            self.skipped += 1
-            return
-        batch, row, place, cause = error.batch, error.row, self.context.place, error.__cause__
-        assert batch is not None
-        key = batch.keys[row] if batch.keys is not None else None
-        letter = DeadLetter(
-            batch.values[row],
-            place.uid,
-            place.kind,
-            error.line,
-            type(cause).__name__,
-            str(cause),
-            getattr(key, "key", key),
-            batch.timestamps[row] if batch.timestamps is not None else None,
-            batch.describe_row(row),
-        )
-        bad = _part(batch, row, row + 1)
-        self.context.side(self.tag, Batch([letter], bad.timestamps, origin=bad.origin, rows=bad.rows))
-
     def _gather(self, batch: Batch[Any]) -> None:
         self._gathered.append((None, batch))
 
@@ -181,6 +212,11 @@ class Guarded(Operator):
             self._gathered.append((tag, batch))
         else:
             self.context.side(tag, batch)
+
+
+def guarding(inner: Operator, tag: OutputTag[DeadLetter] | None) -> LeavingOut:
+    """The operator under a policy that leaves records out: under a tag, or without a word."""
+    return LeavingOut(inner, tag) if inner.leaves_out else Guarded(inner, tag)
 
 
 def _part(batch: Batch[Any], start: int, end: int) -> Batch[Any]:

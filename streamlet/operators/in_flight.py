@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from streamlet.elements import Batch
-from streamlet.errors import CheckpointError, StateTypeError
+from streamlet.errors import CheckpointError, StateTypeError, UserFunctionError
 from streamlet.operators.operator import OperatorContext
 from streamlet.operators.place import describe_record
 from streamlet.state.codec import Codec
@@ -23,7 +23,7 @@ from streamlet.state.types import SCALARS
 class Call:
     """One record in flight."""
 
-    __slots__ = ("attempts", "batch", "has_ended", "packed", "results", "row", "watermark")
+    __slots__ = ("attempts", "batch", "error", "has_ended", "packed", "results", "row", "watermark")
 
     def __init__(self, batch: Batch[Any], row: int, packed: bytes, watermark: int, attempts: int = 0) -> None:
         self.batch = batch
@@ -36,6 +36,8 @@ class Call:
         """How often the function has failed on it."""
         self.has_ended = False
         self.results: list[Any] = []
+        self.error: UserFunctionError | None = None
+        """Why it has no results, where it is to be left out."""
 
     @property
     def timestamp(self) -> int | None:

@@ -31,7 +31,7 @@ class IntervalJoin(KeyedJoin):
         self.spans = ((lower_ms, upper_ms), (-upper_ms, -lower_ms))
         """Per side: where the times of partners begin and end, counted from a row's own."""
 
-    def take(self, index: int, slot: Slot, time: int, value: Any, row: int, found: Pairs) -> None:
+    def take(self, index: int, slot: Slot, time: int, value: Any, stored: Any, row: int, found: Pairs) -> None:
         buffers, other = self.buffers, 1 - index
         rows = buffers.of(slot)
         partners = rows.sides[other]
@@ -46,7 +46,7 @@ class IntervalJoin(KeyedJoin):
             buffers.match(rows, other, start, end)
         is_unmatched = end == start and self.is_outer[index]
         if time + highest > self.context.event_time.watermark:
-            buffers.add(slot, rows, index, time, value, is_unmatched)
+            buffers.add(slot, rows, index, time, stored, is_unmatched)
             self.follow(slot, rows)
             return
         if is_unmatched:

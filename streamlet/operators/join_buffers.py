@@ -104,18 +104,16 @@ class JoinBuffers:
                     self._read(slot, side, rows.sides[side])
         return rows
 
-    def add(self, slot: Slot, rows: KeyRows, side: int, time: int, value: Any, is_unmatched: bool) -> None:
-        """Keeps a row. Raises `StateTypeError` when it is not of the declared type."""
+    def add(self, slot: Slot, rows: KeyRows, side: int, time: int, stored: Any, is_unmatched: bool) -> None:
+        """Keeps a row: its value as the cells hold it."""
         mine, cells = rows.sides[side], self.cells[side]
-        if type(value) not in cells.plain:
-            value = cells.encode(value)
         at = bisect_right(mine.times, time)
         number = int.from_bytes(mine.cells[at - 1].stored[-4:], "big") + 1 if at and mine.times[at - 1] == time else 0
         place = _PLACE.pack(time + _ZERO, number)
         if not rows.sides[LEFT].times and not rows.sides[RIGHT].times:
             self._held.change(self._held.cell(slot), True)
         cell = cells.cell(slot, place)
-        cells.change(cell, value)
+        cells.change(cell, stored)
         mark = None
         marks = self._marks[side]
         if is_unmatched and marks is not None:

@@ -14,10 +14,11 @@ from itertools import islice
 from typing import Any, Literal
 
 from streamlet.elements import MAX_TIMESTAMP, Batch, OutputTag
-from streamlet.operators.functions import CallingOperator
+from streamlet.errors import StateTypeError
+from streamlet.operators.functions import CallingOperator, pick, without
 from streamlet.operators.join_buffers import NAMES, JoinBuffers, KeyRows
 from streamlet.operators.operator import Emit, OperatorContext
-from streamlet.operators.windowing import pick
+from streamlet.operators.place import call_most
 from streamlet.state.descriptors import Descriptor, TimerState
 from streamlet.state.slots import Slot
 from streamlet.state.timers import Due
@@ -80,6 +81,7 @@ class KeyedJoin(CallingOperator):
     """Takes both sides into buffers, and frees them as event time moves on. One timer per key is enough for that."""
 
     uses_time = True
+    leaves_out = True
 
     def __init__(self, join: Join, marked: Sequence[bool] = (False, False)) -> None:
         self.join = join
@@ -97,8 +99,8 @@ class KeyedJoin(CallingOperator):
         self.buffers.open(context)
         self.timers = context.store.timers(context.states["timers"])
 
-    def take(self, index: int, slot: Slot, time: int, value: Any, row: int, found: Pairs) -> None:
-        """Takes one record that is not late."""
+    def take(self, index: int, slot: Slot, time: int, value: Any, stored: Any, row: int, found: Pairs) -> None:
+        """Takes one record that is not late; `stored` is its value as the buffers hold it."""
         raise NotImplementedError
 
     def earliest(self, rows: KeyRows) -> int | None:
@@ -114,17 +116,19 @@ class KeyedJoin(CallingOperator):
         times: Sequence[int] = batch.timestamps if batch.timestamps is not None else [0] * len(batch)
         found = Pairs()
         late: list[int] = []
-        take, row = self.take, 0
+        take, plain, encode = self.take, self.buffers.cells[index].plain, self.buffers.cells[index].encode
         self.buffers.refresh()
         columns: Iterable[tuple[Any, int, Any]] = zip(batch.keys or (), times, batch.values, strict=True)
-        try:
-            for row, (slot, time, value) in enumerate(columns):
-                if time <= watermark:
-                    late.append(row)
-                else:
-                    take(index, slot, time, value, row, found)
-        except Exception as error:
-            raise self.failure(error, batch, row) from error
+        for row, (slot, time, value) in enumerate(columns):
+            if time <= watermark:
+                late.append(row)
+                continue
+            try:
+                stored = value if type(value) in plain else encode(value)
+            except StateTypeError as error:
+                self.leave_out(error, batch, row)
+            else:
+                take(index, slot, time, value, stored, row, found)
         self.put_out(found, batch, index, out)
         if late:
             self._put_late(index, batch, late)
@@ -155,17 +159,24 @@ class KeyedJoin(CallingOperator):
             self.timers.set(slot, at)
 
     def put_out(self, found: Pairs, batch: Batch[Any] | None, index: int, out: Emit) -> None:
-        """Emits what the function makes of pairs."""
+        """Emits what the function makes of pairs. A pair for which it fails is left out, if anything is: both values
+        have met then, and meet others."""
         if not found.times:
             return
         rows, origin, split = None, None, ""
         if batch is not None:
             origin, split = batch.origin, batch.split
             rows = found.rows if batch.rows is None else [batch.rows[row] for row in found.rows]
-        shown = found.rights if index else found.lefts
-        named = Batch(shown, found.times, found.slots, split=split, origin=origin, rows=rows)
-        results = self.call(self.join.function, named, found.lefts, found.rights)
-        out(Batch(results, found.times, found.slots, split=split, origin=origin, rows=rows))
+        named = Batch(found.lefts, found.times, found.slots, split=split, origin=origin, rows=rows)
+
+        def leave_out(error: BaseException, row: int) -> None:
+            pair = pick(named, (row,))
+            pair.values[0] = (found.lefts[row], found.rights[row])
+            self.leave_out(error, pair, 0)
+
+        results, gone = call_most(self.join.function, (found.lefts, found.rights), leave_out)
+        named = without(named, gone)
+        out(Batch(results, named.timestamps, named.keys, split=split, origin=origin, rows=named.rows))
 
     def close(self) -> None:
         if self.late_records:

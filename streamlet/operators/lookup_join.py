@@ -11,13 +11,13 @@ that they should.  A key of the table is there until an element removes it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import compress, groupby
+from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
 
 from streamlet.elements import MIN_TIMESTAMP, Batch
-from streamlet.operators.functions import CallingOperator
+from streamlet.operators.functions import CallingOperator, pick
 from streamlet.operators.in_flight import Call, FlightCodec, OrderedFlight, Origins
 from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.state.broadcast import BroadcastTable
@@ -72,6 +72,8 @@ class Lookup(msgspec.Struct, frozen=True):
 
 class LookupJoin(CallingOperator):
     """Values are input 0, elements of the table input 1. All subtasks get the same elements in the same order."""
+
+    leaves_out = True
 
     def __init__(self, lookup: Lookup) -> None:
         self.lookup = lookup
@@ -133,34 +135,36 @@ class LookupJoin(CallingOperator):
             self._is_loaded = True
             self._ask()
             return
-        removed = self.lookup.is_removed
-        is_removed = [False] * len(batch) if removed is None else self.call(removed, batch)
-        self.call(self._change, batch, self.call(self.lookup.table_key, batch), batch.values, is_removed)
+        # It fails alike in every subtask, and the first one tells of it.
+        self.call_most(self._change, batch, is_told=not self.context.subtask)
 
-    def _change(self, key: Any, value: Any, is_removed: bool) -> None:
-        if is_removed:
+    def _change(self, value: Any) -> None:
+        lookup = self.lookup
+        key = lookup.table_key(value)
+        if lookup.is_removed is not None and lookup.is_removed(value):
             self._table.remove(key)
         else:
             self._table.put(key, value)
 
     def _put_out(self, batch: Batch[Any], out: Emit) -> None:
-        get = self._table.get
-        found = self.call(
-            lambda key: _NOT_THERE if key is None else get(key, _NOT_THERE), batch, self.call(self.lookup.key, batch)
-        )
-        if _NOT_THERE in found:
+        batch, found = self.call_most(self._look, batch)
+        if any(one is _NOT_THERE for one in found):
             if self.lookup.is_outer:
                 found = [None if one is _NOT_THERE else one for one in found]
             else:
-                is_there = [one is not _NOT_THERE for one in found]
-                batch, found = _chosen(batch, is_there), list(compress(found, is_there))
-        if found:
-            results = self.call(self.lookup.function, batch, batch.values, found)
+                batch = pick(batch, [row for row, one in enumerate(found) if one is not _NOT_THERE])
+                found = [one for one in found if one is not _NOT_THERE]
+        batch, results = self.call_most(self.lookup.function, batch, batch.values, found)
+        if results:
             out(Batch(results, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+    def _look(self, value: Any) -> Any:
+        key = self.lookup.key(value)
+        return _NOT_THERE if key is None else self._table.get(key, _NOT_THERE)
 
     def _hold(self, batch: Batch[Any]) -> None:
         watermark = self.context.current_watermark
-        packed = self.call(self._codec.pack, batch)
+        batch, packed = self.call_most(self._codec.pack, batch)
         values = [value for value, _ in packed]
         mine = Batch(values, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows)
         for row, (_, data) in enumerate(packed):
@@ -178,16 +182,3 @@ class LookupJoin(CallingOperator):
 
 def _columns(call: Call) -> tuple[bool, bool]:
     return call.timestamp is not None, call.slot is not None
-
-
-def _chosen(batch: Batch[Any], is_chosen: list[bool]) -> Batch[Any]:
-    """Those rows of a batch."""
-
-    def pick(column: Any) -> Any:
-        return None if column is None else list(compress(column, is_chosen))
-
-    rows = batch.rows if batch.rows is not None or batch.origin is None else range(len(batch))
-    return Batch(
-        pick(batch.values), pick(batch.timestamps), pick(batch.keys), split=batch.split, origin=batch.origin,
-        rows=pick(rows),
-    )  # fmt: skip

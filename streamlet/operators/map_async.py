@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 
 from streamlet.elements import Batch
-from streamlet.errors import RecordError, StateTypeError
+from streamlet.errors import RecordError, StateTypeError, UserFunctionError
 from streamlet.operators.emitting import whole
-from streamlet.operators.functions import CallingOperator
+from streamlet.operators.functions import CallingOperator, pick
 from streamlet.operators.in_flight import Call, Flight, FlightCodec, OrderedFlight, Origins, UnorderedFlight
-from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.operators.operator import Emit, OperatorContext, fails
 from streamlet.operators.place import describe_record
 from streamlet.operators.retry import Retry
 from streamlet.state.slots import KeyOfRow
@@ -69,6 +69,8 @@ class MapAsync(CallingOperator):
     the function failed on it; until its results are emitted.
     """
 
+    leaves_out = True
+
     def __init__(self, function: Callable[[Any], Awaitable[Any]], results: Results, options: CallOptions) -> None:
         self._function = function
         self._results = results
@@ -94,16 +96,22 @@ class MapAsync(CallingOperator):
             try:
                 value, packed = pack(value)
             except StateTypeError as error:
-                raise RecordError(
-                    f"{self.context.place}: {error.message}\n  record: {describe_record(batch, row)}",
-                    remedy=error.remedy,
-                ) from error
+                self._refuse(error, batch, row)
+            else:
+                calls.append(Call(mine, row, packed, watermark))
             values.append(value)
-            calls.append(Call(mine, row, packed, watermark))
         for call in calls:
             self._flight.add(call)
         self._waiting.extend(calls)
         self._start()
+
+    def _refuse(self, error: StateTypeError, batch: Batch[Any], row: int) -> None:
+        if self.context.leave_out is not fails:
+            self.leave_out(error, batch, row)
+            return
+        raise RecordError(
+            f"{self.context.place}: {error.message}\n  record: {describe_record(batch, row)}", remedy=error.remedy
+        ) from error
 
     def held_watermark(self) -> int | None:
         return self._flight.held_watermark
@@ -132,6 +140,12 @@ class MapAsync(CallingOperator):
             self.context.wake()
 
     def _emit(self, calls: list[Call], out: Emit) -> None:
+        for call in calls:
+            if call.error is not None:
+                lost = pick(call.batch, (call.row,))
+                lost.values[0] = self._codec.unpack(call.packed)  # the function may have changed the other one
+                call.error.batch, call.error.row = lost, 0
+                self.context.leave_out(call.error, True)
         # Several inputs may meet here, with times and keys or without.
         for (has_time, has_key), group in groupby(calls, lambda call: (call.timestamp is None, call.slot is None)):
             rows = [(call, result) for call in group for result in call.results]
@@ -159,7 +173,13 @@ class MapAsync(CallingOperator):
     async def _work(self, call: Call) -> None:
         """Makes one call after the other, as long as there are any."""
         while True:
-            call.results = await self._called(call)
+            try:
+                call.results = await self._called(call)
+            except UserFunctionError as error:
+                if self.context.leave_out is fails:
+                    raise
+                # Told of in its place, so that a checkpoint has either the record in flight or the letter.
+                call.error = error
             self._flight.end(call)
             self._ask()
             if not self._waiting:

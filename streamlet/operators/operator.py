@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
-from streamlet.errors import CheckpointError
+from streamlet.errors import CheckpointError, UserFunctionError
 from streamlet.operators.place import Place
 from streamlet.state.descriptors import Descriptor
 from streamlet.state.snapshot import StateSpec
@@ -42,6 +42,11 @@ class EventTime:
 
 def _nobody_takes(tag: OutputTag[Any], batch: Batch[Any]) -> None:
     """A side output that nobody reads."""
+
+
+def fails(error: UserFunctionError, is_told: bool = True) -> None:
+    """The policy of an operator without one: a record for which a function raises fails the job."""
+    raise error
 
 
 def _nobody_wakes() -> None:
@@ -76,6 +81,9 @@ class OperatorContext(msgspec.Struct, frozen=True):
     spawn: Callable[[Coroutine[Any, Any, None]], object] = _nobody_runs
     """Runs work beside the subtask, from the first batch or `on_clock` on. What it raises fails the attempt; when the
     attempt ends in any way, it is cancelled and awaited before `close`."""
+    leave_out: Callable[[UserFunctionError, bool], None] = fails
+    """Takes the error of a record that the caller leaves out, as the error policy says: raises it, where that is to
+    fail.  `is_told` is False for one that another subtask tells of."""
     key_groups: int = 128
     """Into how many groups the job's keys are dealt."""
 
@@ -92,6 +100,9 @@ class Operator:
     uses_time: bool = False
     """True when it cannot work without watermarks: the plan then refuses sources that have no strategy for them.
     Read from an instance that is not open."""
+    leaves_out: bool = False
+    """True when it gives `context.leave_out` all that fails for a record, before that has changed anything; else an
+    error policy undoes what it did."""
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         """Gives every keyed state by name, without being opened: the plan numbers them."""
@@ -148,6 +159,9 @@ class Operator:
         in flight here or before here.  After a restore of a checkpoint in which every subtask of the task had ended,
         neither comes again unless there are new records; where only some had, both do.  Nor does `on_end` where it had
         come in every subtask and the end waited for what is in flight behind.  A stop is no end: it calls neither."""
+
+    def drop_caches(self) -> None:
+        """Forgets what is kept beside the state for speed alone: what is in the state may be another than it was."""
 
     def snapshot(self) -> Any:
         """Gives what is remembered and not keyed, as plain data that msgpack carries; None for nothing. It is packed

@@ -136,3 +136,29 @@ def call_each(
     if len(results) != len(batch.values):
         raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
     return results
+
+
+def call_most(
+    function: Callable[..., Any],
+    columns: Sequence[Sequence[Any]],
+    leave_out: Callable[[BaseException, int], None],
+) -> tuple[list[Any], list[int]]:
+    """The same, but a row that fails goes to `leave_out`, which raises where it must not be left out.
+
+    Gives the results of the others, and which rows were left out.
+    """
+    results: list[Any] = []
+    gone: list[int] = []
+    ahead = columns
+    while True:
+        failure: BaseException | None = None
+        try:
+            results.extend(map(function, *ahead))
+        except Exception as error:
+            failure = error
+        row = len(results) + len(gone)
+        if row == len(columns[0]):
+            return results, gone
+        leave_out(failure or RuntimeError("the function raised StopIteration"), row)
+        gone.append(row)
+        ahead = [column[row + 1 :] for column in columns]

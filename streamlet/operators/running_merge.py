@@ -42,6 +42,10 @@ class RunningMerges:
         """Says that a pane which was merged has changed, or that none is left."""
         self._stacks.pop(key, None)
 
+    def forget_all(self) -> None:
+        """Says that any pane may have changed."""
+        self._stacks.clear()
+
     def of(self, key: Any, panes: Sequence[int], value: Callable[[int], Any]) -> Any:
         """The merge of these panes, which are in the order of time; `value` gives what a pane keeps."""
         if not self.is_in_use:

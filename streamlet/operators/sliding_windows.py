@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
 from typing import Any
 
-from streamlet.elements import MAX_TIMESTAMP, Batch
+from streamlet.elements import MAX_TIMESTAMP
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.aligned_windows import AlignedWindows
 from streamlet.operators.operator import Emit, OperatorContext
@@ -65,19 +65,17 @@ class SlidingPanes(AlignedWindows):
         self.lists.change(self.lists.cell(slot), (done, *panes))
         self._set_timer(slot, done, panes)
 
-    def put_out_again(self, stretch: Window, batch: Batch[Any], slots: Sequence[Slot], inputs: Any, out: Emit) -> None:
+    def put_out_again(self, stretch: Window, slot: Slot, out: Emit) -> None:
         pane, progress = stretch.start, self.progress
-        starts = range(self._first_start(pane), self._last_start(pane) + 1, self.slide_ms)
-        again = [start for start in starts if start + self.size_ms - 1 <= progress < self._close_at(start)]
-        for row, (slot, value) in enumerate(zip(slots, inputs, strict=False)):
-            try:
-                self.fold_into(stretch, [slot], iter([slot]), [value])
-            except Exception as error:
-                raise self.failure(error, batch, row) from error
-            self.merges.forget(slot.key)
-            _, *panes = self.lists.value(slot)
-            for start in again:
+        self.merges.forget(slot.key)
+        _, *panes = self.lists.value(slot)
+        for start in range(self._first_start(pane), self._last_start(pane) + 1, self.slide_ms):
+            if start + self.size_ms - 1 <= progress < self._close_at(start):
                 self.put_out([slot], [self._window(start)], [self._merged(slot, panes, start)], out)
+
+    def drop_caches(self) -> None:
+        super().drop_caches()
+        self.merges.forget_all()
 
     def fold_into(self, stretch: Window, slots: Sequence[Slot], each: Iterator[Slot], inputs: Any) -> None:
         if stretch.end - 1 <= self.progress and self.merges.is_in_use:

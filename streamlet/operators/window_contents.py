@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from typing import Any, Generic, TypeVar
 
 from streamlet.elements import Batch, OutputTag
-from streamlet.errors import JobDefinitionError
+from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.aggregates import AggregateFunction
 from streamlet.operators.emitting import whole
 from streamlet.operators.operator import Emit, OperatorContext
@@ -50,7 +50,7 @@ class Contents:
         """Gets ready."""
         self.context = context
 
-    def failure(self, error: BaseException, fired: Batch[Any], row: int) -> BaseException:
+    def failure(self, error: BaseException, fired: Batch[Any], row: int) -> UserFunctionError:
         """Makes the error of a window for which a user's function failed."""
         return function_error(error, self.context.place, fired, row, subtask=self.context.subtask)
 
@@ -72,8 +72,13 @@ class Contents:
     def free(self, slot: Slot, kept: Any) -> None:
         """Forgets what lies beside."""
 
+    def shown(self, slot: Slot, kept: Any) -> Any:
+        """What was kept, for somebody who must see what was lost."""
+        return kept
+
     def put_out(self, fired: Batch[Any], windows: list[Window], out: Emit) -> None:
-        """Emits results. `fired` has what was kept, the time of each window, and slots."""
+        """Emits results. `fired` has what was kept, the time of each window, and slots.  Nothing has been emitted when
+        it raises for one of them."""
         raise NotImplementedError
 
 
@@ -230,6 +235,9 @@ class Elements(Contents):
         if self._running is not None:
             self._running.close()
             self._running = None
+
+    def shown(self, slot: Slot, kept: Any) -> Any:
+        return self._values(slot, kept)
 
     def _values(self, slot: Slot, kept: Any) -> list[Any]:
         cells = self.cells

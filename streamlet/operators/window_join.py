@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamlet.elements import Batch
+from streamlet.operators.functions import without
 from streamlet.operators.joining import Join
 from streamlet.operators.operator import Emit, OperatorContext
-from streamlet.operators.place import call_each
+from streamlet.operators.place import call_most
 from streamlet.operators.window_contents import Contents
 from streamlet.operators.windows import Window
 from streamlet.state.cells import StateCells
@@ -81,11 +82,18 @@ class BothSides(Contents):
 
     def _emit(self, found: _Pairs, out: Emit) -> None:
         if found.lefts:
+
+            def leave_out(error: BaseException, row: int) -> None:
+                pair = (found.lefts[row], found.rights[row])
+                failure = self.failure(error, Batch([pair], [times[row]], [found.slots[row]]), 0)
+                failure.__cause__ = error
+                self.context.leave_out(failure, True)
+
             times = [window.end - 1 for window in found.windows]
-            named = Batch(found.lefts, times, found.slots)
-            columns = (found.lefts, found.rights, found.windows)
-            results = call_each(self.join.function, named, *columns, fail=self.failure)
-            out(Batch(results, times, found.slots))
+            results, gone = call_most(self.join.function, (found.lefts, found.rights, found.windows), leave_out)
+            if results:
+                named = without(Batch(found.lefts, times, found.slots), gone)
+                out(Batch(results, named.timestamps, named.keys))
 
     def _values(self, side: int, slot: Slot, kept: Any) -> list[Any]:
         cells = self.cells[side]

@@ -14,11 +14,12 @@ from itertools import islice
 from typing import Any
 
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Batch, OutputTag
-from streamlet.operators.functions import CallingOperator
+from streamlet.errors import UserFunctionError
+from streamlet.operators.functions import CallingOperator, pick
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.triggers import AtEnd, Trigger
 from streamlet.operators.window_contents import Contents
-from streamlet.operators.windows import GlobalWindows, Window, WindowAssigner
+from streamlet.operators.windows import GlobalWindows, Window, WindowAssigner, WindowResult
 from streamlet.state.descriptors import Descriptor, TimerState, WindowState
 from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot
 from streamlet.state.timers import Due
@@ -138,7 +139,36 @@ class WindowOperator(CallingOperator):
         if kept:
             is_timed = all(window.end > window.start for window in windows)
             times = [window.end - 1 for window in windows] if is_timed else None
-            self.contents.put_out(Batch(kept, times, slots), windows, out)
+            self._put_out_most(Batch(kept, times, slots), windows, out)
+
+    def _put_out_most(self, fired: Batch[Any], windows: list[Window], out: Emit) -> None:
+        """Where a function fails for a window, what comes before and behind it is put out without it."""
+        ahead: list[tuple[Batch[Any], list[Window]] | UserFunctionError] = [(fired, windows)]
+        while ahead:
+            one = ahead.pop()
+            if isinstance(one, UserFunctionError):
+                self.context.leave_out(one, True)
+                continue
+            batch, those = one
+            try:
+                self.contents.put_out(batch, those, out)
+            except UserFunctionError as error:
+                if error.batch is not batch:
+                    raise
+                row = error.row
+                if row + 1 < len(batch):
+                    ahead.append((pick(batch, range(row + 1, len(batch))), those[row + 1 :]))
+                ahead.append(self._named(error, batch, those[row]))
+                if row:
+                    ahead.append((pick(batch, range(row)), those[:row]))
+
+    def _named(self, error: UserFunctionError, batch: Batch[Any], window: Window) -> UserFunctionError:
+        """The error of a window; its record is what the window holds."""
+        lost = pick(batch, (error.row,))
+        (slot,) = lost.keys or (None,)
+        lost.values[0] = WindowResult(slot.key, window, self.contents.shown(slot, lost.values[0])) if slot else None
+        error.batch, error.row = lost, 0
+        return error
 
     def put_out_in_order(self, fired: list[tuple[Slot, Window, Any]], out: Emit) -> None:
         """The same for windows that were found key by key: in the order of time, then of keys."""
@@ -196,19 +226,7 @@ def _time_and_key(fired: tuple[Slot, Window, Any]) -> tuple[int, bytes]:
     return fired[1].end, fired[0].stored[4:]
 
 
-def pick(batch: Batch[Any], rows: Sequence[int]) -> Batch[Any]:
-    """These rows of a batch."""
-    timestamps, keys, origins = batch.timestamps, batch.keys, batch.rows
-    return Batch(
-        [batch.values[row] for row in rows],
-        None if timestamps is None else [timestamps[row] for row in rows],
-        None if keys is None else [keys[row] for row in rows],
-        split=batch.split,
-        origin=batch.origin,
-        rows=[origins[row] for row in rows] if origins is not None else list(rows),
-    )
-
-
 def keeps(contents: Contents) -> Any:
-    """The type of what is kept, where it is part of another one: without a declared type only scalars."""
-    return None | bool | int | float | str | bytes if contents.kept_type is Any else contents.kept_type
+    """The type of what is kept, where it is part of another one: without a declared type only scalars, and no bytes,
+    which could not be told from str."""
+    return None | bool | int | float | str if contents.kept_type is Any else contents.kept_type

@@ -23,6 +23,8 @@ class BroadcastTable(Generic[K, V]):
         self.name = name
         self.is_writable = False
         """True while an element is handled that every subtask gets."""
+        self.changes: list[tuple[bytes | None, Any]] | None = None
+        """What the element in hand has changed, as it was, where that may have to be undone."""
         self._where = f"broadcast state {name!r} of {uid!r}"
         declared_shape(key_type, where=self._where)
         self._keys = MapKeys(self._where, key_type)
@@ -63,17 +65,34 @@ class BroadcastTable(Generic[K, V]):
         self._check_writable()
         codec = self._codec
         stored = value if type(value) in codec.plain else codec.encode(value)
-        self._entries[self._keys.pack(key)] = (key, stored)
+        packed = self._keys.pack(key)
+        if self.changes is not None:
+            self.changes.append((packed, self._entries.get(packed)))
+        self._entries[packed] = (key, stored)
 
     def remove(self, key: K) -> None:
         """Forgets a key; nothing happens when it is not there."""
         self._check_writable()
-        self._entries.pop(self._keys.pack(key), None)
+        packed = self._keys.pack(key)
+        self._note_all()
+        self._entries.pop(packed, None)
 
     def clear(self) -> None:
         """Forgets all entries."""
         self._check_writable()
+        self._note_all()
         self._entries.clear()
+
+    def undo(self) -> None:
+        """Takes back what is noted in `changes`."""
+        for packed, before in reversed(self.changes or ()):
+            if packed is None:
+                self._entries = before
+            elif before is None:
+                del self._entries[packed]
+            else:
+                self._entries[packed] = before
+        self.changes = []
 
     def snapshot(self) -> Any:
         """The whole table as plain data."""
@@ -93,6 +112,11 @@ class BroadcastTable(Generic[K, V]):
             )
         codec, keys = self._codec, self._keys
         self._entries = {packed: (keys.unpack(packed), codec.unpack(data)) for packed, data in snapshot["entries"]}
+
+    def _note_all(self) -> None:
+        # The order of the keys is part of the table.
+        if self.changes is not None:
+            self.changes.append((None, dict(self._entries)))
 
     def _check_writable(self) -> None:
         if not self.is_writable:

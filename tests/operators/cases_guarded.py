@@ -39,8 +39,12 @@ class Letter:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DeadLetter):
             return False
-        names_this_file = "/cases_guarded.py:" in other.line
-        return names_this_file and self.told == (other.value, other.key, other.timestamp, other.message)
+        return "/tests/operators/" in other.line and self.told == (
+            other.value,
+            other.key,
+            other.timestamp,
+            other.message,
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

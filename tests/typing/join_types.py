@@ -7,7 +7,7 @@ from typing import assert_type
 
 import msgspec
 
-from streamlet import Job, Stream, TumblingWindows, Window
+from streamlet import DeadLetter, Job, OutputTag, Stream, TumblingWindows, Window
 from streamlet_connectors.generator import Generator
 
 
@@ -44,6 +44,10 @@ def joins() -> None:
     assert_type(users.as_of_join(spends, lambda one, other: other.count, tolerance=minute), Stream[int])
     assert_type(users.as_of_join(spends, left, how="left"), Stream[int])
     users.as_of_join(spends, left, how="full")  # type: ignore
+    dead = OutputTag[DeadLetter]("dead")
+    assert_type(users.as_of_join(spends, left, how="left", on_error=dead).side_output(dead), Stream[DeadLetter])
+    users.as_of_join(spends, left, how="left", on_error=OutputTag[int]("dead"))  # type: ignore
+    users.interval_join(spends, left, lower=-minute, upper=minute, how="left", on_error="drop")  # type: ignore
     minutes = TumblingWindows(minute)
     assert_type(
         users.window_join(spends, minutes, lambda one, other, window: (one.amount, other.count, window.end)),

@@ -94,7 +94,6 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "aggregate by name of nothing": (lambda s: s.key_by(int).aggregate(into=dict), "no aggregate function has a name"),
     "aggregate by name, untyped": (lambda s: s.key_by(int).aggregate(n=_Untyped()), "n has no accumulator_type"),
     "an unknown policy": (lambda s: s.map(int, on_error="ignore"), "on_error is 'ignore'"),
-    "a policy for async map": (lambda s: s.map(_asynchronous, on_error="skip"), "plain function, not an async one"),
     "reduce of a value": (lambda s: s.key_by(int).reduce(0), "reduce takes a function, not 0"),
     "process of a function": (lambda s: s.key_by(int).process(int), "process takes a KeyedProcessFunction"),
     "process of a class": (lambda s: s.key_by(int).process(_Unstorable), "process takes a KeyedProcessFunction"),

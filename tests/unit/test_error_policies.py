@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streamlet import DeadLetter, Job, OutputTag, Stream, Sum
+from streamlet import (
+    BroadcastContext,
+    BroadcastState,
+    DeadLetter,
+    Job,
+    KeyedBroadcastProcessFunction,
+    KeyedCoProcessFunction,
+    OutputTag,
+    ProcessContext,
+    SessionWindows,
+    Stream,
+    Sum,
+    TumblingWindows,
+    WatermarkStrategy,
+    WindowResult,
+)
 from streamlet.errors import FunctionBlockedError
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import BACKENDS, Failing, Waiting, lines, make_job, run
 
 DEAD = OutputTag[DeadLetter]("dead")
+MS = timedelta(milliseconds=1)
 
 
 def _odd(number: int) -> int:
@@ -76,6 +94,124 @@ def test_a_sink_takes_dead_letters_in_the_same_checkpoints(backend: str, tmp_pat
     assert [(letter["value"], letter["key"]) for letter in lines(tmp_path / "dead")] == [
         (number, number % 3) for number in range(0, 40, 2)
     ]
+
+
+async def _odd_later(number: int) -> int:
+    await asyncio.sleep(0)
+    return _odd(number)
+
+
+def _sum_of_pair(one: int, other: int) -> int:
+    return _odd(one + other)
+
+
+def _joined(numbers: Stream[int]) -> Stream[int]:
+    halves = numbers.key_by(lambda number: number // 2)
+    return halves.interval_join(halves, _sum_of_pair, lower=MS, upper=MS, on_error=DEAD, uid="failing")
+
+
+def _windowed(numbers: Stream[int]) -> Stream[int]:
+    windows = numbers.key_by(lambda number: number % 2).window(TumblingWindows(8 * MS))
+    return windows.aggregate(Sum(), result=lambda key, window, total: _odd(total // 4), on_error=DEAD, uid="failing")
+
+
+def _refused(numbers: Stream[int]) -> Stream[WindowResult[int, int]]:
+    windows = numbers.key_by(lambda number: number % 3).window(SessionWindows(9 * MS))
+    return windows.reduce(lambda one, other: one + _odd(other), on_error=DEAD, uid="failing")
+
+
+EVERYWHERE: dict[str, tuple[Callable[[Stream[int]], Stream[Any]], list[Any], list[Any]]] = {
+    "map_async": (
+        lambda numbers: numbers.map_async(_odd_later, on_error=DEAD, uid="failing"),
+        list(range(1, 40, 2)),
+        list(range(0, 40, 2)),
+    ),
+    "interval_join": (_joined, list(range(1, 80, 4)), []),
+    "window": (
+        _windowed,
+        [total for start in range(0, 40, 8) for total in (start + 3, start + 4) if total % 2],
+        [total * 4 for start in range(0, 40, 8) for total in (start + 3, start + 4) if total % 2 == 0],
+    ),
+    "session": (
+        _refused,
+        # The first value of a key is its own result, so only later ones are refused.
+        [sum(range(first, 40, 3)) - sum(one for one in range(first + 3, 40, 3) if one % 2 == 0) for first in range(3)],
+        [number for number in range(3, 40) if number % 2 == 0],
+    ),
+    "connect": (
+        lambda numbers: (
+            numbers.key_by(lambda number: number % 2)
+            .connect(numbers.filter(lambda number: number == 1).key_by(abs))
+            .process(Both(), on_error=DEAD, uid="failing")
+        ),
+        [1, 1, *range(3, 40, 2)],
+        list(range(0, 40, 2)),
+    ),
+    "connect_broadcast": (
+        lambda numbers: (
+            numbers.filter(lambda number: number < 3)
+            .key_by(abs)
+            .connect_broadcast(numbers)
+            .process(Ruled(), on_error=DEAD, uid="failing")
+        ),
+        [0, 1, 2],
+        list(range(0, 40, 2)),
+    ),
+    "lookup_join": (
+        lambda numbers: numbers.lookup_join(
+            numbers.filter(lambda number: number < 9),
+            lambda one, other: one,
+            key=_odd,
+            table_key=lambda number: _odd(number + 1) - 1,
+            wait_for="end",
+            how="left",
+            key_type=int,
+            on_error=DEAD,
+            uid="failing",
+        ),
+        list(range(1, 40, 2)),
+        sorted([*range(1, 9, 2), *range(0, 40, 2)]),
+    ),
+}
+
+
+class Both(KeyedCoProcessFunction[int, int, int, int]):
+    def process_element1(self, value: int, ctx: ProcessContext[int]) -> list[int]:
+        return [_odd(value)]
+
+    process_element2 = process_element1
+
+
+class Ruled(KeyedBroadcastProcessFunction[int, int, int, int]):
+    seen = BroadcastState(int, int)
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> list[int]:
+        return [value]
+
+    def process_broadcast_element(self, value: int, ctx: BroadcastContext) -> None:
+        self.seen.put(value, value)
+        _odd(value)
+
+
+def _value(line: Any) -> Any:
+    """Of a window its value."""
+    return line["value"] if isinstance(line, dict) else line
+
+
+@pytest.mark.parametrize("family", EVERYWHERE)
+def test_every_family_leaves_out_what_fails_and_nothing_else(family: str, tmp_path: Path) -> None:
+    build, expected, dead = EVERYWHERE[family]
+    job = make_job(tmp_path, parallelism=2)
+    times = WatermarkStrategy[int].monotonic().with_timestamps(lambda number: number)
+    failing = build(job.source(Waiting(40, 20), uid="numbers", watermarks=times))
+    failing.sink(FileSink(tmp_path / "out"), uid="out")
+    failing.side_output(DEAD).sink(FileSink(tmp_path / "dead"), uid="dead")
+    ran = run(job)
+    assert ran.code == 0, ran
+    assert sorted(map(_value, lines(tmp_path / "out"))) == sorted(expected)
+    letters = lines(tmp_path / "dead")
+    assert sorted(_value(letter["value"]) for letter in letters) == dead
+    assert all(letter["message"].endswith("is even") and letter["uid"] == "failing" for letter in letters)
 
 
 def test_a_failure_behind_the_operator_is_not_its_own(tmp_path: Path) -> None:
