@@ -14,6 +14,7 @@ from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Routing
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
+from streamlet.operators.collecting import Collect, Distinct, TopK
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.remembering import batching
@@ -234,6 +235,40 @@ class KeyedStream(Stream[T_co], Joins[K, T_co], Generic[K, T_co]):
     ) -> Stream[float]:
         """Emits, per value, the mean of what `select` gave for the key: `aggregate(Mean(select))`."""
         return self.aggregate(Mean(select), uid=uid, parallelism=parallelism)
+
+    def top_k(
+        self,
+        k: int,
+        by: Callable[[T_co], Any] | None = None,
+        *,
+        type: Any = int | float | str,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[list[T_co]]:
+        """Emits, per value, the `k` values of the key with the largest `by`: `aggregate(TopK(k, by))`."""
+        return self.aggregate(TopK(k, by, type=type), uid=uid, parallelism=parallelism)
+
+    def distinct(
+        self,
+        select: Callable[[T_co], Hashable] | None = None,
+        *,
+        type: Any = int | float | str,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[int]:
+        """Emits, per value, how many different values of `select` the key has had: `aggregate(Distinct(select))`."""
+        return self.aggregate(Distinct(select, type=type), uid=uid, parallelism=parallelism)
+
+    def collect(
+        self,
+        *,
+        limit: int = 1000,
+        type: Any = int | float | str,
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[list[T_co]]:
+        """Emits, per value, the first `limit` values of the key: `aggregate(Collect(limit=limit))`."""
+        return self.aggregate(Collect(limit=limit, type=type), uid=uid, parallelism=parallelism)
 
     def connect(self, other: KeyedStream[K, R]) -> ConnectedStreams[K, T_co, R]:
         """Both streams for one `KeyedCoProcessFunction`: `.process(function)`. Their keys must be of one type."""

@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.policies import OnError
+from streamlet.dsl.shorthands import WindowShorthands
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.aggregates import AggregateFunction
+from streamlet.operators.aggregates import AggregateFunction, Composed
 from streamlet.operators.aligned_windows import Tumbling
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Reduce
@@ -44,7 +45,7 @@ A1 = TypeVar("A1")
 A2 = TypeVar("A2")
 
 
-class WindowedStream(Generic[K, T]):
+class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
     """The values of a key, window by window.  Results have the last millisecond of their window as event time.
 
     `on_error` says what becomes of a record for which a function raises: it is left out of its windows.  Where one
@@ -167,18 +168,52 @@ class WindowedStream(Generic[K, T]):
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
+    @overload
+    def aggregate(
+        self,
+        *,
+        result: None = None,
+        into: Callable[..., R],
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
+        **named: AggregateFunction[T, Any, Any],
+    ) -> Stream[WindowResult[K, R]]: ...
+    @overload
+    def aggregate(
+        self,
+        *,
+        result: None = None,
+        into: None = None,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
+        **named: AggregateFunction[T, Any, Any],
+    ) -> Stream[WindowResult[K, dict[str, Any]]]: ...
     def aggregate(
         self,
         *functions: AggregateFunction[Any, Any, Any],
         result: Callable[..., Any] | None = None,
+        into: Callable[..., Any] | None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
+        **named: AggregateFunction[Any, Any, Any],
     ) -> Stream[Any]:
         """Emits, per key and window, a `WindowResult` of the aggregate, or of a tuple of several.
 
-        `result(key, window, *results)` makes what is emitted instead.
+        `result(key, window, *results)` makes what is emitted instead.  Functions that are given by name make a dict of
+        their results, or `into(name=result, ...)`, as the value of the `WindowResult`; see `Composed`.
         """
+        if named or into is not None:
+            if functions or result is not None:
+                raise JobDefinitionError(
+                    f"{self._line()}: aggregate takes functions by place with result=, or by name with into=",
+                    remedy="give all of them a name: aggregate(total=Sum(...), count=Count(), into=Spend)",
+                )
+            composed: Composed[T, Any] = Composed(into, **named) if into is not None else Composed(**named)
+            functions = tuple(composed.parts.values())
+            result = partial(_finished, composed)
         for function in functions:
             if not isinstance(function, AggregateFunction):
                 raise JobDefinitionError(
@@ -213,6 +248,11 @@ class WindowedStream(Generic[K, T]):
             )
         return self._then("process", lambda: Elements(function, type), function.process, uid, parallelism, on_error)
 
+    def _one(
+        self, function: AggregateFunction[Any, Any, Any], uid: str | None, parallelism: int | None
+    ) -> Stream[WindowResult[K, Any]]:
+        return self.aggregate(function, uid=uid, parallelism=parallelism)
+
     def _then(
         self,
         kind: str,
@@ -236,6 +276,10 @@ class WindowedStream(Generic[K, T]):
 
     def _line(self) -> str:
         return self._stream._job.line()
+
+
+def _finished(composed: Composed[Any, Any], key: Any, window: Window, *results: Any) -> Any:
+    return WindowResult(key, window, composed.finish(*results))
 
 
 def windowed(stream: KeyedStream[K, T], windows: Any) -> WindowedStream[K, T]:

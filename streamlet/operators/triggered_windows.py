@@ -97,6 +97,10 @@ class TriggeredWindows(WindowOperator):
         cell = self.cells.cell(slot, namespace)
         known = self.value_of(cell)
         if known is ABSENT:
+            if window.end <= window.start:
+                raise ValueError(
+                    f"the assigner gave {window}, which holds no time: give an end that is after the start"
+                )
             self.timers.set(slot, final if final > progress else self.close_after(final), namespace)
             entry = (1, span.start, span.end, self.contents.first(slot, namespace, taken))
         else:

@@ -1,0 +1,127 @@
+"""What cannot mean anything is refused with the user's line and a remedy: by the graph, or with the record.
+
+Each is a whole job that is started as `job.run()` starts it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlet import (
+    Job,
+    JobDefinitionError,
+    SessionWindows,
+    SlidingWindows,
+    Stream,
+    TumblingWindows,
+    WatermarkStrategy,
+    Window,
+    WindowAssigner,
+)
+from streamlet_connectors.files import FileSink
+from streamlet_connectors.generator import Generator
+from tests.unit.job_kit import make_job, run
+
+MS, SECOND = timedelta(milliseconds=1), timedelta(seconds=1)
+
+
+class Empty(WindowAssigner[int]):
+    def assign(self, value: int, timestamp: int) -> Iterable[Window]:
+        return [Window(timestamp, timestamp)]
+
+
+class Broken(WindowAssigner[int]):
+    def assign(self, value: int, timestamp: int) -> Any:
+        return None
+
+
+def _stream(job: Job, time: Any = abs) -> Any:
+    times = WatermarkStrategy[Any].monotonic().with_timestamps(time)
+    return job.source(Generator(lambda one: one, count=9), uid="numbers", watermarks=times)
+
+
+def _keyed(job: Job, time: Any = abs) -> Any:
+    return _stream(job, time).key_by(lambda one: one % 3)
+
+
+def _bare(job: Job) -> Any:
+    return job.source(Generator(lambda one: one, count=9), uid="bare")
+
+
+def _both(one: Any, *others: Any) -> Any:
+    return one
+
+
+WITH_A_RECORD: dict[str, tuple[Callable[[Job], Stream[Any]], str]] = {
+    "a time that is None": (lambda job: _stream(job, lambda one: None), "function gave None as the time"),
+    "a time that is text": (lambda job: _stream(job, lambda one: str(one)), "function gave '0' as the time"),
+    "a time that is negative": (lambda job: _stream(job, lambda one: 5 - one), "function gave -1 as the time"),
+    "a time in parts of a millisecond": (lambda job: _stream(job, lambda one: one / 2), "function gave 0.0 as the"),
+    "a session without a gap": (
+        lambda job: _keyed(job).window(SessionWindows(lambda one: (5 - one) * MS)).count(),
+        "the gap of a session is datetime.timedelta(0)",
+    ),
+    "an own window that holds no time": (lambda job: _keyed(job).window(Empty()).count(), "which holds no time"),
+    "an own assigner that gives no windows": (lambda job: _keyed(job).window(Broken()).count(), "NoneType"),
+    "a key that can be none": (
+        lambda job: _bare(job).key_by(lambda one: [one]).count(),
+        "list",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_RECORD)
+def test_a_record_that_shows_it_is_named_with_the_users_line_and_a_remedy(name: str, tmp_path: Path) -> None:
+    build, says = WITH_A_RECORD[name]
+    job = make_job(tmp_path)
+    build(job).sink(FileSink(tmp_path / "out"))
+    ran = run(job)
+    assert ran.code == 1, ran
+    assert says in ran.said
+    assert re.search(rf"{re.escape(__file__)}:\d+", ran.said), ran
+    assert "record: " in ran.said or "key" in ran.said, ran
+
+
+BY_THE_GRAPH: dict[str, tuple[Callable[[Job], Any], str]] = {
+    "a window of no length": (lambda job: _keyed(job).window(TumblingWindows(timedelta(0))), "size of a window"),
+    "a slide of no length": (lambda job: _keyed(job).window(SlidingWindows(SECOND, timedelta(0))), "slide of windows"),
+    "a session of no gap": (lambda job: _keyed(job).window(SessionWindows(timedelta(0))), "gap of sessions"),
+    "windows without keys": (lambda job: _stream(job).window(TumblingWindows(SECOND)), "for streams with keys"),
+    "an aggregate without keys": (lambda job: _stream(job).aggregate(), "for streams with keys"),
+    "an interval_join without keys": (
+        lambda job: _stream(job).interval_join(_bare(job), _both, lower=-MS, upper=MS),
+        "interval_join is for streams with keys",
+    ),
+    "a join with a stream without keys": (
+        lambda job: _keyed(job).as_of_join(_bare(job), _both),
+        "as_of_join takes a keyed stream",
+    ),
+    "a window_join with a stream without keys": (
+        lambda job: _keyed(job).window_join(_bare(job), TumblingWindows(SECOND), _both),
+        "window_join takes a keyed stream",
+    ),
+    "a lateness by the clock": (
+        lambda job: _keyed(job).window(TumblingWindows(SECOND, time="processing")).allowed_lateness(SECOND),
+        "nothing is ever late",
+    ),
+    "event time without a strategy": (
+        lambda job: _bare(job).key_by(abs).window(TumblingWindows(SECOND)).count().sink(FileSink("out")) or job.plan(),
+        "works by event time",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_THE_GRAPH)
+def test_the_graph_refuses_it_at_the_users_line_with_a_remedy(name: str, tmp_path: Path) -> None:
+    build, says = BY_THE_GRAPH[name]
+    job = make_job(tmp_path)
+    with pytest.raises(JobDefinitionError, match=re.escape(says)) as caught:
+        build(job)
+    assert str(caught.value).startswith(f"{__file__}:")
+    assert caught.value.remedy
