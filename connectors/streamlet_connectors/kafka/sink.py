@@ -37,7 +37,8 @@ class KafkaSink(Sink[T]):
       until the next start included.  At most the brokers' `transaction.max.timeout.ms`.  When it passes, the broker
       aborts the output, and the job stops and says so.
     - `delivery_timeout_seconds`: how long one write is tried again before the attempt fails.
-    - `linger_seconds`: at-least-once only: how long a record may wait for others.
+    - `linger_seconds`: at-least-once only: how long a record may wait for others; longer makes fewer and
+      larger requests.
     - `max_record_bytes`: an own limit below the topic's `max.message.bytes`, which is always checked.
     - every further option is about the connection, see `KafkaOptions`.
     """
@@ -57,7 +58,7 @@ class KafkaSink(Sink[T]):
         delivery: Delivery = "exactly_once",
         transaction_timeout_seconds: float = 900.0,
         delivery_timeout_seconds: float = 120.0,
-        linger_seconds: float = 0.05,
+        linger_seconds: float = 0.005,
         max_record_bytes: int | None = None,
         **options: Any,
     ) -> None:
