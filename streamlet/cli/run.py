@@ -145,11 +145,15 @@ async def _supervised(name: str, plan: ExecutionPlan, run: RunOptions, out: Text
                 make_host,
             )
 
+        def keys_here() -> int:
+            attempt = supervisor.attempt
+            return attempt.state_size()[0] if attempt is not None and config.processes == 1 else 0
+
         supervisor = Supervisor(make, config.restart, clock, ports.randomness)
         _on_signals(supervisor, progress)
         showing = asyncio.create_task(_show(progress))
         try:
-            async with collected_at_chosen_times(), watched(config, clock):
+            async with collected_at_chosen_times(keys_here), watched(config, clock):
                 outcome = await supervisor.run()
         finally:
             lock.release()

@@ -85,7 +85,7 @@ async def _hosted(links: Inherited, given: JobFile, job: Job, plan: ExecutionPla
             logging.getLogger(name).addHandler(ToldLog(parent, directly))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     worker = Worker(job.name, plan, Placement(given.processes, given.here), parent, peers, ports)
-    async with collected_at_chosen_times(), watched(plan.config, ports.clock, _BLOCKED_SHARE):
+    async with collected_at_chosen_times(worker.keys_in_memory), watched(plan.config, ports.clock, _BLOCKED_SHARE):
         return await worker.run()
 
 

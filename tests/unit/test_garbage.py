@@ -41,7 +41,7 @@ def test_a_collector_that_was_off_stays_off() -> None:
 def test_cycles_that_pile_up_are_freed_while_the_job_runs() -> None:
     async def main() -> None:
         freed = asyncio.Event()
-        async with collected_at_chosen_times(look_seconds=0.01):
+        async with collected_at_chosen_times(lambda: 0, look_seconds=0.01):
             knot = Knot()
             watch = weakref.finalize(knot, freed.set)
             del knot
@@ -50,6 +50,27 @@ def test_cycles_that_pile_up_are_freed_while_the_job_runs() -> None:
                     Knot()
                 await asyncio.sleep(0)
             assert not watch.alive
+
+    asyncio.run(main())
+
+
+def test_state_that_grows_is_no_reason_to_collect_and_cycles_beside_it_still_are() -> None:
+    async def main() -> None:
+        state: dict[int, tuple[int, str]] = {}
+        freed = asyncio.Event()
+        async with collected_at_chosen_times(lambda: len(state), look_seconds=0.01):
+            knot = Knot()
+            watch = weakref.finalize(knot, freed.set)
+            del knot
+            for number in range(400_000):
+                state[number] = number, str(number)
+                if number % 1_000 == 0:
+                    await asyncio.sleep(0)
+            assert watch.alive
+            while not freed.is_set():
+                for _ in range(10_000):
+                    Knot()
+                await asyncio.sleep(0)
 
     asyncio.run(main())
 

@@ -132,6 +132,10 @@ class Worker:
         data = await self._parent.receive()
         return Finish() if data is None else to_worker_of(data)
 
+    def keys_in_memory(self) -> int:
+        """How many keys have their state in this process."""
+        return 0 if self._assembly is None else self._assembly.state_size()[0]
+
     async def _obey(self, begin: asyncio.Event) -> None:
         while True:
             message = await self._next()
