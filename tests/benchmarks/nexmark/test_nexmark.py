@@ -12,7 +12,7 @@ from tests.benchmarks.nexmark.generator import START_MS, Nexmark, write
 from tests.benchmarks.nexmark.jobs import QUERIES, job_of
 from tests.benchmarks.nexmark.oracle import Oracle, WrongResult, written
 from tests.recovery.part_files import hidden_files, part_files
-from tests.recovery.running_jobs import PROJECT, RunningJob, a_home, a_seed, is_full_run
+from tests.recovery.running_jobs import PROJECT, SECONDS, RunningJob, a_home, a_seed, is_full_run
 from tests.unit.job_kit import run
 
 EVENTS = 20_000 if is_full_run() else 5_000
@@ -69,11 +69,12 @@ def test_all_queries_in_one_job_give_what_sql_gives_after_kills(inputs: Path, or
     chance = random.Random(a_seed())
     out = tmp_path / "out"
     environment = {"NEXMARK_QUERIES": ",".join(QUERIES), "NEXMARK_IN": str(inputs), "NEXMARK_OUT": str(out)}
-    with a_home(JOB, tmp_path / "state", {**environment, "NEXMARK_BATCH": "20"}) as home:
+    with a_home(JOB, tmp_path / "state", environment) as home:
 
         def start(fault: str) -> RunningJob:
             spread = ("--parallelism", chance.choice("12"))
-            return home.start("--checkpoint-interval", "50ms", "--state-memory", "1MB", *spread, fault=fault)
+            quick = ("--checkpoint-interval", "50ms", "--state-memory", "1MB")
+            return home.start(*quick, *spread, fault=fault, NEXMARK_BATCH="20")
 
         for _ in range(KILLS):
             point, most = chance.choice(POINTS)
@@ -81,7 +82,7 @@ def test_all_queries_in_one_job_give_what_sql_gives_after_kills(inputs: Path, or
             if chance.random() < 1 / 3:
                 start(chance.choice(AT_A_START)).wait_until_killed()
         job = home.start()
-        assert job.wait() == 0, job.said
+        assert job.wait(4 * SECONDS) == 0, job.said
     for name, query in QUERIES.items():
         assert oracle.check(query, out / name) > 0
         assert hidden_files(out / name) == []
