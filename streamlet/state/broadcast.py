@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar, cast, overload
 
+import msgspec
+
 from streamlet.errors import CheckpointError, JobDefinitionError
 from streamlet.state.codec import Codec
 from streamlet.state.handles import MapKeys
@@ -31,6 +33,8 @@ class BroadcastTable(Generic[K, V]):
         self._codec = Codec(type, where=self._where)
         self._types = f"{type_text(key_type)}, {self._codec.text}"
         self._entries: dict[bytes, tuple[K, Any]] = {}
+        self._packed: bytes | None = None
+        """All entries as the last snapshot has them; None when they have changed since."""
 
     def get(self, key: K, default: V | None = None) -> V | None:
         """Gives the value of a key, or `default`. A mutable one is a fresh copy: `put` keeps its changes."""
@@ -62,7 +66,7 @@ class BroadcastTable(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Keeps a value under a key; raises `StateTypeError` when it is not of the declared type."""
-        self._check_writable()
+        self._begin_change()
         codec = self._codec
         stored = value if type(value) in codec.plain else codec.encode(value)
         packed = self._keys.pack(key)
@@ -72,14 +76,14 @@ class BroadcastTable(Generic[K, V]):
 
     def remove(self, key: K) -> None:
         """Forgets a key; nothing happens when it is not there."""
-        self._check_writable()
+        self._begin_change()
         packed = self._keys.pack(key)
         self._note_all()
         self._entries.pop(packed, None)
 
     def clear(self) -> None:
         """Forgets all entries."""
-        self._check_writable()
+        self._begin_change()
         self._note_all()
         self._entries.clear()
 
@@ -95,13 +99,16 @@ class BroadcastTable(Generic[K, V]):
         self.changes = []
 
     def snapshot(self) -> Any:
-        """The whole table as plain data."""
-        codec = self._codec
-        entries = [
-            [key, bytes(stored) if codec.holds_bytes else codec.pack(stored)]
-            for key, (_, stored) in self._entries.items()
-        ]
-        return {"types": self._types, "entries": entries}
+        """The whole table as plain data. One that has not changed since the last time is not packed again."""
+        if self._packed is None:
+            codec = self._codec
+            self._packed = msgspec.msgpack.encode(
+                [
+                    [key, bytes(stored) if codec.holds_bytes else codec.pack(stored)]
+                    for key, (_, stored) in self._entries.items()
+                ]
+            )
+        return {"types": self._types, "entries": self._packed}
 
     def restore(self, snapshot: Any) -> None:
         """Takes the table of a snapshot; raises `CheckpointError` when it has other types."""
@@ -111,14 +118,17 @@ class BroadcastTable(Generic[K, V]):
                 remedy="declare the former types again, or give the state a new name to start it empty",
             )
         codec, keys = self._codec, self._keys
-        self._entries = {packed: (keys.unpack(packed), codec.unpack(data)) for packed, data in snapshot["entries"]}
+        entries = msgspec.msgpack.decode(snapshot["entries"], type=list[tuple[bytes, bytes]])
+        self._entries = {packed: (keys.unpack(packed), codec.unpack(data)) for packed, data in entries}
+        self._packed = None
 
     def _note_all(self) -> None:
         # The order of the keys is part of the table.
         if self.changes is not None:
             self.changes.append((None, dict(self._entries)))
 
-    def _check_writable(self) -> None:
+    def _begin_change(self) -> None:
+        self._packed = None
         if not self.is_writable:
             raise JobDefinitionError(
                 f"{self._where} was changed outside of process_broadcast_element",

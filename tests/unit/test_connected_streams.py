@@ -132,6 +132,27 @@ def test_a_table_refuses_other_types_and_gives_copies_of_what_can_change() -> No
         other.restore(table.snapshot())
 
 
+def test_a_snapshot_of_a_table_has_every_change_and_an_unchanged_table_is_not_packed_again() -> None:
+    table: BroadcastTable[int, str] = BroadcastState(int, str).table("op")
+    table.is_writable = True
+    changes: list[tuple[Callable[[], None], dict[int, str]]] = [
+        (lambda: None, {}),
+        (lambda: table.put(1, "a"), {1: "a"}),
+        (lambda: table.put(2, "b"), {1: "a", 2: "b"}),
+        (lambda: table.put(1, "c"), {1: "c", 2: "b"}),
+        (lambda: table.remove(2), {1: "c"}),
+        (table.clear, {}),
+    ]
+    for change, content in changes:
+        change()
+        snapshot = table.snapshot()
+        other: BroadcastTable[int, str] = BroadcastState(int, str).table("op")
+        other.restore(snapshot)
+        assert dict(other.items()) == content
+        assert table.snapshot()["entries"] is snapshot["entries"]
+        assert other.snapshot() == snapshot
+
+
 def test_what_does_not_connect_is_refused_with_the_line() -> None:
     job, other = Job("j"), Job("other")
     numbers = job.source(Generator(int, count=1), uid="in")
