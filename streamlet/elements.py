@@ -48,10 +48,11 @@ class Batch(Generic[T_co]):
 
     `timestamps` (epoch ms) and `keys` are there for the whole column or None.  `split` and `next_position` say where
     the source reads on after this batch; a batch may be empty, to move a position over records that are not data.
-    `rows` maps each row to its row in the batch that the source cut; None means the same row.
+    `rows` maps each row to its row in the batch that the source cut; None means the same row.  With a `tag` a source
+    gives records for that side output of its stream; they are no part of its event time.
     """
 
-    __slots__ = ("keys", "next_position", "origin", "rows", "split", "timestamps", "values")
+    __slots__ = ("keys", "next_position", "origin", "rows", "split", "tag", "timestamps", "values")
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Batch(Generic[T_co]):
         next_position: Position = None,
         origin: Origin | None = None,
         rows: Sequence[int] | None = None,
+        tag: OutputTag[Any] | None = None,
     ) -> None:
         self.values = values
         self.timestamps = timestamps
@@ -71,6 +73,7 @@ class Batch(Generic[T_co]):
         self.next_position = next_position
         self.origin = origin
         self.rows = rows
+        self.tag = tag
 
     def __len__(self) -> int:
         return len(self.values)

@@ -12,13 +12,13 @@ Three laws carry exactly-once, and an implementer must keep them:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from streamlet.clock import Clock, SystemClock
-from streamlet.elements import Batch, Position
+from streamlet.elements import Batch, OutputTag, Position
 from streamlet.outages import Outages
 from streamlet.ports import RunBlocking
 
@@ -79,6 +79,8 @@ class Source(Generic[T_co]):
     """True when every split has an end."""
     discovery_interval_seconds: float | None = None
     """How often `discover` is asked for new splits while the job runs; None for never."""
+    side_outputs: Collection[OutputTag[Any]] = ()
+    """The tags under which its readers give batches beside the stream, such as of records that cannot be read."""
 
     async def discover(self, known: Mapping[str, Position]) -> Mapping[str, Position]:
         """Gives each split that is not in `known`, with the position to start from.

@@ -19,6 +19,7 @@ from streamlet.operators.remembering import deduplicating
 from streamlet.operators.retry import Retry
 from streamlet.operators.stateless import Filter, FlatMap, Inspect, KeyBy, Map, Split, Union
 from streamlet.sink import Sink
+from streamlet.source import Source
 from streamlet.state.lifetimes import StateTtl
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ class Stream(Lookups[T_co], Generic[T_co]):
             )
 
     def side_output(self, tag: OutputTag[R]) -> Stream[R]:
-        """The records that the operator of this stream puts out under `tag`; empty when it never does.
+        """The records that the operator of this stream, or its source, puts out under `tag`; empty when it never does.
 
         What is put out under a tag that nobody asks for is dropped silently.
         """
-        if not isinstance(tag, OutputTag) or self._tag is not None or self._job.graph.nodes[self._node].is_source:
+        made = self._job.graph.nodes[self._node].made
+        is_there = not isinstance(made, Source) or tag in made.side_outputs
+        if not isinstance(tag, OutputTag) or self._tag is not None or not is_there:
             raise JobDefinitionError(
                 f"{self._job.line()}: side_output({tag!r:.80}) is not a side output of {self._operator()}",
                 remedy="ask the stream that the operator itself gave, by an OutputTag: "

@@ -89,6 +89,10 @@ class Chain:
         """What takes the batches for an input of this node; for a source, what takes the batches that it read."""
         return self._entries[node_id][index]
 
+    def side(self, node_id: int) -> EmitSide:
+        """What takes the batches for the side outputs of a source."""
+        return self._sides(next(node for node in self._plan.nodes if node.id == node_id))
+
     def restore(self, snapshots: Mapping[str, list[Any]]) -> None:
         """Gives every operator what its old subtasks remembered, by uid."""
         for uid, operator, _ in self._steps:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from typing import Any
 
 from streamlet.checkpoint.messages import AddSplits, Trigger
@@ -79,13 +80,15 @@ class SourceSubtask(Subtask):
                     log.warning("source %s: could not report positions: %s", self.plan.name, error)
 
     async def work(self) -> None:
-        enter = self._chain.enter(self.plan.head.id)
+        enter, side = self._chain.enter(self.plan.head.id), self._chain.side(self.plan.head.id)
         times = self._times
         if times is not None and times.current != Watermark(MIN_TIMESTAMP):
             await self.advance(times.current)
         async with contextlib.aclosing(self._batches()) as batches:
             async for batch in batches:
-                if times is not None and batch.values:
+                if batch.tag is not None:
+                    await self.process(partial(side, batch.tag), batch)
+                elif times is not None and batch.values:
                     await self._process_timed(enter, batch, times)
                 else:
                     await self.process(enter, batch)

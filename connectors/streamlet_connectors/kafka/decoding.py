@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from streamlet import DecodeError, Format
+from streamlet import DecodeError, Format, OutputTag
 from streamlet_connectors.kafka.records import Row
 
 NullValues = Literal["fail", "skip", "pass"]
-OnBadRecord = Literal["fail", "skip"]
+OnBadRecord = Literal["fail", "skip"] | OutputTag["BadRecord"]
 
 _log = logging.getLogger("streamlet.kafka")
 _SHOWN_BYTES = 200
@@ -29,6 +29,22 @@ class KafkaRecord(msgspec.Struct, frozen=True, gc=False):
     topic: str
     partition: int
     offset: int
+
+
+class BadRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record that cannot be decoded, as it lies in the topic, and why; what `on_bad_record=OutputTag(...)` gives."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    error: str
+    """The class of the exception."""
+    message: str
+    """Its text."""
 
 
 class KafkaOrigin:
@@ -55,6 +71,8 @@ class Decoded(NamedTuple):
     rows: list[Row]
     values: list[Any]
     error: DecodeError | None = None
+    bad: Sequence[BadRecord] = ()
+    """Those that are given beside the values, in the order of their offsets."""
 
 
 class Decoder:
@@ -76,6 +94,8 @@ class Decoder:
         self._null_values = null_values
         self._on_bad_record = on_bad_record
         self._show_records = show_records
+        self.bad_tag = on_bad_record if isinstance(on_bad_record, OutputTag) else None
+        """Under which tag bad records are given; None where they are not."""
         self.skipped = 0
         """How many records `null_values="skip"` and `on_bad_record="skip"` have left out."""
 
@@ -124,17 +144,21 @@ class Decoder:
     def _one_by_one(self, topic: str, partition: int, rows: list[Row]) -> Decoded:
         good: list[Row] = []
         values: list[Any] = []
+        bad: list[BadRecord] = []
         for row in rows:
             try:
                 values += self._finished(topic, partition, [row], self._values_and_nulls([row])).values
             except DecodeError as error:
                 explained = self._explain(topic, partition, row, error)
                 if self._on_bad_record == "fail" or (row.value is None and self._null_values == "fail"):
-                    return Decoded(good, values, explained)
-                self._skip(explained)
+                    return Decoded(good, values, explained, bad)
+                if self._on_bad_record == "skip":
+                    self._skip(explained)
+                else:
+                    bad.append(_bad(topic, partition, row, error))
             else:
                 good.append(row)
-        return Decoded(good, values)
+        return Decoded(good, values, None, bad)
 
     def _explain(self, topic: str, partition: int, row: Row, error: DecodeError) -> DecodeError:
         place = _place(topic, partition, row.offset)
@@ -148,7 +172,8 @@ class Decoder:
             shown = f"; key {_shown(row.key)}, value {_shown(row.value)}"
         explained = DecodeError(
             f"the record at {place} cannot be read: {error.message}{shown}",
-            remedy='mend the format, or leave such records out with on_bad_record="skip"'
+            remedy='mend the format, or leave such records out with on_bad_record="skip", or put them aside with '
+            'on_bad_record=OutputTag[BadRecord]("bad")'
             + ("" if self._show_records else "; show_records=True puts the record into this message"),
         )
         explained.__cause__ = error
@@ -158,6 +183,13 @@ class Decoder:
         self.skipped += 1
         if self.skipped in (1, 10, 100) or self.skipped % 1000 == 0:
             _log.warning("left out (%d so far): %s", self.skipped, error.message)
+
+
+def _bad(topic: str, partition: int, row: Row, error: DecodeError) -> BadRecord:
+    name = type(error.__cause__ or error).__name__
+    return BadRecord(
+        topic, partition, row.offset, row.timestamp, row.key, row.value, list(row.headers), name, error.message
+    )
 
 
 def _place(topic: str, partition: int, offset: int) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from streamlet import Batch, DecodeError, Position, ReaderContext, StreamletError
 from streamlet_connectors.kafka.client import KafkaConnection
-from streamlet_connectors.kafka.decoding import Decoder, KafkaOrigin
+from streamlet_connectors.kafka.decoding import BadRecord, Decoder, KafkaOrigin
 from streamlet_connectors.kafka.feed import Feed, FetchLimits
 from streamlet_connectors.kafka.fetching import Fetcher
 from streamlet_connectors.kafka.leaders import OutOfRange
@@ -124,22 +125,46 @@ class KafkaReader:
     def _batches(self, taken: tuple[Feed, list[Row]] | None) -> Iterator[Batch[Any]]:
         """Cuts batches for as long as something is there; a bad record ends it, and the next `fetch` raises."""
         while taken is not None:
-            batch = self._batch(*taken)
+            batches = self._cut(*taken)
             taken = None  # The rows have no use from here on.
-            yield batch
+            yield from batches
             if self._failure is None and not self._is_closed:
                 taken = self._fetcher.take(self._limit)
 
-    def _batch(self, feed: Feed, rows: list[Row]) -> Batch[Any]:
+    def _cut(self, feed: Feed, rows: list[Row]) -> list[Batch[Any]]:
+        """One batch, or where records are bad that are given beside the stream, one for each run of good or bad ones:
+        so the position of each is behind its own records."""
         values: list[Any] = []
-        offset = feed.given
+        bad: Sequence[BadRecord] = ()
+        end = feed.given
         if rows:
-            rows, values, error = self._decoder.decode(feed.topic, feed.partition, rows)
+            rows, values, error, bad = self._decoder.decode(feed.topic, feed.partition, rows)
             if error is not None:
                 self._failure = error
-                if not rows:
+                if not rows and not bad:
                     raise error
-                offset = rows[-1].offset + 1
+                end = max(one.offset for one in (*rows[-1:], *bad[-1:])) + 1
+        if not bad:
+            return [self._batch(feed, rows, values, end)]
+        batches: list[Batch[Any]] = []
+        at = 0
+        for start, stop in _runs(bad, rows):
+            first = at
+            while at < len(rows) and rows[at].offset < bad[start].offset:
+                at += 1
+            if at > first:
+                batches.append(self._batch(feed, rows[first:at], values[first:at], bad[start].offset))
+            behind = rows[at].offset if at < len(rows) else end
+            batches.append(self._beside(feed, bad[start:stop], behind))
+        if at < len(rows):
+            batches.append(self._batch(feed, rows[at:], values[at:], end))
+        return batches
+
+    def _beside(self, feed: Feed, bad: Sequence[BadRecord], offset: int) -> Batch[Any]:
+        tag = self._decoder.bad_tag
+        return Batch(list(bad), split=feed.split, next_position=position_at(offset, feed.topic_id, feed.stop), tag=tag)
+
+    def _batch(self, feed: Feed, rows: list[Row], values: list[Any], offset: int) -> Batch[Any]:
         return Batch(
             values,
             [row.timestamp for row in rows] if self._gives_timestamps else None,
@@ -147,3 +172,13 @@ class KafkaReader:
             next_position=position_at(offset, feed.topic_id, feed.stop),
             origin=KafkaOrigin(feed.topic, feed.partition, rows),
         )
+
+
+def _runs(bad: Sequence[BadRecord], rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
+    """Where bad records begin and end between which no good one lies."""
+    good = [row.offset for row in rows]
+    start = 0
+    for at in range(1, len(bad) + 1):
+        if at == len(bad) or bisect_left(good, bad[start].offset) != bisect_left(good, bad[at].offset):
+            yield start, at
+            start = at

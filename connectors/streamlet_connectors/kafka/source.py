@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar, get_args, overload
 
-from streamlet import ConfigError, Format, Json, Outages, Position, ReaderContext, Source
+from streamlet import ConfigError, Format, Json, Outages, OutputTag, Position, ReaderContext, Source
 from streamlet_connectors.kafka import requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.decoding import Decoder, KafkaRecord, NullValues, OnBadRecord
@@ -38,8 +38,9 @@ class KafkaSource(Source[T]):
     - `stop`: "latest" ends the job at what was the end when it first started; None reads for ever.
     - `record`: "value" gives decoded values, "full" gives `KafkaRecord`s.
     - `null_values`: a record without a value (a tombstone) fails the job, is skipped, or is passed as None.
-    - `on_bad_record`: a record that cannot be decoded fails the job, or is logged, counted and skipped.  Messages name
-      its place; its contents only with `show_records=True`, for logs are read by more people than topics are.
+    - `on_bad_record`: a record that cannot be decoded fails the job, or is logged, counted and skipped, or with an
+      `OutputTag[BadRecord]` is given as it is to `stream.side_output(tag)`.  Messages name its place; its contents only
+      with `show_records=True`, for logs are read by more people than topics are.
     - `timestamps`: True gives Kafka's record timestamps as event times, also where no watermark strategy asks for them.
     - `isolation`: "read_committed" leaves out what transactions have not committed.
     - `out_of_range`: what to do when the topic no longer holds the position: fail, or go on elsewhere with a warning.
@@ -107,7 +108,8 @@ class KafkaSource(Source[T]):
         self._kafka = KafkaOptions.of(bootstrap, client, where=self._where)
         self._one_of("record", record, RecordShape)
         self._one_of("null_values", null_values, NullValues)
-        self._one_of("on_bad_record", on_bad_record, OnBadRecord)
+        if not isinstance(on_bad_record, OutputTag):
+            self._one_of("on_bad_record", on_bad_record, Literal["fail", "skip"])
         self._one_of("isolation", isolation, Isolation)
         self._one_of("out_of_range", out_of_range, OutOfRange)
         self._one_of("stop", stop, Literal["latest", None])
@@ -127,6 +129,7 @@ class KafkaSource(Source[T]):
         self._outages: Outages | None = None
         self._null_values: NullValues = null_values
         self._on_bad_record: OnBadRecord = on_bad_record
+        self.side_outputs = (on_bad_record,) if isinstance(on_bad_record, OutputTag) else ()
         self._show_records = show_records
         self._options = ReadingOptions(
             isolation=requests.READ_COMMITTED if isolation == "read_committed" else 0,
