@@ -60,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int = 0
     key_groups: int
     parallelism: dict[str, int] = {}
+    """Uid -> with how many subtasks what is here was taken, also where a start goes on with others."""
     states: list[StateSpec] = []
     stores: list[StoreSnapshot] = []
     positions: dict[str, dict[str, Position]] = {}

@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from streamlet.checkpoint.manifest import ListedCommittable, Manifest
+from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance
 from streamlet.errors import CheckpointDamagedError, CheckpointError
 
@@ -34,8 +34,6 @@ class JobFacts(msgspec.Struct, frozen=True):
     key_groups: int
     sinks: frozenset[str]
     """Uids of the sinks that have a committer."""
-    parallelism: Mapping[str, int] = {}
-    """uid -> parallelism, as in a manifest; empty when rescaling is of no interest."""
     instance: str = ""
     """The uuid of the state directory; empty when it is of no interest."""
 
@@ -256,12 +254,11 @@ def _fitting(plan: RecoveryPlan, job: JobFacts, accept_lost_output: bool) -> Rec
                 "that output up with `--accept-lost-output`",
             )
         warnings.append(f"{text}; given up as asked")
-    rescaled = manifest is not None and bool(job.parallelism) and _differs(manifest, job)
     return msgspec.structs.replace(
         plan,
         unsettled=tuple(listed for listed in plan.unsettled if listed.sink_uid in job.sinks),
         warnings=tuple(warnings),
-        needs_start=plan.needs_start or rescaled or bool(gone),
+        needs_start=plan.needs_start or bool(gone),
     )
 
 
@@ -274,10 +271,6 @@ def _require_own(info: CheckpointInfo, job: JobFacts) -> None:
         remedy="put both back from one backup, or start with `--from PATH` of a committed checkpoint in a new "
         "`--state-dir`",
     )
-
-
-def _differs(manifest: Manifest, job: JobFacts) -> bool:
-    return dict(manifest.parallelism) != dict(job.parallelism)
 
 
 def _describe_gone(gone: Sequence[ListedCommittable]) -> str:

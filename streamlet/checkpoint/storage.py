@@ -56,15 +56,19 @@ class CheckpointStorage:
             names = layout.names_in(self._disk, self.folder)
             if not is_mine():  # else no attempt of a successor is among these names
                 raise superseded(self.folder / "lock")
+            number = self._next_attempt(names)
             for name in names:
                 if name.startswith("attempt-") and layout.attempt_number(name) is not None:
-                    self._disk.rename(self.folder / name, self.folder / name.replace("attempt", "superseded"))
+                    shut_out = name.replace("attempt", "superseded")
+                    if shut_out in names:
+                        # Two had this number: the other began while this one was paused where it makes its folder.
+                        shut_out, number = f"superseded-{number}", number + 1
+                    self._disk.rename(self.folder / name, self.folder / shut_out)
             for name in names:
                 # A marker that is there may not be durable yet: its writer was killed before the last fsync.
                 if layout.checkpoint_number(name) is not None:
                     self._disk.sync_folder(self.folder / name)
             self._disk.sync_folder(self.folder)
-            number = self._next_attempt(names)
             self._make_attempt(number)
             if not is_mine():  # else whoever takes over from now on finds the new folder
                 self._disk.remove_tree(self.folder / f"attempt-{number}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -146,6 +147,7 @@ class Assembly:
         self._key_types: dict[str, KeyType] = {}
         self._parallelism_before = restored.parallelism if restored is not None else {}
         self._snapshots = snapshots_by_uid(restored.operators if restored is not None else {})
+        self._told = _told_of_the_end(self._snapshots, self._parallelism_before)
         self._exchange = exchange
         self._placement = Placement() if exchange is None else exchange.placement
         self._gates = {
@@ -215,7 +217,7 @@ class Assembly:
             show_records=config.show_records,
             now_ms=around.ports.clock.now_ms,
             key_groups=config.key_groups,
-            told_before=self._told_before(task),
+            told_before=self._told,
         )
         chain.restore(self._snapshots)
         snapshots = SubtaskSnapshots(
@@ -231,7 +233,7 @@ class Assembly:
         )
         parts = (
             task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
-            around.ports.clock, task.name in self._finished,
+            around.ports.clock, self._had_ended(task),
         )  # fmt: skip
         if not task.is_source:
             gate = self._gates[task.id, subtask]
@@ -269,10 +271,10 @@ class Assembly:
             for edge in task.inputs
         )
 
-    def _told_before(self, task: TaskPlan) -> set[str]:
-        """The operators of a task that had been told of the end in every one of its subtasks."""
-        told = [set(one) for one in self._snapshots.get(f"{task.name}@end", [])]
-        return set.intersection(*told) if told and len(told) == self._parallelism_before.get(task.name) else set()
+    def _had_ended(self, task: TaskPlan) -> bool:
+        """True when all that a task does had been told of the end, in whatever tasks that was done then."""
+        operators = {node.uid for node in task.nodes if not node.is_source and not node.is_sink}
+        return operators <= self._told and (not task.is_source or task.name in self._finished)
 
     def _times(self, task: TaskPlan, subtask: int, splits: Iterable[str]) -> SplitWatermarks | None:
         strategy, around = task.head.watermarks, self._around
@@ -337,6 +339,14 @@ class Assembly:
         ]
         await around.workers.run_blocking(store.open, mine)
         return store
+
+
+def _told_of_the_end(snapshots: Mapping[str, list[Any]], parallelism: Mapping[str, int]) -> frozenset[str]:
+    """The uids of operators that had been told of the end in every one of their subtasks.  Then nothing was in flight
+    before them."""
+    ends = [set(one) for of, lists in snapshots.items() if of.endswith("@end") for one in lists]
+    told = Counter(uid for one in ends for uid in one)
+    return frozenset(uid for uid, count in told.items() if count == parallelism.get(uid))
 
 
 def _upstream(plan: ExecutionPlan, edge: ChannelEdge) -> str:

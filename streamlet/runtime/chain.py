@@ -55,7 +55,8 @@ class Chain:
         key_groups: int = 128,
         told_before: Collection[str] = (),
     ) -> None:
-        """`told_before`: the uids of operators that had been told of the end in the restored checkpoint."""
+        """`told_before`: the uids of operators that every one of their subtasks had told of the end in the restored
+        checkpoint."""
         self.produced: list[tuple[Leaf, Batch[Any]]] = []
         self.ring: Callable[[], None] = lambda: None
         """Wakes the subtask up; set by it."""
@@ -63,8 +64,8 @@ class Chain:
         """Runs work beside the subtask; set by it."""
         self.watermark = MIN_TIMESTAMP
         """How far event time has come behind the chain: not beyond what operators hold."""
-        self.told: list[str] = []
-        """The uids of operators that were told of the end."""
+        self._told = 0
+        """How many steps were told of the end."""
         self._told_before = told_before
         self._plan = plan
         self._leaves = leaves
@@ -80,6 +81,10 @@ class Chain:
         for node in reversed(plan.nodes):
             self._entries[node.id] = self._entry(node)
         self._steps.reverse()  # now each comes behind those that it gets batches from
+        self._gateless = {node.uid for node in plan.nodes[1:] if node.is_keyed and not node.is_sink}
+        """Keyed operators to which no gate belongs here; with other parallelisms one may."""
+        self._floors: dict[str, int] = {}
+        """How far event time had come before a restore at those."""
         self._clocked = [step for step in self._steps if type(step.operator).on_clock is not Operator.on_clock]
         operators = [step.operator for step in self._steps]
         self._bounded = [one for one in operators if type(one).has_room is not Operator.has_room]
@@ -98,11 +103,18 @@ class Chain:
         for uid, operator, _ in self._steps:
             if uid in snapshots and not isinstance(operator, SlotLookup):
                 operator.restore(snapshots[uid])
+        for uid in self._gateless:
+            # The highest of the old subtasks is right for all of them; see `InputGate.restore`.
+            seen = [one["watermark"] for one in snapshots.get(f"{uid}@time", [])]
+            self._floors[uid] = max(seen, default=MIN_TIMESTAMP)
 
     def snapshot(self) -> dict[str, Any]:
         """Packs what operators remember and is not keyed, as a report carries it."""
-        packed = {}
+        packed: dict[str, Any] = {}
         for uid, operator, _ in self._steps:
+            watermark = operator.context.current_watermark
+            if uid in self._gateless and watermark != MIN_TIMESTAMP:
+                packed[event_time_key(uid, self._subtask)] = {"watermark": watermark, "inputs": {}}
             found = operator.snapshot()
             if found is not None:
                 try:
@@ -120,7 +132,9 @@ class Chain:
 
         The same timestamp again lets those go on that were held back before.
         """
-        for _, operator, out in self._steps:
+        for uid, operator, out in self._steps:
+            if uid in self._floors:
+                timestamp = max(timestamp, self._floors[uid])
             time = operator.context.event_time
             if timestamp > time.watermark:
                 time.watermark = timestamp
@@ -135,13 +149,19 @@ class Chain:
         """Tells operators that the whole input has ended, in the order of the stream, up to one that has records in
         flight; True when all have been told.  One that had been told before a restore is told again if it `has_new`
         records."""
-        for uid, operator, out in self._steps[len(self.told) :]:
+        for uid, operator, out in self._steps[self._told :]:
             if operator.held_watermark() is not None:
                 return False
-            self.told.append(uid)
+            self._told += 1
             if has_new or uid not in self._told_before:
                 operator.on_end(out)
         return True
+
+    def told(self, *, has_new: bool) -> list[str]:
+        """The uids of operators that were told of the end: before the restore counts as long as nothing `has_new`."""
+        now = {step.uid for step in self._steps[: self._told]} - {step.uid for step in self._steps[self._told :]}
+        before = set() if has_new else {step.uid for step in self._steps}.intersection(self._told_before)
+        return sorted(now | before)
 
     @property
     def is_held(self) -> bool:
@@ -260,6 +280,12 @@ class Chain:
     def _to_leaf(self, leaf: Leaf) -> Callable[[Batch[Any]], None]:
         produced = self.produced
         return lambda batch: produced.append((leaf, batch))
+
+
+def event_time_key(uid: str, subtask: int) -> str:
+    """Under which name a checkpoint keeps how far event time has come at a subtask: that of the task, or of a keyed
+    operator inside of its chain. No uid has an @."""
+    return operator_key(f"{uid}@time", subtask)
 
 
 def _into(operator: Operator, index: int, inputs: int, out: Emit) -> Emit:

@@ -94,9 +94,7 @@ class Restorer:
         return plan_start(
             storage.checkpoints(),
             self._request(),
-            JobFacts(
-                self._config.key_groups, frozenset(self._committers), self._plan.parallelisms, self._around.instance
-            ),
+            JobFacts(self._config.key_groups, frozenset(self._committers), self._around.instance),
             has_history=storage.has_history(),
             verify=self._verify,
             accept_lost_output=self._options.accept_lost_output,
@@ -191,7 +189,7 @@ class Restorer:
             parent=parent,
             created_ms=self._clock.now_ms(),
             key_groups=self._config.key_groups,
-            parallelism=dict(self._plan.parallelisms),
+            parallelism=dict(self._plan.parallelisms if manifest is None else manifest.parallelism),
             states=states,
             stores=list(manifest.stores) if manifest is not None else [],
             positions=positions,

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from streamlet.checkpoint.messages import AddSplits, Trigger
-from streamlet.elements import MIN_TIMESTAMP, Batch, Position, Watermark
+from streamlet.elements import Batch, Position
 from streamlet.runtime.alarm import Alarm
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.split_watermarks import SplitWatermarks
@@ -82,7 +82,7 @@ class SourceSubtask(Subtask):
     async def work(self) -> None:
         enter, side = self._chain.enter(self.plan.head.id), self._chain.side(self.plan.head.id)
         times = self._times
-        if times is not None and times.current != Watermark(MIN_TIMESTAMP):
+        if times is not None:
             await self.advance(times.current)
         async with contextlib.aclosing(self._batches()) as batches:
             async for batch in batches:

@@ -19,7 +19,7 @@ from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
 from streamlet.runtime.alarm import Alarm
-from streamlet.runtime.chain import Chain
+from streamlet.runtime.chain import Chain, event_time_key
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.routing import Router
@@ -44,7 +44,7 @@ class Subtask:
         clock: Clock,
         had_ended: bool,
     ) -> None:
-        """`had_ended`: in the restored checkpoint every subtask of this task had seen the end of its input."""
+        """`had_ended`: in the restored checkpoint all that this task does had been told of the end of its input."""
         self.plan = plan
         self.subtask = subtask
         self.records = 0
@@ -175,8 +175,8 @@ class Subtask:
         event_time = self.event_time()
         if event_time is not None:
             operators[event_time_key(self.plan.name, self.subtask)] = event_time
-        if self._chain.told:
-            operators[operator_key(f"{self.plan.name}@end", self.subtask)] = self._chain.told[:]
+        if told := self._chain.told(has_new=self.records > 0):
+            operators[operator_key(f"{self.plan.name}@end", self.subtask)] = told
         await self._send_on(Barrier(checkpoint_id))
         listed: list[ListedCommittable] = []
         for sink in self.sinks:
@@ -193,11 +193,10 @@ class Subtask:
         await self._go_on_ending()
 
     async def _go_on_ending(self) -> None:
-        if self.records or not self._had_ended:
-            has_ended = self._chain.end(has_new=self.records > 0)
-            await self.deliver()
-            if not has_ended:
-                return
+        has_ended = self._chain.end(has_new=self.records > 0)
+        await self.deliver()
+        if not has_ended:
+            return
         self._has_clock = False
         self.silence()
         await self._send_on(EndOfInput())
@@ -226,8 +225,7 @@ class GatedSubtask(Subtask):
     async def work(self) -> None:
         head = self.plan.head
         enter = [self._chain.enter(head.id, index) for index in range(len(head.inputs))]
-        if self._gate.watermarks.current.timestamp != MIN_TIMESTAMP:
-            await self.advance(self._gate.watermarks.current)
+        await self.advance(self._gate.watermarks.current)
         while True:
             if self._has_clock:
                 await self.follow_clock()
@@ -242,8 +240,3 @@ class GatedSubtask(Subtask):
                 await self.checkpoint(element.checkpoint_id, {})
             elif isinstance(element, EndOfInput):
                 await self.end()
-
-
-def event_time_key(task: str, subtask: int) -> str:
-    """Under which name a checkpoint keeps how far event time has come at a subtask. No uid has an @."""
-    return operator_key(f"{task}@time", subtask)

@@ -41,6 +41,8 @@ class Decay:
         self._disk = disk
         self._happened = happened
         self._flipped: tuple[Path, bytes, bytes] | None = None
+        self._gone: list[tuple[Path, bytes, bytes]] = []
+        """Files that were removed while damaged: a power cut may bring them back."""
 
     def flip(self, randomness: random.Random) -> None:
         """Damages a checkpoint's manifest, or a file that it names."""
@@ -61,15 +63,24 @@ class Decay:
 
     def mend(self, outcome: Outcome | None) -> None:
         """After a process: one that has stopped because of the damage must have named the file or its checkpoint."""
+        for one in self._gone:
+            self._put_back(*one)
         if self._flipped is None:
             return
-        path, before, after = self._flipped
+        path = self._flipped[0]
         if outcome is not None and isinstance(outcome.error, CheckpointDamagedError):
             self._happened["damage found"] += 1
             said = str(outcome.error)
             if path.name not in said and path.parent.name not in said and "Input/output error" not in said:
                 raise WrongOutput(f"{path} is damaged, and the job says: {said}")
+        if not self._put_back(*self._flipped):
+            self._gone.append(self._flipped)
+        self._flipped = None
+
+    def _put_back(self, path: Path, before: bytes, after: bytes) -> bool:
+        """False when the file is not there."""
         with contextlib.suppress(FileNotFoundError):
             if path.read_bytes() == after:
                 self._disk.rewrite(path, before)
-        self._flipped = None
+            return True
+        return False

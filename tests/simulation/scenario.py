@@ -137,8 +137,10 @@ class Scenario:
         """True when records of a split cannot overtake each other before the keyed function."""
         if "unordered" in self.before:
             return False
-        if "async" in self.before and len({(shape.default, shape.before) for shape in self.shapes}) > 1:
-            # With another parallelism a split may come to another subtask than what was in flight of it.
+        moves = len({(shape.default, shape.before) for shape in self.shapes}) > 1
+        if "async" in self.before and (moves or any(source.appears for source in self.sources)):
+            # With another parallelism, or more splits, a split may come to another subtask than what was in flight of
+            # it.
             return False
         return all(
             set(shape.sources.values()) == {shape.default}

@@ -19,9 +19,15 @@ from tests.simulation.seeds import describe
 from tests.simulation.world import simulate
 
 SEEDS = 2000 if os.environ.get("STREAMLET_TEST_FULL", "") == "1" else 30
-KNOWN = (43, 95, 107, 139, 164, 178, 262)
-"""95: a subtask that ended while its checkpoint was written was taken for one that had ended at the barrier.  The
-others: gates that had heard of no watermark, or whose inputs went straight on, were restored at the highest one."""
+BUDGET = 100
+"""Seeds in which each planted bug must be found."""
+KNOWN = (43, 95, 107, 139, 144, 164, 178, 233, 262, 280, 281, 816, 902, 994, 1075, 1086, 2290, 4657, 5004)
+"""Gates that had heard of no watermark, or whose inputs went straight on, restored at the highest one (43 and most of
+those below 300); a subtask that ended while its checkpoint was written, taken for one that had ended at the barrier
+(95).  A start checkpoint that said another parallelism than that of its snapshots (280); event time of a keyed operator
+in a chain, unknown when it got a gate (281); output of what was in flight, never committed before a record came (233);
+a source that had ended, taken for its whole chain of after a rescale: lost (2290); two folders of one attempt (5004).
+The simulator's own: unbounded jobs stopped too early or never (816 to 1086), damage that came back (144, 4657)."""
 BEFORE = (["async"], ["unordered"], ["async", "unordered"], ["filter", "async"])
 CRASHES = tuple(("step", at) for at in (300, 500, 400, 600))
 
@@ -129,7 +135,7 @@ def test_a_planted_bug_of_asynchronous_functions_is_found(plant: Any) -> None:
     patches = Patches()
     plant(patches)
     try:
-        assert any(_broken(range(SEEDS)))
+        assert any(_broken(range(max(SEEDS, BUDGET))))
     finally:
         patches.undo()
         functions.TIME_BROKE.clear()

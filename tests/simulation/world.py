@@ -71,7 +71,7 @@ class World:
         self.happened: Counter[str] = Counter()
         """Kind of fault -> how often it came."""
         self.decay = Decay(self.disk, self.happened)
-        self.reading = Reading(one)
+        self.reading = Reading(one, root)
         self.forks = Forks(self.outside, self.happened, self.reading.begins)
         self._current: Process | None = None
         self.processes: list[Process] = []

@@ -77,13 +77,13 @@ def test_the_end_waits_in_the_order_of_the_stream_for_what_is_in_flight() -> Non
     running = Timed(_between)
     running.advance(MAX_TIMESTAMP)  # a fires into what holds
     assert running.chain.end(has_new=True) is False
-    assert (running.out(), running.chain.told) == ([], ["a"])
+    assert (running.out(), running.chain.told(has_new=True)) == ([], ["a"])
     assert _let_go(running)[0].startswith(f"a fires {MAX_TIMESTAMP}")
     assert running.chain.end(has_new=True) is False
     assert _let_go(running)[0].startswith("a ends")
     assert running.chain.end(has_new=True)
     assert [values[0].split(" at")[0] for _, values in running.out()] == ["b ends"]
-    assert running.chain.told == ["a", "held", "b"]
+    assert running.chain.told(has_new=True) == ["a", "b", "held"]
     assert running.chain.watermark == MAX_TIMESTAMP
 
 
@@ -91,6 +91,7 @@ def test_an_operator_that_was_told_of_the_end_before_a_restore_is_told_again_for
     for has_new in True, False:
         running = Timed(_between)
         running.chain._told_before = {"a"}
+        assert running.chain.told(has_new=has_new) == ([] if has_new else ["a"])
         assert running.chain.end(has_new=has_new) is not has_new
         assert bool(running.chain.is_held) is has_new
 

@@ -14,7 +14,7 @@ from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.errors import CheckpointDamagedError, CheckpointError
 from streamlet.sink import Committable
 
-JOB = JobFacts(key_groups=8, sinks=frozenset({"out"}), parallelism={"out": 1})
+JOB = JobFacts(key_groups=8, sinks=frozenset({"out"}))
 
 
 def unit(number: int, sink: str = "out") -> ListedCommittable:
@@ -186,10 +186,6 @@ def test_a_sink_that_is_gone_with_output_waiting_stops_the_start() -> None:
 def test_another_number_of_key_groups_stops_the_start() -> None:
     with pytest.raises(CheckpointError, match="has 16 key groups, the job has 8"):
         plan([info(1, marked=True, key_groups=16)])
-
-
-def test_another_parallelism_needs_a_start_checkpoint() -> None:
-    assert plan([info(1, marked=True, parallelism={"out": 2})]).needs_start
 
 
 def test_planning_verifies_before_anything_else_and_goes_back_over_what_is_damaged() -> None:

@@ -344,6 +344,20 @@ def test_orphans_go_at_a_start_and_nothing_else_does(disk: Disk) -> None:
     assert orphan.name not in disk.kept()
 
 
+def test_two_folders_of_one_attempt_shut_nobody_out_for_ever(disk: Disk) -> None:
+    # One was made by a process that was paused in the middle of its beginning, and then the power was cut.
+    number = disk.storage.begin_attempt()
+    folder = disk.storage.folder
+    twin = folder / f"superseded-{number}"
+    twin.mkdir()
+    (twin / "floor-00000041").touch()
+    (folder / f"attempt-{number}" / "chk-00000042.tmp").mkdir()
+    assert disk.storage.begin_attempt() > number
+    assert disk.storage.next_checkpoint_id() == 43
+    assert not list(folder.glob("superseded-*"))
+    assert len(list(folder.glob("attempt-*"))) == 1
+
+
 def test_a_process_that_wakes_up_inside_release_removes_nothing(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     from streamlet.checkpoint import storage as module
 
