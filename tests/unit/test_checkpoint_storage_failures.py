@@ -91,6 +91,17 @@ def test_after_an_undecided_checkpoint_this_attempt_decides_no_other(tmp_path: P
     storage.write_manifest(manifest(2, attempt=2))
 
 
+def test_a_folder_that_a_paused_process_left_under_a_number_already_shut_out_is_shut_out_too(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    for name, reserved in (("superseded-3", 7), ("attempt-3", 9)):
+        (folder / name / f"chk-{reserved:08d}.tmp").mkdir(parents=True)
+    folder.chmod(0o700)
+    storage = CheckpointStorage(tmp_path, "job", LocalDisk())
+    assert storage.begin_attempt() == 5
+    assert storage.next_checkpoint_id() == 10
+    assert not list(storage.folder.glob("superseded-*"))
+
+
 def test_an_attempt_that_cannot_begin_says_where_and_why(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("not a directory")
     with pytest.raises(StateDirectoryError, match="state"):
