@@ -1,157 +1,34 @@
-"""Error policies on windows, joins, two streams, asynchronous functions: only what failed is missing, and told of."""
+"""Error policies on joins, two streams, asynchronous functions: only what failed is missing, and told of."""
 
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from streamlet import (
     BroadcastContext,
     BroadcastState,
-    Count,
     KeyedBroadcastProcessFunction,
     KeyedCoProcessFunction,
     ProcessContext,
-    SessionWindows,
-    Sum,
     ValueState,
     Window,
-    WindowContext,
-    WindowProcessFunction,
-    WindowResult,
 )
 from streamlet.dsl.windowed import window_operator
-from streamlet.operators.aligned_windows import AlignedWindows
 from streamlet.operators.connected import KeyedBroadcastProcess, KeyedCoProcess
 from streamlet.operators.guarded import Guarded, guarding
 from streamlet.operators.interval_join import IntervalJoin
 from streamlet.operators.joining import Join
 from streamlet.operators.lookup_join import Lookup, LookupJoin
 from streamlet.operators.map_async import CallOptions, MapAsync, mapped
-from streamlet.operators.triggers import EveryRecords
-from streamlet.operators.window_contents import Contents, Elements, Folded, folding_of
 from streamlet.operators.window_join import BothSides
 from streamlet.operators.windowing import WindowPolicy
-from streamlet.operators.windows import WindowAssigner
 from tests.operators.cases_guarded import DEAD, Letter, _letter, _refuse
 from tests.operators.cases_lookup_join import LOADED
-from tests.operators.cases_windows import MANY_PANES, SESSIONS, SLIDING, TUMBLING, Listing, Nested, _busy
+from tests.operators.cases_windows import TUMBLING
 from tests.operators.recipe import Case, Clock, End, Mark, Row, Rows, Step
-from tests.operators.window_oracle import LATE, Gather, WindowOracle
-
-
-class Refusing(Listing):
-    """Fails for every third value when others of the batch have been taken already."""
-
-    def add(self, accumulator: list[int], value: int) -> list[int]:
-        return [*accumulator, _refuse(value)]
-
-
-class RefusingWindows(WindowProcessFunction[Any, int, Any]):
-    def process(self, key: Any, window: Window, values: list[int], ctx: WindowContext[Any]) -> Iterable[Any]:
-        _refuse(sum(values))
-        return [(key, window, sorted(values))]
-
-
-def _adding(one: int, other: int) -> int:
-    return one + _refuse(other)
-
-
-def _refused_result(key: Any, window: Window, total: int, count: int) -> Any:
-    return key, _refuse(total), count
-
-
-def _is_late(truth: WindowOracle, value: Any, at: int, key: Any) -> bool:
-    return not any(copy.deepcopy(truth)._into(key, window, value) for window in truth.assign(value, at))
-
-
-def _take(truth: WindowOracle, step: Rows, *, finds_late: bool) -> None:
-    """Runs the rows between bad ones, and puts the letters of those in between. `finds_late`: also those of late ones,
-    whose function is called for nothing."""
-    good: list[tuple[Any, int, Any]] = []
-
-    def run(oracle: WindowOracle) -> WindowOracle:
-        if good:
-            values, times, keys = zip(*good, strict=True)
-            oracle.run([Rows(values, times, keys)])
-        return oracle
-
-    for value, at, key in zip(step.values, step.timestamps or (), step.keys or (), strict=True):
-        is_bad = value % 3 == 0
-        if is_bad and (finds_late or not _is_late(run(copy.deepcopy(truth)), value, at, key)):
-            run(truth)
-            good = []
-            truth.rows.append(_letter(value, at, key))
-        else:
-            good.append((value, at, key))
-    run(truth)
-
-
-def _windows(
-    name: str, policy: WindowPolicy, contents: Callable[[], Contents], gather: Gather, *, finds_late: bool = False,
-    **oracle: Any,
-) -> Case:  # fmt: skip
-    """Of `records` every third one is refused; of others `gather` gives a `Letter` for what cannot be put out."""
-    made = window_operator(policy, contents())
-    if isinstance(made, AlignedWindows):
-        oracle["rank"] = lambda time: (time - made.offset_ms) // made.length_ms
-    truth = WindowOracle(
-        policy.assigner.assign,
-        gather,
-        lateness=policy.lateness_ms,
-        joins=isinstance(policy.assigner, SessionWindows),
-        **oracle,
-    )
-    steps = _busy(11)
-    for step in steps:
-        if isinstance(step, Rows) and name.startswith("records"):
-            _take(truth, step, finds_late=finds_late)
-        else:
-            truth.run([step])
-    rows: list[Row] = [("dead" if isinstance(one, Letter) else tag, one, at) for tag, one, at in truth.rows]
-    return Case(f"window without bad {name}", lambda: Guarded(window_operator(policy, contents()), DEAD), steps, rows)
-
-
-def _reduced(key: Any, window: Window, values: list[int]) -> list[Any]:
-    return [WindowResult(key, window, sum(values))]
-
-
-def _listed(key: Any, window: Window, values: list[int]) -> list[Any]:
-    return [WindowResult(key, window, sorted(values))]
-
-
-def _totals(key: Any, window: Window, values: list[int]) -> list[Any]:
-    total, count = sum(values), len(values)
-    if total % 3:
-        return [(key, total, count)]
-    return [Letter(WindowResult(key, window, (total, count)), key, window.end - 1, str(total))]
-
-
-def _gathered(key: Any, window: Window, values: list[int]) -> list[Any]:
-    total = sum(values)
-    if total % 3:
-        return [(key, window, sorted(values))]
-    return [Letter(WindowResult(key, window, _AnyOrder(values)), key, window.end - 1, str(total))]
-
-
-class _AnyOrder(list[int]):
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, list) and sorted(self) == sorted(other)
-
-    __hash__ = None
-
-
-KINDS: dict[str, WindowAssigner[Any]] = {
-    "tumbling": TUMBLING,
-    "sliding": SLIDING,
-    "many panes": MANY_PANES,
-    "session": SESSIONS,
-    "nested": Nested(),
-}
-
 
 # -- joins -----------------------------------------------------------------------------------------------------------
 
@@ -354,31 +231,13 @@ def _rest(value: int) -> int:
 
 LOOKUP = Lookup(_told, _rest, _rest, "end", True, None, int, int, int)
 CASES = [
-    *[
-        _windows(f"records {name}", WindowPolicy(kind, lateness_ms=9, late=(LATE,)), contents, gather)
-        for name, kind in KINDS.items()
-        for contents, gather in [(lambda: Folded(folding_of((Refusing(),)), None), _listed)]
-    ],
-    _windows("records summed", WindowPolicy(TUMBLING, late=(LATE,)), lambda: Folded(folding_of((Sum(_refuse),)), None),
-             _reduced, finds_late=True),
-    _windows("records kept", WindowPolicy(SESSIONS, EveryRecords(3), late=(LATE,)),
-             lambda: Folded(folding_of((Refusing(),)), None), _listed, every=3),
-    *[
-        _windows(
-            f"results {name}",
-            WindowPolicy(kind, lateness_ms=5, late=(LATE,)),
-            lambda: Folded(folding_of((Sum(), Count())), _refused_result),
-            _totals,
-        )
-        for name, kind in KINDS.items()
-    ],
-    *[
-        _windows(f"values {name}", WindowPolicy(KINDS[name], late=(LATE,)), lambda: Elements(RefusingWindows(), int),
-                 _gathered)
-        for name in ("tumbling", "session")
-    ],
-    Case("interval_join without bad pairs", lambda: guarding(IntervalJoin(Join(_pair, types=(int, int)), -5, 5), DEAD),
-         JOINED, INTERVAL, 2),
+    Case(
+        "interval_join without bad pairs",
+        lambda: guarding(IntervalJoin(Join(_pair, types=(int, int)), -5, 5), DEAD),
+        JOINED,
+        INTERVAL,
+        2,
+    ),
     Case(
         "interval_join without bad rows that are alone",
         lambda: guarding(IntervalJoin(Join(_with_none, "full", (int, int)), -2, 2), None),
@@ -404,4 +263,4 @@ CASES = [
         ANSWERED,
     ),
     Case("lookup_join without bad values", lambda: guarding(LookupJoin(LOOKUP), DEAD), LOOKED, FOUND, 2),
-]  # fmt: skip
+]

@@ -234,15 +234,15 @@ def write_without_an_answer_is_sent_as_a_new_one(patches: Patches) -> None:
 
 @planted
 def positions_advance_at_fetch_instead_of_send(patches: Patches) -> None:
-    def batch(original: Any) -> Any:
+    def cut(original: Any) -> Any:
         def ahead(self: KafkaReader, feed: Any, rows: Any) -> Any:
             made = original(self, feed, rows)
-            made.next_position = position_at(feed.offset, feed.topic_id, feed.stop)
+            made[-1].next_position = position_at(feed.offset, feed.topic_id, feed.stop)
             return made
 
         return ahead
 
-    patches.put(KafkaReader, "_batch", batch)
+    patches.put(KafkaReader, "_cut", cut)
 
 
 @planted
@@ -271,15 +271,15 @@ def undecided_records_are_read(patches: Patches) -> None:
 def offsets_are_counted_instead_of_read(patches: Patches) -> None:
     """Markers and aborted records take offsets too."""
 
-    def batch(original: Any) -> Any:
+    def cut(original: Any) -> Any:
         def counting(self: KafkaReader, feed: Any, rows: Any) -> Any:
             counts = self.__dict__.setdefault("counts", {})
             start = counts.get(feed.split, rows[0].offset if rows else feed.given)
             counts[feed.split] = start + len(rows)
             made = original(self, feed, rows)
-            made.next_position = position_at(counts[feed.split], feed.topic_id, feed.stop)
+            made[-1].next_position = position_at(counts[feed.split], feed.topic_id, feed.stop)
             return made
 
         return counting
 
-    patches.put(KafkaReader, "_batch", batch)
+    patches.put(KafkaReader, "_cut", cut)
