@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, tuple[str, list[str], str]] = {
     "word_count": ("throughput", ["word_count"], "a fan-out of eight before a keyed count, beside a loop"),
     "checkpoints": ("checkpoints", [], "the keyed count at several checkpoint intervals"),
     "latency": ("latency", [], "from when a record was due to its result, at a fixed rate"),
+    "stages": ("stages", [], "CPU of each stage of the keyed count, without Kafka, beside the hand-written work"),
     "stalls": ("stalls", [], "lateness of the event loop while a million keys change"),
     "startup": ("startup", [], "seconds and memory to the first record"),
     "recovery": ("recovery", [], "from kill -9 to new output"),

@@ -22,7 +22,7 @@ from tests.benchmarks.__main__ import BENCHMARKS
 from tests.benchmarks.reporting import HEADER, Row, ratios_by_round, spread
 from tests.kafka.broker import PROJECT, a_kafka
 
-WITHOUT_KAFKA = {"stalls", "large_state", "windows", "asynchronous", "exchange"}
+WITHOUT_KAFKA = {"stages", "stalls", "large_state", "windows", "asynchronous", "exchange"}
 
 
 @contextlib.contextmanager

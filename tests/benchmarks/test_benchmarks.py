@@ -31,6 +31,7 @@ TINY: dict[str, tuple[list[str], set[str]]] = {
     "startup": (ONCE, {"python", "imports", "streamlet"}),
 }
 WITHOUT_KAFKA: dict[str, tuple[list[str], set[str]]] = {
+    "stages": ([*ONCE, "--records", "1000"], {"streamlet", "handwritten"}),
     "stalls": ([*ONCE, "--keys", "1000", "--passes", "1"], {"1,000 keys"}),
     "large_state": ([*ONCE, "--keys", "1000", "--tail", "1000"], {"1,000 keys in 64MB"}),
     "windows": ([*ONCE, "--records", "1000"], set(PROGRAMS)),
