@@ -100,12 +100,13 @@ def test_transactions_of_three_subtasks_are_settled_together(
         spending.finish(*three)
 
 
-def test_a_start_checkpoint_of_another_parallelism_survives_a_kill(kafka: Kafka, tmp_path: Path) -> None:
+def test_a_kill_while_the_state_is_dealt_out_to_another_parallelism_loses_nothing(kafka: Kafka, tmp_path: Path) -> None:
     with a_spending(kafka, tmp_path) as spending:
         spending.feed(RECORDS_BEFORE)
         kill_at(spending, "after_manifest_durable@4")
-        kill_at(spending, "after_start_checkpoint", "--parallelism", "3")
-        kill_at(spending, "during_restore", "--parallelism", "2")
+        kill_at(spending, "after_settling", "--parallelism", "3")
+        kill_at(spending, "during_restore", "--parallelism", "3")
+        kill_at(spending, "before_manifest", "--parallelism", "2")
         spending.finish("--parallelism", "3")
 
 

@@ -77,7 +77,8 @@ def test_three_subtasks_after_one_and_before_two_leave_every_line_once(tmp_path:
     with a_home(COUNTING, tmp_path, SETTINGS) as home:
         home.start(fault="after_manifest_durable@4").wait_until_killed()
         home.start("--parallelism", "3", fault="file_committed@5").wait_until_killed()
-        home.start("--parallelism", "2", fault="after_start_checkpoint").wait_until_killed()
+        home.start("--parallelism", "2", fault="during_restore").wait_until_killed()
+        home.start("--parallelism", "2", fault="before_manifest").wait_until_killed()
         job = home.start("--parallelism", "2")
         assert job.wait() == 0, job.said
         check_counts(tmp_path / "out", (number * 7919 % KEYS for number in range(COUNT)), key="key")
