@@ -70,7 +70,7 @@ from streamlet.operators.windows import (
 from streamlet.outages import Outages
 from streamlet.ports import RunBlocking
 from streamlet.sink import Committable, Committer, Delivery, Outcome, Sink, SinkContext, SinkWriter
-from streamlet.source import ReaderContext, Source, SourceReader
+from streamlet.source import LagReader, ReaderContext, Source, SourceReader
 from streamlet.state.broadcast import BroadcastState
 from streamlet.state.descriptors import AggregatingState, ListState, MapState, ReducingState, ValueState
 from streamlet.state.lifetimes import StateTtl
@@ -118,6 +118,7 @@ __all__ = [
     "KeyedCoProcessFunction",
     "KeyedProcessFunction",
     "KeyedStream",
+    "LagReader",
     "ListState",
     "MapState",
     "Max",

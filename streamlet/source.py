@@ -13,7 +13,7 @@ Three laws carry exactly-once, and an implementer must keep them:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -69,6 +69,15 @@ class SourceReader(Protocol[T_co]):
 
     async def close(self) -> None:
         """Ends everything that the reader started. May be called at any time, also twice."""
+        ...
+
+
+@runtime_checkable
+class LagReader(Protocol):
+    """What a reader may offer besides, for the progress line."""
+
+    def lag(self) -> Mapping[str, int]:
+        """How many records of each split could be read by now and were not given yet, as last heard."""
         ...
 
 

@@ -7,8 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.kafka.broker import Kafka, KafkaBroker, a_kafka
+
+# A machine that is busy with other things is slow at making examples, too; nothing follows from that.
+settings.register_profile("streamlet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("streamlet")
 
 
 @pytest.fixture(scope="session")

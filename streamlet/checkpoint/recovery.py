@@ -19,7 +19,7 @@ import msgspec
 
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance
-from streamlet.errors import CheckpointDamagedError, CheckpointError
+from streamlet.errors import CheckpointDamagedError, CheckpointError, ConfigError
 
 Request = Literal["latest", "none"] | int | CheckpointInfo
 """`latest`; `none` (start empty, this once); an id of this state directory; a checkpoint found elsewhere."""
@@ -100,8 +100,9 @@ def choose(
 ) -> RecoveryPlan:
     """Decides what a start goes on from. `damage` says what verifying has found so far.
 
-    Raises `CheckpointError` when nothing fits the request or the job does not fit the checkpoint, and
-    `CheckpointDamagedError` when the checkpoint is damaged and falling back could lose or double output.
+    Raises `ConfigError` when there is no checkpoint of the id that was given, `CheckpointError` when nothing fits the
+    request or the job does not fit the checkpoint, and `CheckpointDamagedError` when the checkpoint is damaged and
+    falling back could lose or double output.
     """
     by_id = {info.id: info for info in infos}
     newest = max(by_id, default=None)
@@ -186,7 +187,7 @@ def _given_id(
     info = by_id.get(wanted)
     if info is None:
         there = ", ".join(str(one) for one in sorted(by_id)) or "none"
-        raise CheckpointError(f"there is no checkpoint {wanted} to start from", remedy=f"there are: {there}")
+        raise ConfigError(f"there is no checkpoint {wanted} to start from", remedy=f"there are: {there}")
     _require_readable(info)
     if wanted in damage:
         raise _damaged(damage[wanted])
@@ -250,8 +251,8 @@ def _fitting(plan: RecoveryPlan, job: JobFacts, accept_lost_output: bool) -> Rec
         if not accept_lost_output:
             raise CheckpointError(
                 text,
-                remedy="put the sink back under this uid for one start (stop the job cleanly, then remove it), or give "
-                "that output up with `--accept-lost-output`",
+                remedy="put the sink back under this uid, exactly-once, for one start (stop the job cleanly, then "
+                "remove it), or give that output up with `--accept-lost-output`",
             )
         warnings.append(f"{text}; given up as asked")
     return msgspec.structs.replace(
@@ -278,8 +279,8 @@ def _describe_gone(gone: Sequence[ListedCommittable]) -> str:
     records = sum(listed.committable.records for listed in gone)
     ids = sorted({listed.checkpoint_id for listed in gone})
     return (
-        f"the job has no sink {uids} any more, but its output of checkpoint {', '.join(map(str, ids))} is prepared and "
-        f"not committed: {records} records in {len(gone)} units"
+        f"the job has no exactly-once sink {uids} any more, but its output of checkpoint "
+        f"{', '.join(map(str, ids))} is prepared and not committed: {records} records in {len(gone)} units"
     )
 
 

@@ -16,6 +16,9 @@ from streamlet.cli.plan import plan
 from streamlet.cli.run import INTERRUPTED, WRONG, run_job
 from streamlet.errors import StreamletError
 
+_LASTING = ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory")
+"""Options that a start which goes on needs again; the others are for one start."""
+
 
 class _Interruptible(click.Group):
     """Ctrl-C outside of a running job, as while its file is imported, ends the command without a word."""
@@ -56,11 +59,13 @@ def run(job_file: str, arguments: tuple[str, ...], **options: Any) -> None:
 
     ARGUMENTS after -- are the job file's sys.argv.
     """
-    command = shlex.join(["streamlet", "run", job_file])
-    if options["state_dir"] is not None:
-        command += f" --state-dir {shlex.quote(str(options['state_dir']))}"
-    if arguments:
-        command += f" -- {shlex.join(arguments)}"
+    lasting = [
+        word
+        for name in _LASTING
+        if options[name] is not None
+        for word in (f"--{name.replace('_', '-')}", str(options[name]))
+    ]
+    command = shlex.join(["streamlet", "run", job_file, *lasting, *(["--", *arguments] if arguments else [])])
     try:
         job = load_job(job_file, list(arguments))
     except StreamletError as error:

@@ -147,7 +147,7 @@ async def _supervised(name: str, plan: ExecutionPlan, run: RunOptions, out: Text
 
         def keys_here() -> int:
             attempt = supervisor.attempt
-            return attempt.state_size()[0] if attempt is not None and config.processes == 1 else 0
+            return attempt.work().keys if attempt is not None and config.processes == 1 else 0
 
         supervisor = Supervisor(make, config.restart, clock, ports.randomness)
         _on_signals(supervisor, progress)
@@ -210,9 +210,9 @@ class _Figures:
         attempt = supervisor.attempt
         if attempt is None:
             return None
-        self._before[supervisor.restarts] = attempt.records_read()
+        work = attempt.work()
+        self._before[supervisor.restarts] = work.records
         checkpoint = attempt.figures()
-        keys, size = attempt.state_size()
         completed = checkpoint.last_completed_at if checkpoint is not None else None
         return ProgressFacts(
             state=supervisor.life.state.value,
@@ -220,8 +220,9 @@ class _Figures:
             checkpoint_id=checkpoint.last_id if checkpoint is not None else None,
             checkpoint_age_seconds=None if completed is None else self._clock.monotonic() - completed,
             checkpoint_seconds=checkpoint.last_duration_seconds if checkpoint is not None else 0.0,
-            keys=keys,
-            state_bytes=size,
+            keys=work.keys,
+            state_bytes=work.state_bytes,
+            lag=work.lag,
             restarts=supervisor.restarts,
             health=judge(
                 outages=outages.describe(),
@@ -287,7 +288,7 @@ def _totals(supervisor: Supervisor) -> str:
     if attempt is None or figures is None:
         return ""
     written = f", {figures.records_committed:,} written and committed" if figures.records_committed else ""
-    return f": {attempt.records_read():,} records read{written}"
+    return f": {attempt.work().records:,} records read{written}"
 
 
 def _resume(supervisor: Supervisor, run: RunOptions) -> str:

@@ -27,6 +27,8 @@ class ProgressFacts:
     state_bytes: int
     restarts: int
     health: Health = HEALTHY
+    lag: int | None = None
+    """Records that could be read and were not yet; None where no source can tell."""
 
 
 class Progress:
@@ -92,6 +94,8 @@ class Progress:
         if not facts.health.is_healthy:
             state += f", unhealthy: {facts.health.reason}"
         parts = [state, f"{rate:,.0f} records/s", f"{facts.records:,} read"]
+        if facts.lag is not None:
+            parts.append(f"{facts.lag:,} behind")
         if facts.checkpoint_id is not None:
             parts.append(
                 f"checkpoint {facts.checkpoint_id} {facts.checkpoint_age_seconds or 0:.1f} s ago"

@@ -21,6 +21,7 @@ from streamlet.ports import Ports, Workers
 from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet.runtime.channel import Exchange, InputGate, Sender
 from streamlet.runtime.control import LocalControl
+from streamlet.runtime.figures import Figures, total_lag
 from streamlet.runtime.placement import ChannelAddress, Placement, receivers_of, senders_of, splits_of
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.routing import Router
@@ -169,13 +170,15 @@ class Assembly:
             for subtask in self.subtasks:
                 group.create_task(subtask.run(), name=f"{subtask.plan.name}-{subtask.subtask}")
 
-    def records_read(self) -> int:
-        """Gives the records that the sources have given."""
-        return sum(subtask.records for subtask in self.subtasks if subtask.plan.is_source)
-
-    def state_size(self) -> tuple[int, int]:
-        """Gives the keys in memory and the bytes that state takes there."""
-        return sum(store.keys_in_memory for store in self.stores), sum(store.memory_bytes() for store in self.stores)
+    def figures(self) -> Figures:
+        """What the subtasks have done, and what they hold."""
+        sources = [subtask for subtask in self.subtasks if isinstance(subtask, SourceSubtask)]
+        return Figures(
+            sum(subtask.records for subtask in sources),
+            total_lag(subtask.lag() for subtask in sources),
+            sum(store.keys_in_memory for store in self.stores),
+            sum(store.memory_bytes() - store.cache_bytes() for store in self.stores),
+        )
 
     async def close(self) -> None:
         """Closes the stores, also after a `build` that failed."""

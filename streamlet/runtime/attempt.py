@@ -37,6 +37,7 @@ from streamlet.runtime.assembly import (
     specs_of,
 )
 from streamlet.runtime.discovery import discover_on
+from streamlet.runtime.figures import Figures
 from streamlet.runtime.hosting import HostMaker, LocalHost
 from streamlet.runtime.restoring import AttemptOptions, Restorer
 from streamlet.sink import Committer
@@ -107,13 +108,9 @@ class Attempt:
         """Facts about the checkpoints of this attempt."""
         return self._coordinator.figures if self._coordinator is not None else None
 
-    def records_read(self) -> int:
-        """Records that the sources of this attempt have given."""
-        return self._host.records_read()
-
-    def state_size(self) -> tuple[int, int]:
-        """Keys in memory and the bytes that state takes there."""
-        return self._host.state_size()
+    def work(self) -> Figures:
+        """Facts about the subtasks of this attempt."""
+        return self._host.figures()
 
     def last_checkpoint(self) -> int | None:
         """The newest complete checkpoint that is there."""

@@ -9,6 +9,7 @@ from streamlet.checkpoint.manifest import Manifest
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.runtime.assembly import Assembly, Splits, Surroundings, number_states
 from streamlet.runtime.control import LocalControl
+from streamlet.runtime.figures import Figures
 
 
 class Host(Protocol):
@@ -28,12 +29,8 @@ class Host(Protocol):
         """Runs all subtasks until it is cancelled; raises what made one of them fail."""
         ...
 
-    def records_read(self) -> int:
-        """Gives the records that the sources have given."""
-        ...
-
-    def state_size(self) -> tuple[int, int]:
-        """Gives the keys in memory and the bytes that state takes there."""
+    def figures(self) -> Figures:
+        """What the subtasks have done, and what they hold."""
         ...
 
     async def close(self) -> None:
@@ -65,11 +62,8 @@ class LocalHost:
         assert self._assembly is not None, "built before"
         await self._assembly.run()
 
-    def records_read(self) -> int:
-        return 0 if self._assembly is None else self._assembly.records_read()
-
-    def state_size(self) -> tuple[int, int]:
-        return (0, 0) if self._assembly is None else self._assembly.state_size()
+    def figures(self) -> Figures:
+        return Figures() if self._assembly is None else self._assembly.figures()
 
     async def close(self) -> None:
         if self._assembly is not None:

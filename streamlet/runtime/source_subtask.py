@@ -16,7 +16,7 @@ from streamlet.runtime.alarm import Alarm
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.split_watermarks import SplitWatermarks
 from streamlet.runtime.subtask import Subtask
-from streamlet.source import SourceReader
+from streamlet.source import LagReader, SourceReader
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -69,6 +69,10 @@ class SourceSubtask(Subtask):
                 if self._times is not None:
                     self._times.add(split)
                     self._wake.set()
+
+    def lag(self) -> int | None:
+        """How many records its splits are behind, if the reader can tell."""
+        return sum(self._reader.lag().values()) if isinstance(self._reader, LagReader) else None
 
     async def source_marked(self, checkpoint_id: int) -> None:
         for older in [one for one in self._at_checkpoint if one <= checkpoint_id]:

@@ -128,6 +128,10 @@ class KeyedStore(Protocol):
         """Estimates the memory in use, RocksDB's cache included."""
         ...
 
+    def cache_bytes(self) -> int:
+        """What of `memory_bytes` the caches of the base may take."""
+        ...
+
     def evict(self, budget_seconds: float) -> int:
         """Drops cells that are gone, and clean ones while over the bound; only between two batches, since a batch holds
         slots.  Gives how many clean ones it dropped."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,7 @@ class Field:
 
     def start(self, *options: str, fault: str = "", stops: bool = False) -> RunningJob:
         """Starts the job with a parallelism of the field's choice."""
+        self._require_no_end_of_its_own()
         self.parallelism = self.random.choice(self._choices)
         chosen = (*QUICK, "--parallelism", str(self.parallelism))
         self.job = self.home.start(*chosen, *options, fault=fault, stops=stops)
@@ -61,6 +63,7 @@ class Field:
 
     def start_alike(self) -> RunningJob:
         """Starts the job with the parallelism that it had."""
+        self._require_no_end_of_its_own()
         self.job = self.home.start(*QUICK, "--parallelism", str(self.parallelism))
         return self.job
 
@@ -71,6 +74,11 @@ class Field:
             self.await_output(self.start(), mark)
         assert self.job is not None
         return self.job
+
+    def _require_no_end_of_its_own(self) -> None:
+        """A job that gave up is a failure, also where a new start would go on as if nothing had been."""
+        code = None if self.job is None else self.job.process.poll()
+        assert code in (None, -signal.SIGKILL), f"the job ended by itself ({code}):\n{self.job and self.job.said}"
 
     def kill(self) -> float:
         """`kill -9`, and when it was."""
@@ -101,7 +109,7 @@ class Field:
         """Feeds the rest, lets the job get to its end, stops it, and has the output judged."""
         self.proxy.clear()
         fed = self.feeder.finish()
-        job = self.start() if self.job is None or self.job.has_ended else self.job
+        job = self.start() if self.job is None or self.job.has_ended else self.job  # `start` judges how it ended
         self.await_condition(job, lambda: self.watcher.seen >= fed, _END_SECONDS, f"{fed} records are committed")
         assert job.stop() == 0, job.said
         said = checker.check(self.broker.bootstrap, *self._topics, console=console, seconds=_CHECK_SECONDS)

@@ -83,10 +83,7 @@ def cut_or_silence(field: Field) -> bool:
 def deliver_late(field: Field) -> bool:
     """A request of a process that is killed comes to the broker while the next process is at work."""
     job = field.at_work()
-    # InitProducerId takes its id away from whoever has it: with several subtasks that may cost one of several
-    # transactions of a checkpoint whose others are committed, which nobody can mend: streamlet then stops and says so.
-    names = [name for name in _APIS if name != "InitProducerId" or field.parallelism == 1]
-    name = field.random.choice(names)
+    name = field.random.choice(list(_APIS))
     field.proxy.plan(_APIS[name], Trouble.HOLD)
     deadline = time.monotonic() + _HIT_SECONDS
     while not field.proxy.held and time.monotonic() < deadline:
@@ -146,4 +143,5 @@ def start_on_a_full_disk(field: Field) -> None:
     if job.has_ended:
         assert job.process.returncode != 0 and _NO_SPACE in job.said, job.said
     job.close()
+    field.job = None
     assert "a new start" not in job.said, job.said

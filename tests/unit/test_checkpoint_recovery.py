@@ -11,7 +11,7 @@ import pytest
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest
 from streamlet.checkpoint.recovery import NOTHING, JobFacts, RecoveryPlan, Request, choose, plan_start
 from streamlet.checkpoint.retention import CheckpointInfo
-from streamlet.errors import CheckpointDamagedError, CheckpointError
+from streamlet.errors import CheckpointDamagedError, CheckpointError, ConfigError
 from streamlet.sink import Committable
 
 JOB = JobFacts(key_groups=8, sinks=frozenset({"out"}))
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_a_branch_that_was_given_up_brings_its_own_output_along(
 
 
 def test_a_missing_id_names_those_that_are_there() -> None:
-    with pytest.raises(CheckpointError, match="no checkpoint 9") as caught:
+    with pytest.raises(ConfigError, match="no checkpoint 9") as caught:
         plan([info(1), info(2)], 9)
     assert "1, 2" in str(caught.value.remedy)
 
@@ -176,7 +176,7 @@ def test_a_checkpoint_from_elsewhere_needs_its_marker() -> None:
 
 def test_a_sink_that_is_gone_with_output_waiting_stops_the_start() -> None:
     infos = [info(1, marked=True), info(2, lists=[2], sink="old")]
-    with pytest.raises(CheckpointError, match=r"no sink old any more.*10 records in 1 units"):
+    with pytest.raises(CheckpointError, match=r"no exactly-once sink old any more.*10 records in 1 units"):
         plan(infos)
     found = plan(infos, accept_lost_output=True)
     assert units(found) == [] and found.needs_start and "given up as asked" in found.warnings[0]

@@ -48,13 +48,15 @@ def test_arguments_behind_two_dashes_are_the_files_own(tmp_path: Path) -> None:
 
 def test_a_failing_job_names_the_users_line_and_says_how_to_go_on(tmp_path: Path) -> None:
     path = write_job(tmp_path)
-    done = cli(tmp_path, "run", "job.py", "--state-dir", "my state", "--", "100", "1e9", "fail")
+    options = ["--state-dir", "my state", "--parallelism", "2", "--checkpoint-interval", "200ms"]
+    done = cli(tmp_path, "run", "job.py", "--from", "none", *options, "--", "100", "1e9", "fail")
     assert done.returncode == 1
     line = JOB[: JOB.index("return 1 //")].count("\n") + 1
     assert f"job: {path}:{line} in failing: ZeroDivisionError" in done.stderr
     assert "record: generator, index 17" in done.stderr
     assert "Traceback" not in done.stderr
-    command = "streamlet run job.py --state-dir 'my state' -- 100 1e9 fail"
+    lasting = "--state-dir 'my state' --parallelism 2 --checkpoint-interval 200ms"
+    command = f"streamlet run job.py {lasting} -- 100 1e9 fail"
     assert done.stderr.splitlines()[-1].endswith(f"; go on with: {command}")
 
 

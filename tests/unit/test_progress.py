@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 FACTS = ProgressFacts("running", 1000, None, None, 0.0, 0, 0, 0)
-MORE = ProgressFacts("running", 3000, 7, 0.3, 0.0125, 1234, 5 << 20, 2)
+MORE = ProgressFacts("running", 3000, 7, 0.3, 0.0125, 1234, 5 << 20, 2, lag=4321)
 
 
 def test_without_a_terminal_figures_are_plain_lines_with_the_rate_in_between() -> None:
@@ -27,7 +27,7 @@ def test_without_a_terminal_figures_are_plain_lines_with_the_rate_in_between() -
         progress.show()
     assert out.getvalue().splitlines() == [
         "spend: running | 0 records/s | 1,000 read",
-        "spend: running | 2,000 records/s | 3,000 read | checkpoint 7 0.3 s ago (took 12 ms)"
+        "spend: running | 2,000 records/s | 3,000 read | 4,321 behind | checkpoint 7 0.3 s ago (took 12 ms)"
         " | 1,234 keys in 5 MB | 2 restarts",
     ]
 

@@ -9,6 +9,7 @@ import msgspec
 from streamlet.checkpoint.messages import ToCoordinator, ToSubtask
 from streamlet.config import JobConfig
 from streamlet.elements import Position
+from streamlet.runtime.figures import Figures
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -100,14 +101,6 @@ class Pressure(msgspec.Struct, frozen=True, tag=True):
     """From a worker: its memory is full of what only a checkpoint can free, or is no more."""
 
     is_on: bool
-
-
-class Figures(msgspec.Struct, frozen=True, tag=True):
-    """From a worker, now and then: facts for people."""
-
-    records: int
-    keys: int
-    state_bytes: int
 
 
 class Away(msgspec.Struct, frozen=True, tag=True):

@@ -28,7 +28,6 @@ from streamlet.runtime.processes.messages import (
     Begin,
     Build,
     Built,
-    Figures,
     Finish,
     FromWorker,
     Hold,
@@ -134,7 +133,7 @@ class Worker:
 
     def keys_in_memory(self) -> int:
         """How many keys have their state in this process."""
-        return 0 if self._assembly is None else self._assembly.state_size()[0]
+        return 0 if self._assembly is None else self._assembly.figures().keys
 
     async def _obey(self, begin: asyncio.Event) -> None:
         while True:
@@ -156,7 +155,7 @@ class Worker:
             await asyncio.sleep(_FIGURES_SECONDS)
 
     def _tell_figures(self, assembly: Assembly) -> None:
-        _send(self._parent, Figures(assembly.records_read(), *assembly.state_size()))
+        _send(self._parent, assembly.figures())
 
 
 class ToldLog(logging.Handler):

@@ -17,6 +17,7 @@ from streamlet.outages import Outages
 from streamlet.ports import HostedProcess, Ports
 from streamlet.runtime.assembly import Splits, Surroundings
 from streamlet.runtime.control import LocalControl, SubtaskId
+from streamlet.runtime.figures import Figures, total
 from streamlet.runtime.placement import Placement
 from streamlet.runtime.processes.failures import death, error_of
 from streamlet.runtime.processes.link import Link, framed
@@ -27,7 +28,6 @@ from streamlet.runtime.processes.messages import (
     Build,
     Built,
     Failed,
-    Figures,
     Finish,
     FromWorker,
     Hold,
@@ -96,12 +96,8 @@ class WorkerHost:
                 worker.send(Begin())
                 group.create_task(worker.listen(), name=f"worker-{worker.number}")
 
-    def records_read(self) -> int:
-        return sum(worker.figures.records for worker in self._workers)
-
-    def state_size(self) -> tuple[int, int]:
-        figures = [worker.figures for worker in self._workers]
-        return sum(one.keys for one in figures), sum(one.state_bytes for one in figures)
+    def figures(self) -> Figures:
+        return total(worker.figures for worker in self._workers)
 
     def tell(self, subtask: SubtaskId, message: ToSubtask) -> None:
         """Sends to one subtask, wherever it lies."""
@@ -149,7 +145,7 @@ class _RemoteWorker:
 
     def __init__(self, number: int, process: HostedProcess, link: Link, around: Surroundings, host: WorkerHost) -> None:
         self.number = number
-        self.figures = Figures(0, 0, 0)
+        self.figures = Figures()
         self.away: set[str] = set()
         """What does not answer it."""
         self.is_pressed = False
