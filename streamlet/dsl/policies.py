@@ -37,6 +37,13 @@ def guarded(make: Callable[[], Operator], on_error: OnError, line: str) -> Calla
     )
 
 
+def letters_name(on_error: OnError) -> str | None:
+    """The name of the side output that dead letters go to; None where there are none."""
+    if isinstance(on_error, Sink):
+        return _TO_SINK.name
+    return on_error.name if isinstance(on_error, OutputTag) else None
+
+
 def add_dead_letter_sink(job: Job, node: int, on_error: OnError) -> None:
     """Adds the sink of a policy that names one."""
     if isinstance(on_error, Sink):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.asynchronous import asynchronous, is_asynchronous
 from streamlet.dsl.lookups import Lookups
-from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
+from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded, letters_name
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
@@ -42,10 +42,12 @@ class Stream(Lookups[T_co], Generic[T_co]):
     name is derived from the operator's place in the graph.  `parallelism` is the number of its subtasks.
     """
 
-    def __init__(self, job: Job, node: int, tag: str | None = None) -> None:
+    def __init__(self, job: Job, node: int, tag: str | None = None, letters: Edge | None = None) -> None:
         self._job = job
         self._node = node
         self._tag = tag
+        self._letters = letters
+        """Where `side_output` finds the dead letters of this step, if not beside this stream."""
 
     if not TYPE_CHECKING:
 
@@ -64,13 +66,18 @@ class Stream(Lookups[T_co], Generic[T_co]):
 
         What is put out under a tag that nobody asks for is dropped silently.
         """
+        if isinstance(tag, OutputTag) and self._letters is not None and tag.name == self._letters.tag:
+            return Stream(self._job, self._letters.source, tag.name)
         made = self._job.graph.nodes[self._node].made
         is_there = not isinstance(made, Source) or tag in made.side_outputs
         if not isinstance(tag, OutputTag) or self._tag is not None or not is_there:
             raise JobDefinitionError(
                 f"{self._job.line()}: side_output({tag!r:.80}) is not a side output of {self._operator()}",
                 remedy="ask the stream that the operator itself gave, by an OutputTag: "
-                'stream = keyed.process(...); late = stream.side_output(OutputTag[Click]("late"))',
+                'stream = keyed.process(...); late = stream.side_output(OutputTag[Click]("late"))'
+                if self._letters is None
+                else "the streams of a split have no other side output than dead letters, by the tag of its on_error: "
+                "split(..., on_error=tag)",
             )
         return Stream(self._job, self._node, tag.name)
 
@@ -241,14 +248,22 @@ class Stream(Lookups[T_co], Generic[T_co]):
         """Gives one stream for each name: `cheap, dear = payments.split(size_of, "cheap", "dear")`.
 
         `function(value)` says into which of them a value goes; another name than these is an error of the function.
+        Dead letters under a tag are `side_output(tag)` of each of the streams, the same ones.
         """
         if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
             raise JobDefinitionError(
                 f"{self._job.line()}: split takes different names, not {names!r:.80}",
                 remedy='write cheap, dear = stream.split(size_of, "cheap", "dear")',
             )
+        letters = letters_name(on_error)
+        if letters in names:
+            raise JobDefinitionError(
+                f"{self._job.line()}: split gives a stream {letters!r}, and dead letters of on_error have that name",
+                remedy='give the tag of on_error another name: OutputTag[DeadLetter]("dead letters")',
+            )
         made = self._then("split", lambda: Split(function, names), function, uid, parallelism, on_error)
-        return tuple(Stream(self._job, made._node, name) for name in names)
+        beside = Edge(made._node, Routing.FORWARD, letters)
+        return tuple(Stream(self._job, made._node, name, beside) for name in names)
 
     def sample(
         self,

@@ -22,7 +22,7 @@ from streamlet import (
 from streamlet.operators.guarded import Guarded
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
-from streamlet.operators.stateless import Map
+from streamlet.operators.stateless import Map, Split
 from tests.operators.cases_basic import KEYS
 from tests.operators.recipe import Case, Clock, Mark, Row, Rows, Step
 
@@ -199,6 +199,10 @@ def _folding(of: str) -> Case:
     return Case(f"guarded aggregate by {of}", lambda: Guarded(Aggregate(Sum(_refuse), None), DEAD), steps, expected)
 
 
+def _parity(value: int) -> str:
+    return "odd" if _refuse(value) % 2 else "even"
+
+
 def _reduced(so_far: int, value: int) -> int:
     return so_far + _refuse(value)
 
@@ -220,6 +224,22 @@ CASES = [
         ],
     ),
     Case("skipping map", lambda: Guarded(Map(_refuse), None), [Rows([3, 1, 3], [1, 2, 3])], [(None, 1, 2)]),
+    Case(
+        "guarded split",
+        lambda: Guarded(Split(_parity, ("odd", "even")), DEAD),
+        [Rows([1, 3, 2, 5, 4], [10, 20, 30, 40, 50]), Rows([]), Rows([3]), Rows([7, 8, 9], [1, 2, 3])],
+        [
+            ("odd", 1, 10),
+            _letter(3, 20),
+            ("odd", 5, 40),
+            ("even", 2, 30),
+            ("even", 4, 50),
+            _letter(3, None),
+            ("odd", 7, 1),
+            ("even", 8, 2),
+            _letter(9, 3),
+        ],
+    ),
     *map(_folding, KEYS),
     Case(
         "guarded result of several aggregates",

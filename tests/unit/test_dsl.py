@@ -13,15 +13,19 @@ from streamlet import (
     AggregateFunction,
     ConfigError,
     Count,
+    DeadLetter,
     Job,
     JobDefinitionError,
     KeyedProcessFunction,
     MapState,
+    OutputTag,
     Sum,
     ValueState,
 )
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
+
+DEAD = OutputTag[DeadLetter]("dead")
 
 
 def _numbers(job: Job) -> Any:
@@ -63,6 +67,11 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "deduplicate for a number": (lambda s: s.deduplicate(int, ttl=60), "ttl=60 is no time to live"),
     "split without names": (lambda s: s.split(str), "split takes different names, not \\(\\)"),
     "split with a name twice": (lambda s: s.split(str, "a", "a"), "split takes different names"),
+    "split by the name of its letters": (
+        lambda s: s.split(str, "a", "dead", on_error=DEAD),
+        "split gives a stream 'dead', and dead letters of on_error have that name",
+    ),
+    "side output of a split": (lambda s: s.split(str, "a")[0].side_output(DEAD), "side output 'a' of split 'split-1'"),
     "sample of more than all": (lambda s: s.sample(1.5), "the fraction of a sample is 1.5"),
     "sample by a text": (lambda s: s.sample(0.5, by="user"), "sample takes a function, not 'user'"),
     "sample with a text as seed": (lambda s: s.sample(0.5, seed="x"), "the seed of a sample is 'x'"),

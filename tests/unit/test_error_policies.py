@@ -32,6 +32,7 @@ from tests.unit.job_kit import BACKENDS, Failing, Waiting, lines, make_job, run
 
 DEAD = OutputTag[DeadLetter]("dead")
 MS = timedelta(milliseconds=1)
+SIZES = ("small", "large")
 
 
 def _odd(number: int) -> int:
@@ -212,6 +213,25 @@ def test_every_family_leaves_out_what_fails_and_nothing_else(family: str, tmp_pa
     letters = lines(tmp_path / "dead")
     assert sorted(_value(letter["value"]) for letter in letters) == dead
     assert all(letter["message"].endswith("is even") and letter["uid"] == "failing" for letter in letters)
+
+
+def _size(number: int) -> str:
+    return "small" if _odd(number) < 20 else "large"
+
+
+def test_dead_letters_of_a_split_are_beside_each_of_its_streams(tmp_path: Path) -> None:
+    def build(numbers: Stream[int]) -> None:
+        for name, stream in zip(SIZES, numbers.split(_size, *SIZES, on_error=DEAD, uid="split"), strict=True):
+            stream.sink(FileSink(tmp_path / name), uid=name)
+            stream.side_output(DEAD).sink(FileSink(tmp_path / f"dead-{name}"), uid=f"dead-{name}")
+
+    _ran(tmp_path, build)
+    assert lines(tmp_path / "small") == list(range(1, 20, 2))
+    assert lines(tmp_path / "large") == list(range(21, 40, 2))
+    for name in SIZES:
+        letters = lines(tmp_path / f"dead-{name}")
+        assert [letter["value"] for letter in letters] == list(range(0, 40, 2))
+        assert {(letter["uid"], letter["message"].split()[-1]) for letter in letters} == {("split", "even")}
 
 
 def test_a_failure_behind_the_operator_is_not_its_own(tmp_path: Path) -> None:
