@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.joined import Joins
 from streamlet.dsl.policies import OnError
+from streamlet.dsl.shorthands import RunningShorthands
 from streamlet.dsl.stream import Stream
 from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Routing
-from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
-from streamlet.operators.collecting import Collect, Distinct, TopK
+from streamlet.operators.aggregates import AggregateFunction, Composed
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.remembering import batching
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 K = TypeVar("K", bound=Hashable)
-N = TypeVar("N")
 A1 = TypeVar("A1")
 A2 = TypeVar("A2")
 
 
-class KeyedStream(Stream[T_co], Joins[K, T_co], Generic[K, T_co]):
+class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Generic[K, T_co]):
     """Values with a key each. What map, filter and flat_map give is no longer keyed; sinks see the key."""
 
     _routing = Routing.HASH
@@ -196,6 +195,7 @@ class KeyedStream(Stream[T_co], Joins[K, T_co], Generic[K, T_co]):
         *,
         within: timedelta,
         type: type[Any] | Any = Any,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[list[T_co]]:
@@ -206,69 +206,18 @@ class KeyedStream(Stream[T_co], Joins[K, T_co], Generic[K, T_co]):
         `type` is the type of the values, by which they are stored; needed unless they are numbers, str or bytes.
         """
         function = self._checked(lambda: batching(size, within, type))
-        return self.process(function, uid=uid, parallelism=parallelism)
+        return self.process(function, on_error=on_error, uid=uid, parallelism=parallelism)
 
-    def count(self, *, uid: str | None = None, parallelism: int | None = None) -> Stream[int]:
-        """Emits, per value, how many the key has had: `aggregate(Count())`."""
-        return self.aggregate(Count(), uid=uid, parallelism=parallelism)
-
-    def sum(
-        self, select: Callable[[T_co], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[N]:
-        """Emits, per value, the sum of what `select` gave for the key: `aggregate(Sum(select))`."""
-        return self.aggregate(Sum(select, type=type), uid=uid, parallelism=parallelism)
-
-    def min(
-        self, select: Callable[[T_co], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[N]:
-        """Emits, per value, the smallest that `select` gave for the key: `aggregate(Min(select))`."""
-        return self.aggregate(Min(select, type=type), uid=uid, parallelism=parallelism)
-
-    def max(
-        self, select: Callable[[T_co], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[N]:
-        """Emits, per value, the largest that `select` gave for the key: `aggregate(Max(select))`."""
-        return self.aggregate(Max(select, type=type), uid=uid, parallelism=parallelism)
-
-    def mean(
-        self, select: Callable[[T_co], float], *, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[float]:
-        """Emits, per value, the mean of what `select` gave for the key: `aggregate(Mean(select))`."""
-        return self.aggregate(Mean(select), uid=uid, parallelism=parallelism)
-
-    def top_k(
+    def _running(
         self,
-        k: int,
-        by: Callable[[T_co], Any] | None = None,
+        function: AggregateFunction[Any, Any, Any],
+        result: Any,
         *,
-        type: Any = int | float | str,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
-    ) -> Stream[list[T_co]]:
-        """Emits, per value, the `k` values of the key with the largest `by`: `aggregate(TopK(k, by))`."""
-        return self.aggregate(TopK(k, by, type=type), uid=uid, parallelism=parallelism)
-
-    def distinct(
-        self,
-        select: Callable[[T_co], Hashable] | None = None,
-        *,
-        type: Any = int | float | str,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[int]:
-        """Emits, per value, how many different values of `select` the key has had: `aggregate(Distinct(select))`."""
-        return self.aggregate(Distinct(select, type=type), uid=uid, parallelism=parallelism)
-
-    def collect(
-        self,
-        *,
-        limit: int = 1000,
-        type: Any = int | float | str,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[list[T_co]]:
-        """Emits, per value, the first `limit` values of the key: `aggregate(Collect(limit=limit))`."""
-        return self.aggregate(Collect(limit=limit, type=type), uid=uid, parallelism=parallelism)
+    ) -> Stream[Any]:
+        return self.aggregate(function, result=result, on_error=on_error, uid=uid, parallelism=parallelism)
 
     def connect(self, other: KeyedStream[K, R]) -> ConnectedStreams[K, T_co, R]:
         """Both streams for one `KeyedCoProcessFunction`: `.process(function)`. Their keys must be of one type."""

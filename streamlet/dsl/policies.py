@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 OnError = Literal["fail", "skip"] | OutputTag[DeadLetter] | Sink[Any]
 """`fail` the job, `skip` the record, or put it out as a `DeadLetter`: under a tag, or straight into a sink."""
+
+
+class StepOptions(TypedDict, total=False):
+    """What every step with functions takes beside them; see `Stream`."""
+
+    on_error: OnError
+    uid: str | None
+    parallelism: int | None
+
 
 _TO_SINK = OutputTag[DeadLetter]("@dead letters")
 

@@ -1,10 +1,11 @@
-"""One aggregate per window by one word: methods of WindowedStream."""
+"""One aggregate by one word: methods of KeyedStream, for the values so far, and of WindowedStream."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
+from streamlet.dsl.policies import StepOptions
 from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
 from streamlet.operators.collecting import Collect, Distinct, TopK
 from streamlet.operators.windows import WindowResult
@@ -14,75 +15,219 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 N = TypeVar("N")
+R = TypeVar("R")
+
+Select = Callable[[T], N]
+_PLAIN = int | float | str
 
 
-class WindowShorthands(Generic[K, T]):
-    """Each emits, per key and window, a `WindowResult` of one aggregate. `type` is as in the function of that name."""
+class RunningShorthands(Generic[K, T_co]):
+    """Each emits, per value, one aggregate of the key's values so far, or `result(key, aggregate)`.
 
-    def count(self, *, uid: str | None = None, parallelism: int | None = None) -> Stream[WindowResult[K, int]]:
-        """How many values: `aggregate(Count())`."""
-        return self._one(Count(), uid, parallelism)
+    `type` is as in the function of that name, and options are those of every step: `on_error`, `uid`, `parallelism`.
+    """
 
+    @overload
+    def count(self, *, result: None = None, **options: Unpack[StepOptions]) -> Stream[int]: ...
+    @overload
+    def count(self, *, result: Callable[[K, int], R], **options: Unpack[StepOptions]) -> Stream[R]: ...
+    def count(self, *, result: Any = None, **options: Unpack[StepOptions]) -> Stream[Any]:
+        """Emits, per value, how many the key has had: `aggregate(Count())`."""
+        return self._running(Count(), result, **options)
+
+    @overload
     def sum(
-        self, select: Callable[[T], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[WindowResult[K, N]]:
-        """The sum of what `select` gives: `aggregate(Sum(select))`."""
-        return self._one(Sum(select, type=type), uid, parallelism)
+        self, select: Select[T_co, N], *, type: Any = None, result: None = None, **options: Unpack[StepOptions]
+    ) -> Stream[N]: ...
+    @overload
+    def sum(
+        self, select: Select[T_co, N], *, type: Any = None, result: Callable[[K, N], R], **options: Unpack[StepOptions]
+    ) -> Stream[R]: ...
+    def sum(
+        self, select: Select[T_co, N], *, type: Any = None, result: Any = None, **options: Unpack[StepOptions]
+    ) -> Stream[Any]:
+        """Emits, per value, the sum of what `select` gave for the key: `aggregate(Sum(select))`."""
+        return self._running(Sum(select, type=type), result, **options)
 
+    @overload
     def min(
-        self, select: Callable[[T], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[WindowResult[K, N]]:
-        """The smallest that `select` gives: `aggregate(Min(select))`."""
-        return self._one(Min(select, type=type), uid, parallelism)
+        self, select: Select[T_co, N], *, type: Any = None, result: None = None, **options: Unpack[StepOptions]
+    ) -> Stream[N]: ...
+    @overload
+    def min(
+        self, select: Select[T_co, N], *, type: Any = None, result: Callable[[K, N], R], **options: Unpack[StepOptions]
+    ) -> Stream[R]: ...
+    def min(
+        self, select: Select[T_co, N], *, type: Any = None, result: Any = None, **options: Unpack[StepOptions]
+    ) -> Stream[Any]:
+        """Emits, per value, the smallest that `select` gave for the key: `aggregate(Min(select))`."""
+        return self._running(Min(select, type=type), result, **options)
 
+    @overload
     def max(
-        self, select: Callable[[T], N], *, type: Any = None, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[WindowResult[K, N]]:
-        """The largest that `select` gives: `aggregate(Max(select))`."""
-        return self._one(Max(select, type=type), uid, parallelism)
+        self, select: Select[T_co, N], *, type: Any = None, result: None = None, **options: Unpack[StepOptions]
+    ) -> Stream[N]: ...
+    @overload
+    def max(
+        self, select: Select[T_co, N], *, type: Any = None, result: Callable[[K, N], R], **options: Unpack[StepOptions]
+    ) -> Stream[R]: ...
+    def max(
+        self, select: Select[T_co, N], *, type: Any = None, result: Any = None, **options: Unpack[StepOptions]
+    ) -> Stream[Any]:
+        """Emits, per value, the largest that `select` gave for the key: `aggregate(Max(select))`."""
+        return self._running(Max(select, type=type), result, **options)
 
+    @overload
     def mean(
-        self, select: Callable[[T], float], *, uid: str | None = None, parallelism: int | None = None
-    ) -> Stream[WindowResult[K, float]]:
-        """The mean of what `select` gives: `aggregate(Mean(select))`."""
-        return self._one(Mean(select), uid, parallelism)
+        self, select: Select[T_co, float], *, result: None = None, **options: Unpack[StepOptions]
+    ) -> Stream[float]: ...
+    @overload
+    def mean(
+        self, select: Select[T_co, float], *, result: Callable[[K, float], R], **options: Unpack[StepOptions]
+    ) -> Stream[R]: ...
+    def mean(self, select: Select[T_co, float], *, result: Any = None, **options: Unpack[StepOptions]) -> Stream[Any]:
+        """Emits, per value, the mean of what `select` gave for the key: `aggregate(Mean(select))`."""
+        return self._running(Mean(select), result, **options)
 
+    @overload
     def top_k(
         self,
         k: int,
-        by: Callable[[T], Any] | None = None,
+        by: Select[T_co, Any] | None = None,
         *,
-        type: Any = int | float | str,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[WindowResult[K, list[T]]]:
-        """The `k` values with the largest `by`, in that order: `aggregate(TopK(k, by))`."""
-        return self._one(TopK(k, by, type=type), uid, parallelism)
+        type: Any = _PLAIN,
+        result: None = None,
+        **options: Unpack[StepOptions],
+    ) -> Stream[list[T_co]]: ...
+    @overload
+    def top_k(
+        self,
+        k: int,
+        by: Select[T_co, Any] | None = None,
+        *,
+        type: Any = _PLAIN,
+        result: Callable[[K, list[T_co]], R],
+        **options: Unpack[StepOptions],
+    ) -> Stream[R]: ...
+    def top_k(
+        self,
+        k: int,
+        by: Select[T_co, Any] | None = None,
+        *,
+        type: Any = _PLAIN,
+        result: Any = None,
+        **options: Unpack[StepOptions],
+    ) -> Stream[Any]:
+        """Emits, per value, the `k` values of the key with the largest `by`: `aggregate(TopK(k, by))`."""
+        return self._running(TopK(k, by, type=type), result, **options)
 
+    @overload
     def distinct(
         self,
-        select: Callable[[T], Hashable] | None = None,
+        select: Select[T_co, Hashable] | None = None,
         *,
-        type: Any = int | float | str,
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[WindowResult[K, int]]:
-        """The exact number of different values of `select`: `aggregate(Distinct(select))`."""
-        return self._one(Distinct(select, type=type), uid, parallelism)
+        type: Any = _PLAIN,
+        result: None = None,
+        **options: Unpack[StepOptions],
+    ) -> Stream[int]: ...
+    @overload
+    def distinct(
+        self,
+        select: Select[T_co, Hashable] | None = None,
+        *,
+        type: Any = _PLAIN,
+        result: Callable[[K, int], R],
+        **options: Unpack[StepOptions],
+    ) -> Stream[R]: ...
+    def distinct(
+        self,
+        select: Select[T_co, Hashable] | None = None,
+        *,
+        type: Any = _PLAIN,
+        result: Any = None,
+        **options: Unpack[StepOptions],
+    ) -> Stream[Any]:
+        """Emits, per value, how many different values of `select` the key has had: `aggregate(Distinct(select))`."""
+        return self._running(Distinct(select, type=type), result, **options)
 
+    @overload
+    def collect(
+        self, *, limit: int = 1000, type: Any = _PLAIN, result: None = None, **options: Unpack[StepOptions]
+    ) -> Stream[list[T_co]]: ...
+    @overload
     def collect(
         self,
         *,
         limit: int = 1000,
-        type: Any = int | float | str,
-        uid: str | None = None,
-        parallelism: int | None = None,
+        type: Any = _PLAIN,
+        result: Callable[[K, list[T_co]], R],
+        **options: Unpack[StepOptions],
+    ) -> Stream[R]: ...
+    def collect(
+        self, *, limit: int = 1000, type: Any = _PLAIN, result: Any = None, **options: Unpack[StepOptions]
+    ) -> Stream[Any]:
+        """Emits, per value, the first `limit` values of the key: `aggregate(Collect(limit=limit))`."""
+        return self._running(Collect(limit=limit, type=type), result, **options)
+
+    def _running(
+        self, function: AggregateFunction[Any, Any, Any], result: Any, **options: Unpack[StepOptions]
+    ) -> Stream[Any]:
+        raise NotImplementedError
+
+
+class WindowShorthands(Generic[K, T]):
+    """Each emits, per key and window, a `WindowResult` of one aggregate.
+
+    `type` is as in the function of that name, and options are those of every step: `on_error`, `uid`, `parallelism`.
+    """
+
+    def count(self, **options: Unpack[StepOptions]) -> Stream[WindowResult[K, int]]:
+        """How many values: `aggregate(Count())`."""
+        return self._windowed(Count(), **options)
+
+    def sum(
+        self, select: Select[T, N], *, type: Any = None, **options: Unpack[StepOptions]
+    ) -> Stream[WindowResult[K, N]]:
+        """The sum of what `select` gives: `aggregate(Sum(select))`."""
+        return self._windowed(Sum(select, type=type), **options)
+
+    def min(
+        self, select: Select[T, N], *, type: Any = None, **options: Unpack[StepOptions]
+    ) -> Stream[WindowResult[K, N]]:
+        """The smallest that `select` gives: `aggregate(Min(select))`."""
+        return self._windowed(Min(select, type=type), **options)
+
+    def max(
+        self, select: Select[T, N], *, type: Any = None, **options: Unpack[StepOptions]
+    ) -> Stream[WindowResult[K, N]]:
+        """The largest that `select` gives: `aggregate(Max(select))`."""
+        return self._windowed(Max(select, type=type), **options)
+
+    def mean(self, select: Select[T, float], **options: Unpack[StepOptions]) -> Stream[WindowResult[K, float]]:
+        """The mean of what `select` gives: `aggregate(Mean(select))`."""
+        return self._windowed(Mean(select), **options)
+
+    def top_k(
+        self, k: int, by: Select[T, Any] | None = None, *, type: Any = _PLAIN, **options: Unpack[StepOptions]
+    ) -> Stream[WindowResult[K, list[T]]]:
+        """The `k` values with the largest `by`, in that order: `aggregate(TopK(k, by))`."""
+        return self._windowed(TopK(k, by, type=type), **options)
+
+    def distinct(
+        self, select: Select[T, Hashable] | None = None, *, type: Any = _PLAIN, **options: Unpack[StepOptions]
+    ) -> Stream[WindowResult[K, int]]:
+        """The exact number of different values of `select`: `aggregate(Distinct(select))`."""
+        return self._windowed(Distinct(select, type=type), **options)
+
+    def collect(
+        self, *, limit: int = 1000, type: Any = _PLAIN, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, list[T]]]:
         """The first `limit` values, in the order of their coming: `aggregate(Collect(limit=limit))`."""
-        return self._one(Collect(limit=limit, type=type), uid, parallelism)
+        return self._windowed(Collect(limit=limit, type=type), **options)
 
-    def _one(
-        self, function: AggregateFunction[Any, Any, Any], uid: str | None, parallelism: int | None
+    def _windowed(
+        self, function: AggregateFunction[Any, Any, Any], **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, Any]]:
         raise NotImplementedError

@@ -71,13 +71,15 @@ class Stream(Lookups[T_co], Generic[T_co]):
         made = self._job.graph.nodes[self._node].made
         is_there = not isinstance(made, Source) or tag in made.side_outputs
         if not isinstance(tag, OutputTag) or self._tag is not None or not is_there:
+            remedy = (
+                "ask the stream that the operator itself gave, by an OutputTag: "
+                'stream = keyed.process(...); late = stream.side_output(OutputTag[Click]("late"))'
+            )
+            if self._tag is not None and self._letters is not None:
+                remedy = "beside the streams of a split are dead letters only: split(..., on_error=tag)"
             raise JobDefinitionError(
                 f"{self._job.line()}: side_output({tag!r:.80}) is not a side output of {self._operator()}",
-                remedy="ask the stream that the operator itself gave, by an OutputTag: "
-                'stream = keyed.process(...); late = stream.side_output(OutputTag[Click]("late"))'
-                if self._letters is None
-                else "the streams of a split have no other side output than dead letters, by the tag of its on_error: "
-                "split(..., on_error=tag)",
+                remedy=remedy,
             )
         return Stream(self._job, self._node, tag.name)
 
@@ -226,16 +228,19 @@ class Stream(Lookups[T_co], Generic[T_co]):
         id: Callable[[T_co], Hashable],
         *,
         ttl: timedelta | StateTtl | None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Emits the first value of each `id(value)`, which is a key as in `key_by`; others with that id are dropped.
 
         An id is forgotten when its `ttl` is over, counted from its first value by the wall clock, or by event time with
-        `StateTtl(ttl, time="event")`; never with None.
+        `StateTtl(ttl, time="event")`; never with None.  Dead letters come from its `key_by`, whose uid is `{uid}.id`.
         """
         function = self._checked(lambda: deduplicating(ttl))
-        return self.key_by(id).process(function, uid=uid, parallelism=parallelism)
+        keyed = self.key_by(id, on_error=on_error, uid=None if uid is None else f"{uid}.id")
+        first = keyed.process(function, uid=uid, parallelism=parallelism)
+        return Stream(self._job, first._node, letters=Edge(keyed._node, Routing.FORWARD, letters_name(on_error)))
 
     def split(
         self,
@@ -271,20 +276,26 @@ class Stream(Lookups[T_co], Generic[T_co]):
         *,
         by: Callable[[T_co], object] | None = None,
         seed: int = 0,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Emits about this fraction of the values, chosen by a hash of `by(value)`, or of the value: equal ones are all
         taken or none, in every run.  It must be data that msgpack carries, structs and dataclasses too."""
         chosen = self._checked(lambda: sampling(fraction, by, seed))
-        return self._then("sample", lambda: Filter(chosen), by or chosen, uid, parallelism)
+        return self._then("sample", lambda: Filter(chosen), by or chosen, uid, parallelism, on_error)
 
     def inspect(
-        self, function: Callable[[T_co], object], *, uid: str | None = None, parallelism: int | None = None
+        self,
+        function: Callable[[T_co], object],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Calls `function(value)` for each value, such as to log it, and emits the value. What it does outside of the
         job happens again after a restart."""
-        return self._then("inspect", lambda: Inspect(function), function, uid, parallelism)
+        return self._then("inspect", lambda: Inspect(function), function, uid, parallelism, on_error)
 
     def union(self, *others: Stream[T_co], uid: str | None = None, parallelism: int | None = None) -> Stream[T_co]:
         """Emits the values of all streams, each stream's in its order."""

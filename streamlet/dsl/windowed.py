@@ -248,10 +248,15 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
             )
         return self._then("process", lambda: Elements(function, type), function.process, uid, parallelism, on_error)
 
-    def _one(
-        self, function: AggregateFunction[Any, Any, Any], uid: str | None, parallelism: int | None
+    def _windowed(
+        self,
+        function: AggregateFunction[Any, Any, Any],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
     ) -> Stream[WindowResult[K, Any]]:
-        return self.aggregate(function, uid=uid, parallelism=parallelism)
+        return self.aggregate(function, on_error=on_error, uid=uid, parallelism=parallelism)
 
     def _then(
         self,

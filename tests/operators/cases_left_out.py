@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from streamlet import (
@@ -23,6 +24,8 @@ from streamlet.operators.interval_join import IntervalJoin
 from streamlet.operators.joining import Join
 from streamlet.operators.lookup_join import Lookup, LookupJoin
 from streamlet.operators.map_async import CallOptions, MapAsync, mapped
+from streamlet.operators.process import KeyedProcess
+from streamlet.operators.remembering import batching
 from streamlet.operators.window_join import BothSides
 from streamlet.operators.windowing import WindowPolicy
 from tests.operators.cases_guarded import DEAD, Letter, _letter, _refuse
@@ -229,6 +232,13 @@ def _rest(value: int) -> int:
     return value % 5
 
 
+BATCHED: list[Step] = [
+    Rows(["one", 2, "two", "three", 3, 4], [1, 2, 3, 4, 5, 6], ["a", "a", "b", "a", "a", "b"]),
+    Clock(1000),
+    Rows([None, 5], [1, 2], ["b", "a"]),
+    Clock(2000),
+    End(),
+]
 LOOKUP = Lookup(_told, _rest, _rest, "end", True, None, int, int, int)
 CASES = [
     Case(
@@ -261,6 +271,20 @@ CASES = [
         lambda: guarding(MapAsync(_later, mapped, CallOptions(type=int)), DEAD),
         CALLED,
         ANSWERED,
+    ),
+    Case(
+        "batch without values of another type",
+        lambda: guarding(KeyedProcess(batching(2, timedelta(seconds=1), int)), DEAD),
+        BATCHED,
+        [
+            _wrong("one", 1, "a", "int"),
+            _wrong("two", 3, "b", "int"),
+            _wrong("three", 4, "a", "int"),
+            (None, [2, 3], 5),
+            (None, [4], 1000),
+            _wrong(None, 1, "b", "int"),
+            (None, [5], 2000),
+        ],
     ),
     Case("lookup_join without bad values", lambda: guarding(LookupJoin(LOOKUP), DEAD), LOOKED, FOUND, 2),
 ]

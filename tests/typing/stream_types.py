@@ -232,11 +232,6 @@ def aggregates() -> None:
     assert_type(keyed.aggregate(Distinct(lambda one: one.user)), Stream[int])
     assert_type(keyed.aggregate(ApproxDistinct(lambda one: one.user)), Stream[int])
     assert_type(keyed.aggregate(Collect(limit=10, type=Payment)), Stream[list[Any]])
-    assert_type(keyed.count(), Stream[int])
-    assert_type(keyed.sum(lambda one: one.amount), Stream[int])
-    assert_type(keyed.min(lambda one: one.user), Stream[str])
-    assert_type(keyed.max(lambda one: one.amount), Stream[int])
-    assert_type(keyed.mean(lambda one: one.amount), Stream[float])
 
 
 class Alarms(KeyedProcessFunction[str, Payment, Spend]):
@@ -353,16 +348,6 @@ def windows() -> None:
     assert_type(minutes.aggregate(Count(), Total(), result=lambda user, window, count, total: total), Stream[float])
     assert_type(minutes.aggregate(total=Total(), n=Count()), Stream[WindowResult[str, dict[str, Any]]])
     assert_type(minutes.aggregate(user=Max(), count=Count(), into=Spend), Stream[WindowResult[str, Spend]])
-    assert_type(minutes.count(), Stream[WindowResult[str, int]])
-    assert_type(minutes.sum(lambda one: one.amount), Stream[WindowResult[str, int]])
-    assert_type(minutes.max(lambda one: one.user), Stream[WindowResult[str, str]])
-    assert_type(minutes.mean(lambda one: one.amount), Stream[WindowResult[str, float]])
-    assert_type(minutes.top_k(3, lambda one: one.amount, type=Payment), Stream[WindowResult[str, list[Payment]]])
-    assert_type(minutes.distinct(lambda one: one.user), Stream[WindowResult[str, int]])
-    assert_type(minutes.collect(type=Payment), Stream[WindowResult[str, list[Payment]]])
-    assert_type(keyed.top_k(3, lambda one: one.amount, type=Payment), Stream[list[Payment]])
-    assert_type(keyed.distinct(lambda one: one.user), Stream[int])
-    assert_type(keyed.collect(limit=5, type=Payment), Stream[list[Payment]])
     minutes.aggregate(total=5)  # type: ignore
     minutes.reduce(lambda one, other: other, on_error="ignore")  # type: ignore
     assert_type(minutes.reduce(lambda one, other: other, type=Payment), Stream[WindowResult[str, Payment]])
