@@ -27,6 +27,8 @@ class AggregateFunction(Generic[T, A, R]):
     """
 
     accumulator_type: Any = Any
+    type_option = "accumulator_type="
+    """How its type is said, for messages."""
 
     def create_accumulator(self) -> A:
         """Gives the accumulator of no values."""
@@ -51,6 +53,7 @@ class SelectingAggregate(AggregateFunction[T, A, R]):
     The engine calls `select` for a whole column and then `fold` per value: both may be C functions.
     """
 
+    type_option = "type="
     fold: Callable[[Any, Any], Any]
 
     def __init__(self, select: Callable[[T], Any] | None = None, *, type: Any = None) -> None:

@@ -28,6 +28,8 @@ class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
     `type` is the type of the values, needed unless they are int, float or str. The state is these values.
     """
 
+    type_option = "type="
+
     def __init__(self, k: int, by: Callable[[T], Any] | None = None, *, type: Any = _PLAIN) -> None:
         self.k = _count("TopK", "k", k)
         self.by: Callable[[T], Any] = _itself if by is None else by
@@ -58,6 +60,8 @@ class Distinct(AggregateFunction[T, frozenset[Any], int]):
     `type` is their type, needed unless they are int, float or str; they must be hashable. The state is all of them: for
     many use `ApproxDistinct`.
     """
+
+    type_option = "type="
 
     def __init__(self, select: Callable[[T], Any] | None = None, *, type: Any = _PLAIN) -> None:
         self.select: Callable[[T], Any] = _itself if select is None else select
@@ -131,6 +135,8 @@ class Collect(AggregateFunction[T, tuple[Any, ...], list[Any]]):
 
     `type` is the type of the values, needed unless they are int, float or str. The state is these values.
     """
+
+    type_option = "type="
 
     def __init__(self, *, limit: int = 1000, type: Any = _PLAIN) -> None:
         self.limit = _count("Collect", "limit", limit)

@@ -14,7 +14,7 @@ from streamlet.elements import Batch
 from streamlet.errors import CheckpointError, StateTypeError, UserFunctionError
 from streamlet.operators.operator import OperatorContext
 from streamlet.operators.place import describe_record
-from streamlet.state.codec import Codec
+from streamlet.state.codec import Codec, suggested
 from streamlet.state.key_groups import key_group, pack_key, subtask_of
 from streamlet.state.keys import KeyType
 from streamlet.state.types import SCALARS
@@ -207,7 +207,7 @@ class FlightCodec:
     def __init__(self, declared: Any, context: OperatorContext) -> None:
         self._context = context
         self._where = f"a record in flight in {context.place.operator}"
-        self._codec = Codec(declared, where=self._where)
+        self._codec = Codec(declared, where=self._where, option="type=")
         self._is_typed = not self._codec.is_scalar_only
         self._keys = KeyType(f"the keys of {context.place.operator}")
 
@@ -219,7 +219,7 @@ class FlightCodec:
                 raise StateTypeError(
                     f"{self._where} is of type {type(value).__qualname__}, or holds something, that a checkpoint "
                     "cannot keep without a declared type",
-                    remedy=f"say what comes here: type={_suggested(value)}; without it None, bool, int, float, str, "
+                    remedy=f"say what comes here: type={suggested(value)}; without it None, bool, int, float, str, "
                     "bytes, and lists and dicts of these are kept",
                 )
             return value, codec.pack(value)
@@ -295,8 +295,3 @@ def _is_plain(value: Any) -> bool:
     if kind is list:
         return all(map(_is_plain, value))
     return kind is dict and SCALARS.issuperset(map(type, value)) and all(map(_is_plain, value.values()))
-
-
-def _suggested(value: Any) -> str:
-    kind = type(value)
-    return "tuple[int, str]" if kind is tuple else "set[str]" if kind is set else kind.__qualname__

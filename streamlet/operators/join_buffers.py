@@ -65,7 +65,7 @@ class JoinBuffers:
         """The states, by name."""
         states: dict[str, Descriptor] = {"held": ValueState(bool)}
         for side, name in enumerate(NAMES):
-            states[name] = EntryState(self._types[side])
+            states[name] = EntryState(self._types[side]).told_by(f"{name}_type=")
             if self._marked[side]:
                 states[f"unmatched {name}"] = EntryState(bool)
         return states

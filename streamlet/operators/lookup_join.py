@@ -85,7 +85,7 @@ class LookupJoin(CallingOperator):
         super().open(context)
         lookup = self.lookup
         self._table: BroadcastTable[Any, Any] = BroadcastTable(
-            "table", context.place.uid, lookup.key_type, lookup.table_type
+            "table", context.place.uid, lookup.key_type, lookup.table_type, option="table_type="
         )
         self._table.is_writable = True
         self._codec = FlightCodec(lookup.type, context)

@@ -38,7 +38,7 @@ def batching(size: int, within: timedelta, type_of_values: Any) -> KeyedProcessF
     within_ms = max(1, within // timedelta(milliseconds=1))
 
     class Batches(KeyedProcessFunction[Any, Any, list[Any]]):
-        waiting = ListState(type_of_values)
+        waiting = ListState(type_of_values).told_by("type=")
         deadline = ValueState(int)
 
         def process_element(self, value: Any, ctx: ProcessContext[Any]) -> Iterator[list[Any]]:

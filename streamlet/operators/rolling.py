@@ -28,13 +28,15 @@ class RollingFold(CallingOperator):
     """The loop that aggregate and reduce share: `fold(accumulator, input)` per record, the new one is emitted."""
 
     accumulator_type: Any = Any
+    type_option = "type="
+    """What says the type of accumulators."""
     fold: Callable[[Any, Any], Any]
     """`fold(accumulator, input)`: the accumulator after one more input."""
     is_trusted = False
     """True when accumulators are known to be of their declared type; else each new one is checked."""
 
     def declared_states(self) -> Mapping[str, Descriptor]:
-        return {STATE: ValueState(self.accumulator_type)}
+        return {STATE: ValueState(self.accumulator_type).told_by(self.type_option)}
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -124,6 +126,7 @@ class Aggregate(RollingFold):
         self.function = function
         self.result = result
         self.accumulator_type = function.accumulator_type
+        self.type_option = function.type_option
         self.select: Callable[[Any], Any] | None = None
         self._takes_numbers = False
         if isinstance(function, SelectingAggregate):

@@ -31,6 +31,8 @@ class Contents:
 
     kept_type: Any
     """The type of what is kept per key and window."""
+    type_option = "type="
+    """What says the type of values."""
     is_trusted = False
     """True when what is kept is known to be of that type."""
     fold: Callable[[Any, Any], Any] | None = None
@@ -89,6 +91,7 @@ class Folded(Contents):
         self.folding = folding
         self.result = result
         self.kept_type = folding.accumulator_type
+        self.type_option = folding.type_option
         self.is_trusted = folding.is_trusted
         self.fold = folding.fold
         if isinstance(folding, AggregateSeveral):
@@ -185,7 +188,7 @@ class Elements(Contents):
         self._running: WindowProcessFunction[Any, Any, Any] | None = None
 
     def declared_states(self) -> Mapping[str, Descriptor]:
-        return {"elements": WindowState(self.type)}
+        return {"elements": WindowState(self.type).told_by(self.type_option)}
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)

@@ -42,7 +42,10 @@ class BothSides(Contents):
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         left, right = self.join.types
-        return {"left": WindowState(left), "right": WindowState(right)}
+        return {
+            "left": WindowState(left).told_by("left_type="),
+            "right": WindowState(right).told_by("right_type="),
+        }
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)

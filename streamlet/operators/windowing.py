@@ -68,7 +68,7 @@ class WindowOperator(CallingOperator):
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         return {
-            self.kept: WindowState(self.kept_type()),
+            self.kept: WindowState(self.kept_type()).told_by(self.contents.type_option),
             "timers": TimerState(),
             **self.contents.declared_states(),
         }

@@ -21,7 +21,7 @@ class BroadcastTable(Generic[K, V]):
     """A table in the memory of every subtask, in the order in which its keys were first put. Only
     `process_broadcast_element` may change it."""
 
-    def __init__(self, name: str, uid: str, key_type: Any, type: Any) -> None:
+    def __init__(self, name: str, uid: str, key_type: Any, type: Any, *, option: str = "") -> None:
         self.name = name
         self.is_writable = False
         """True while an element is handled that every subtask gets."""
@@ -30,7 +30,7 @@ class BroadcastTable(Generic[K, V]):
         self._where = f"broadcast state {name!r} of {uid!r}"
         declared_shape(key_type, where=self._where)
         self._keys = MapKeys(self._where, key_type)
-        self._codec = Codec(type, where=self._where)
+        self._codec = Codec(type, where=self._where, option=option)
         self._types = f"{type_text(key_type)}, {self._codec.text}"
         self._entries: dict[bytes, tuple[K, Any]] = {}
         self._packed: bytes | None = None

@@ -28,13 +28,15 @@ _REFUSED = (TypeError, ValueError, OverflowError, RecursionError)
 class Codec:
     """Turns values of one declared state into what its cells hold, and back.
 
+    `option` is what says the type where it is not the declaration of a state: `type=` of a step, for example.
     `holds_bytes` says that cells hold packed bytes (`msgspec.Raw`) because values can change; otherwise they hold the
     value itself.  A value whose class is in `plain` needs no `encode`: it is stored as it is.
     """
 
-    def __init__(self, declared: Any, *, where: str) -> None:
+    def __init__(self, declared: Any, *, where: str, option: str = "") -> None:
         facts = type_facts(declared, where=where)
         self.where = where
+        self.option = option
         self.text = type_text(declared)
         self.is_scalar_only = isinstance(facts, inspect.AnyType)
         self.holds_bytes = not self.is_scalar_only and not is_immutable(facts)
@@ -54,10 +56,10 @@ class Codec:
             if all(type(field) is float for field in self._float_fields[1](value)):
                 return value
         elif self.is_scalar_only:
+            how = f"{self.option}{suggested(value)}" if self.option else "ValueState(list[int])"
             raise StateTypeError(
                 f"{self.where} has no declared type and got {kind.__qualname__}",
-                remedy="declare the type, e.g. ValueState(list[int]); without one only None, bool, int, float, str "
-                "and bytes are kept",
+                remedy=f"declare the type, e.g. {how}; without one only None, bool, int, float, str and bytes are kept",
             )
         # The way through bytes checks the type, and gives what a restored job would see.
         packed = self.pack(value)
@@ -83,9 +85,11 @@ class Codec:
         try:
             value = self._decode(data)
         except (msgspec.DecodeError, ValueError) as error:
+            how, other = (f", or declare theirs by {self.option}...", "uid") if self.option else ("", "name")
             raise StateTypeError(
                 f"{self.where} is declared as {self.text}, but a value is not that: {error}",
-                remedy="keep values of the declared type; state that was written as another type needs another name",
+                remedy=f"keep values of the declared type{how}; state that was written as another type needs another "
+                f"{other}",
             ) from error
         return msgspec.Raw(bytes(data)) if self.holds_bytes else value
 
@@ -96,6 +100,12 @@ def refused_value(where: str, key: Any, value: Any, error: Exception) -> StateTy
         f"{where}, key {key!r}: {_brief(value)} cannot be stored: {error}",
         remedy="keep values of the declared type; integers have 64 bits, text has no lone surrogates",
     )
+
+
+def suggested(value: Any) -> str:
+    """The type to declare for a value, for messages."""
+    kind = type(value)
+    return "tuple[int, str]" if kind is tuple else "set[str]" if kind is set else kind.__qualname__
 
 
 def _float_fields(facts: inspect.Type) -> tuple[type, Callable[[Any], tuple[Any, ...]]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 import msgspec
 
@@ -40,6 +40,8 @@ class StateDeclaration(msgspec.Struct, frozen=True):
     spec: StateSpec
     type: Any
     key_type: Any = None
+    option: str = ""
+    """What says the type, where that is an option of a step and no declaration of the user's: `type=`."""
 
 
 class Descriptor:
@@ -52,9 +54,15 @@ class Descriptor:
         self.key_type = key_type
         self.ttl = checked_ttl(ttl, type)
         self.name = ""
+        self.option = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+
+    def told_by(self, option: str) -> Self:
+        """The same declaration; errors name the option by which the user says its type."""
+        self.option = option
+        return self
 
     @property
     def stored_type(self) -> Any:
@@ -69,15 +77,14 @@ class Descriptor:
             declared_shape(self.key_type, where=f"map state {name!r} of {uid!r}")
             key_text = type_text(self.key_type)
         spec = StateSpec(id, uid, name, self.kind, type_text(self.stored_type), key_text)
-        return StateDeclaration(spec, self.stored_type, self.key_type)
+        return StateDeclaration(spec, self.stored_type, self.key_type, self.option)
 
     def bind(self, store: KeyedStore, spec: StateSpec, timers: StateSpec | None, lifetimes: Lifetimes | None) -> Any:
         """Gives the handle of this state. `timers` are those that free it, where it has a ttl."""
         if self.ttl is None:
             return store.handle(spec)
         assert timers is not None and lifetimes is not None, "who binds states with a ttl declares their timers"
-        where = f"{self.kind} state {spec.name!r} of {spec.uid!r}"
-        handle = self._expiring(store, spec, Lifetime(self.ttl, store.timers(timers), lifetimes, where))
+        handle = self._expiring(store, spec, Lifetime(self.ttl, store.timers(timers), lifetimes, spec.where))
         lifetimes.add(handle)
         return handle
 

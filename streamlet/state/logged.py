@@ -74,7 +74,7 @@ class LoggedStore:
         self.overlay = Overlay()
         self._keys = keys or KeyType(f"keyed state of {name!r}")
         self._noted = ""
-        self._codecs = {id: Codec(state.type, where=_where(state.spec)) for id, state in self.states.items()}
+        self._codecs = {id: Codec(one.type, where=one.spec.where, option=one.option) for id, one in self.states.items()}
         values = [state.spec.id for state in states if state.spec.kind == "value"]
         self._inline = values[0] if values else None
         self.journal: Journal | None = None
@@ -119,11 +119,11 @@ class LoggedStore:
             return MapHandle[Any, Any](self, cells, self.states[spec.id].key_type)
         if spec.kind == "list":
             return ListHandle[Any](self, cells, self.length_cells(spec, int))
-        raise JobDefinitionError(f"{_where(spec)}: there is no state of kind {spec.kind!r}")
+        raise JobDefinitionError(f"{spec.where}: there is no state of kind {spec.kind!r}")
 
     def length_cells(self, spec: StateSpec, type: Any) -> StateCells:
         """Gives the cells that say how long the lists of a state are, in the form of `type`."""
-        return cells_in(self, spec.id, Codec(type, where=f"the length of {_where(spec)}"), self.journal, inline=False)
+        return cells_in(self, spec.id, Codec(type, where=f"the length of {spec.where}"), self.journal, inline=False)
 
     def timers(self, spec: StateSpec) -> Timers:
         """Gives the timers of a declared state. Only once the store is open."""
@@ -393,8 +393,4 @@ class LoggedStore:
 
     def _refused(self, cell: Cell, value: object, error: Exception) -> StateTypeError:
         state = self.states[state_of(cell.stored)]
-        return refused_value(_where(state.spec), cell.key, value, error)
-
-
-def _where(spec: StateSpec) -> str:
-    return f"{spec.kind} state {spec.name!r} of {spec.uid!r}"
+        return refused_value(state.spec.where, cell.key, value, error)

@@ -64,6 +64,11 @@ class StateSpec(msgspec.Struct, frozen=True):
     key_type: str = ""
     """For a map: the declared type of its keys."""
 
+    @property
+    def where(self) -> str:
+        """The state, for messages."""
+        return f"{self.kind} state {self.name!r} of {self.uid!r}"
+
 
 class SnapshotFiles(Protocol):
     """Where a store puts files that a checkpoint may name. All calls block: run them off the loop."""

@@ -14,15 +14,21 @@ from typing import Any
 import pytest
 
 from streamlet import (
+    AggregateFunction,
     Job,
     JobDefinitionError,
+    KeyedProcessFunction,
+    ProcessContext,
     SessionWindows,
     SlidingWindows,
     Stream,
     TumblingWindows,
+    ValueState,
     WatermarkStrategy,
     Window,
     WindowAssigner,
+    WindowContext,
+    WindowProcessFunction,
 )
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
@@ -43,7 +49,7 @@ class Broken(WindowAssigner[int]):
 
 def _stream(job: Job, time: Any = abs) -> Any:
     times = WatermarkStrategy[Any].monotonic().with_timestamps(time)
-    return job.source(Generator(lambda one: one, count=9), uid="numbers", watermarks=times)
+    return job.source(Generator(lambda one: one, count=9), watermarks=times)
 
 
 def _keyed(job: Job, time: Any = abs) -> Any:
@@ -86,6 +92,72 @@ def test_a_record_that_shows_it_is_named_with_the_users_line_and_a_remedy(name: 
     assert says in ran.said
     assert re.search(rf"{re.escape(__file__)}:\d+", ran.said), ran
     assert "record: " in ran.said or "key" in ran.said, ran
+
+
+def _dicts(job: Job) -> Any:
+    return _stream(job).map(lambda one: {"n": one}).key_by("n")
+
+
+def _seconds(job: Job) -> Any:
+    return _dicts(job).window(TumblingWindows(SECOND))
+
+
+class Listing(WindowProcessFunction[int, Any, int]):
+    def process(self, key: int, window: Window, values: list[Any], ctx: WindowContext[int]) -> list[int]:
+        return [len(values)]
+
+
+class Newest(AggregateFunction[Any, Any, Any]):
+    def create_accumulator(self) -> None: ...
+
+    def add(self, accumulator: Any, value: Any) -> Any:
+        return value
+
+    def result(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+UNTYPED: dict[str, tuple[Callable[[Job], Stream[Any]], str]] = {
+    "reduce": (lambda job: _dicts(job).reduce(_both), "e.g. type=dict;"),
+    "windowed reduce": (lambda job: _seconds(job).reduce(_both), "e.g. type=dict;"),
+    "reduce of sessions": (lambda job: _dicts(job).window(SessionWindows(MS)).reduce(_both), "theirs by type=...;"),
+    "process of windows": (lambda job: _seconds(job).process(Listing()), "e.g. type=dict;"),
+    "batch": (lambda job: _dicts(job).batch(2, within=SECOND), "e.g. type=dict;"),
+    "top_k": (lambda job: _dicts(job).top_k(2, len), "theirs by type=...;"),
+    "collect of windows": (lambda job: _seconds(job).collect(), "theirs by type=...;"),
+    "min": (lambda job: _dicts(job).min(lambda one: (1, 2)), "theirs by type=...;"),
+    "an own aggregate": (lambda job: _dicts(job).aggregate(Newest()), "e.g. accumulator_type=dict;"),
+    "the left of a join": (lambda job: _dicts(job).as_of_join(_keyed(job, abs), _both), "e.g. left_type=dict;"),
+    "the right of a window_join": (
+        lambda job: _keyed(job).window_join(_dicts(job), TumblingWindows(SECOND), _both),
+        "e.g. right_type=dict;",
+    ),
+    "the table of a lookup": (
+        lambda job: _stream(job).lookup_join(
+            _dicts(job), _both, key=str, table_key=lambda one: str(one["n"]), wait_for="nothing"
+        ),
+        "e.g. table_type=dict;",
+    ),
+    "a state of the user's own": (lambda job: _dicts(job).process(Keeping()), "e.g. ValueState(list[int]);"),
+}
+
+
+class Keeping(KeyedProcessFunction[int, Any, Any]):
+    kept = ValueState()
+
+    def process_element(self, value: Any, ctx: ProcessContext[int]) -> None:
+        self.kept.update(value)
+
+
+@pytest.mark.parametrize("name", UNTYPED)
+def test_a_value_without_a_type_is_refused_with_the_option_that_says_it(name: str, tmp_path: Path) -> None:
+    build, says = UNTYPED[name]
+    job = make_job(tmp_path)
+    build(job).sink(FileSink(tmp_path / "out"))
+    ran = run(job)
+    assert ran.code == 1, ran
+    assert says in ran.said
+    assert re.search(rf"{re.escape(__file__)}:\d+", ran.said), ran
 
 
 BY_THE_GRAPH: dict[str, tuple[Callable[[Job], Any], str]] = {
