@@ -51,15 +51,15 @@ class Timestamps:
             raise self._no_time(function, batch, column)
         return batch if column is batch.timestamps else _timed(batch, column)
 
-    def watermark(self, batch: Batch[Any]) -> int | None:
-        """The highest watermark that the strategy's own function gives for the records of a batch."""
+    def watermarks(self, batch: Batch[Any]) -> Sequence[int | None]:
+        """The watermarks that the strategy's own function gives behind the records of a batch."""
         function = self._strategy.function
         assert function is not None, "only strategies of that kind are asked"
         column: list[Any] = self.call(function, batch, batch.values, batch.timestamps or ())
         for row, one in enumerate(column):
             if one is not None and type(one) is not int:
                 raise self._refused(function, batch, row, f"the watermark function gave {one!r:.80}")
-        return max((one for one in column if one is not None), default=None)
+        return column
 
     def clock_ms(self) -> int:
         """The wall clock, but never going back."""

@@ -129,21 +129,16 @@ class SplitWatermarks:
         kind, timestamps = self._strategy.kind, batch.timestamps or ()
         if kind == "processing_time":
             return timestamps[-1] - 1
-        limit = None if self._ahead_ms is None else self._clock.now_ms() + self._ahead_ms
-        if kind == "function":
-            found = self._timestamps.watermark(batch)
-            if found is not None and limit is not None and found > limit:
-                self._too_far(batch, len(batch) - 1, 1)
-                return None
-            return found
-        newest = max(timestamps)
-        if limit is not None and newest > limit:
-            self._too_far(batch, timestamps.index(newest), sum(1 for one in timestamps if one > limit))
-            within = [one for one in timestamps if one <= limit]
-            if not within:
-                return None
-            newest = max(within)
-        return newest - self._delay_ms
+        said = self._timestamps.watermarks(batch) if kind == "function" else timestamps
+        known = [one for one in said if one is not None] if kind == "function" else timestamps
+        newest = max(known, default=None)
+        if newest is not None and self._ahead_ms is not None:
+            limit = self._clock.now_ms() + self._ahead_ms
+            if newest > limit:
+                within = [one for one in known if one <= limit]
+                self._too_far(batch, said.index(newest), len(known) - len(within))
+                newest = max(within, default=None)
+        return newest if newest is None or kind == "function" else newest - self._delay_ms
 
     def _too_far(self, batch: Batch[Any], row: int, count: int) -> None:
         if not self.ahead:

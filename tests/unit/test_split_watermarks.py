@@ -158,6 +158,22 @@ def test_a_time_far_ahead_of_the_clock_does_not_move_the_watermark(caplog: pytes
     assert _read(times, "a", CLOCK.now_ms() + DAY)
 
 
+def test_a_far_watermark_of_a_function_is_named_and_the_others_of_its_batch_count(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times = _times(WatermarkStrategy.from_function(lambda value, timestamp: value), "a")
+    now = CLOCK.now_ms()
+    values = [now - 30, now + 2 * DAY, None, now - 20, now + 3 * DAY, now - 25]
+    times.hear("a")
+    with caplog.at_level(logging.WARNING, "streamlet.runtime"):
+        assert times.follow(Batch(values, [1, 2, 3, 4, 5, 6], split="a", origin=Origin()))
+        assert (times.current, times.ahead) == (Watermark(now - 20), 2)
+        assert not times.follow(Batch([now + 2 * DAY, None], [7, 8], split="a"))
+    (record,) = caplog.records
+    assert "record 4" in record.getMessage()
+    assert (times.current, times.ahead) == (Watermark(now - 20), 3)
+
+
 def test_the_limit_ahead_of_the_clock_can_be_set_and_lifted() -> None:
     times = _times(BOUNDED.with_max_ahead(None), "a")
     _read(times, "a", CLOCK.now_ms() + 9 * DAY)
