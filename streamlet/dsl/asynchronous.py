@@ -11,19 +11,13 @@ from msgspec import inspect as types
 from msgspec.structs import replace
 
 from streamlet.errors import JobDefinitionError, StateTypeError
+from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.map_async import CallOptions, MapAsync, Results
 from streamlet.operators.operator import Operator
 from streamlet.operators.retry import Retry
 from streamlet.state.types import holds_any, type_facts
 
 _ASYNC_GENERATOR = "collect what it yields into a list and return that: flat_map(f) emits each of its items"
-
-
-def is_asynchronous(function: object) -> bool:
-    """True for what is made by `async def`."""
-    call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an asynchronous one
-    found = (function, call)
-    return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in found)
 
 
 def asynchronous(

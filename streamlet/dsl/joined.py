@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable
 from datetime import timedelta
 from functools import partial
@@ -14,6 +13,7 @@ from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge
 from streamlet.operators.as_of_join import AsOfJoin
+from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.interval_join import IntervalJoin
 from streamlet.operators.joining import HOWS, How, Join
 from streamlet.operators.operator import Operator
@@ -311,10 +311,11 @@ class Joins(Generic[K, T_co]):
                 "instance of your own WindowAssigner",
             )
         lateness_ms = milliseconds(allowed_lateness, "allowed_lateness of window_join", least=timedelta(0))
-        if lateness_ms and windows.time == "processing":
+        if windows.time == "processing" and (lateness_ms or left_late is not None or right_late is not None):
             raise JobDefinitionError(
-                f"{line}: window_join with allowed_lateness, by processing time, for which nothing is ever late",
-                remedy="leave it out, or use windows of event time",
+                f"{line}: window_join with allowed_lateness, left_late or right_late, by processing time, for which "
+                "nothing is ever late",
+                remedy="leave them out, or use windows of event time",
             )
         join = Join(function, how, (left_type, right_type), (left_late, right_late))
         policy = WindowPolicy(windows, lateness_ms=lateness_ms, late=join.late)
@@ -349,7 +350,7 @@ class Joins(Generic[K, T_co]):
 
 
 def _check(kind: str, join: Join, line: str) -> None:
-    if not callable(join.function) or inspect.iscoroutinefunction(join.function):
+    if not callable(join.function) or is_asynchronous(join.function):
         raise JobDefinitionError(
             f"{line}: {kind} takes a plain function of left and right, not {join.function!r:.80}",
             remedy=f"give it after the stream: left.{kind}(right, lambda one, other: (one, other), ...)",

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from streamlet.dsl.aggregating import checked_functions
 from streamlet.dsl.joined import Joins
 from streamlet.dsl.policies import OnError
 from streamlet.dsl.shorthands import RunningShorthands
@@ -14,7 +15,7 @@ from streamlet.dsl.stream import Stream
 from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Routing
-from streamlet.operators.aggregates import AggregateFunction, Composed
+from streamlet.operators.aggregates import AggregateFunction
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.remembering import batching
@@ -152,22 +153,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         `result(key, *results)` makes what is emitted instead.  Functions that are given by name make a dict of their
         results, or `into(name=result, ...)`; see `Composed`.
         """
-        if named or into is not None:
-            if functions or result is not None:
-                raise JobDefinitionError(
-                    f"{self._job.line()}: aggregate takes functions by place with result=, or by name with into=",
-                    remedy="give all of them a name: aggregate(total=Sum(...), count=Count(), into=Spend)",
-                )
-            functions = (Composed(into, **named) if into is not None else Composed(**named),)
-        for function in functions:
-            if not isinstance(function, AggregateFunction):
-                raise JobDefinitionError(
-                    f"{self._job.line()}: aggregate takes aggregate functions, not {function!r:.80}",
-                    remedy="give instances: Sum(...), Count(), Min(...), Max(...), Mean(...) or your AggregateFunction",
-                )
-        if not functions:
-            raise JobDefinitionError(f"{self._job.line()}: aggregate needs a function", remedy="give Count(), Sum(...)")
-
+        functions = checked_functions(functions, named, into, result, self._job.line())
         make = partial(aggregating, functions, result)
         return self._then("aggregate", make, make if result is None else result, uid, parallelism, on_error)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, overload
 
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import Edge, Routing
+from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.lookup_join import Lookup, LookupJoin, TableFeed, WaitFor
 from streamlet.state.broadcast import BroadcastTable
 from streamlet.state.types import type_facts
@@ -124,7 +124,7 @@ def _check(lookup: Lookup, how: str, line: str) -> None:
     if lookup.is_removed is not None:
         functions["is_removed"] = lookup.is_removed
     for name, function in functions.items():
-        if not callable(function) or inspect.iscoroutinefunction(function):
+        if not callable(function) or is_asynchronous(function):
             raise JobDefinitionError(
                 f"{line}: lookup_join takes a plain function as {name}, not {function!r:.80}",
                 remedy="write stream.lookup_join(table, lambda value, element: ..., key=lambda value: ..., "

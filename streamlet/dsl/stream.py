@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from streamlet.dsl.asynchronous import asynchronous, is_asynchronous
+from streamlet.dsl.asynchronous import asynchronous
 from streamlet.dsl.lookups import Lookups
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded, letters_name
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.choosing import field_key, sampling
+from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
 from streamlet.operators.operator import Operator
 from streamlet.operators.remembering import deduplicating

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from streamlet.dsl.aggregating import checked_functions
 from streamlet.dsl.policies import OnError
 from streamlet.dsl.shorthands import WindowShorthands
 from streamlet.elements import OutputTag
@@ -68,10 +69,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         """Keeps a window for so long behind its end; each record that comes meanwhile puts it out again."""
         lateness_ms = milliseconds(lateness, "the allowed lateness", least=timedelta(0))
         if self._policy.assigner.time == "processing" or isinstance(self._policy.assigner, GlobalWindows):
-            raise JobDefinitionError(
-                f"{self._line()}: allowed_lateness on windows for which nothing is ever late",
-                remedy="leave it out, or use windows of event time",
-            )
+            raise self._never_late("allowed_lateness")
         return self._with(lateness_ms=lateness_ms)
 
     def late_output(self, tag: OutputTag[T]) -> WindowedStream[K, T]:
@@ -82,6 +80,9 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
                 f"{self._line()}: late_output takes an OutputTag, not {tag!r:.80}",
                 remedy='give a tag: LATE = OutputTag[Click]("late"); then result.side_output(LATE)',
             )
+        # Records can be late for global windows: a trigger of one's own may close them.
+        if self._policy.assigner.time == "processing" or isinstance(self._policy.assigner, CountWindows):
+            raise self._never_late("late_output")
         return self._with(late=(tag,))
 
     def accumulating(self) -> WindowedStream[K, T]:
@@ -205,23 +206,11 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         `result(key, window, *results)` makes what is emitted instead.  Functions that are given by name make a dict of
         their results, or `into(name=result, ...)`, as the value of the `WindowResult`; see `Composed`.
         """
-        if named or into is not None:
-            if functions or result is not None:
-                raise JobDefinitionError(
-                    f"{self._line()}: aggregate takes functions by place with result=, or by name with into=",
-                    remedy="give all of them a name: aggregate(total=Sum(...), count=Count(), into=Spend)",
-                )
-            composed: Composed[T, Any] = Composed(into, **named) if into is not None else Composed(**named)
-            functions = tuple(composed.parts.values())
-            result = partial(_finished, composed)
-        for function in functions:
-            if not isinstance(function, AggregateFunction):
-                raise JobDefinitionError(
-                    f"{self._line()}: aggregate takes aggregate functions, not {function!r:.80}",
-                    remedy="give instances: Sum(...), Count(), Min(...), Max(...), Mean(...) or your AggregateFunction",
-                )
-        if not functions:
-            raise JobDefinitionError(f"{self._line()}: aggregate needs a function", remedy="give Count(), Sum(...)")
+        functions = checked_functions(functions, named, into, result, self._line())
+        if named:
+            (composed,) = functions
+            assert isinstance(composed, Composed), "functions by name are one"
+            functions, result = tuple(composed.parts.values()), partial(_finished, composed)
 
         def make() -> Contents:
             return Folded(folding_of(functions), result)
@@ -277,6 +266,12 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         return JobDefinitionError(
             f"{self._line()}: {what} on count windows, which are put out when they are full, once",
             remedy="use GlobalWindows() with EveryRecords(n) or a trigger of your own",
+        )
+
+    def _never_late(self, what: str) -> JobDefinitionError:
+        return JobDefinitionError(
+            f"{self._line()}: {what} on windows for which nothing is ever late",
+            remedy="leave it out, or use windows of event time",
         )
 
     def _line(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
 from streamlet.errors import JobDefinitionError
+from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.place import calling_line
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class SelectingAggregate(AggregateFunction[T, A, R]):
     fold: Callable[[Any, Any], Any]
 
     def __init__(self, select: Callable[[T], Any] | None = None, *, type: Any = None) -> None:
-        self.select = select
+        self.select = None if select is None else selecting(self, select)
         if type is not None:
             self.accumulator_type = type
 
@@ -161,7 +162,7 @@ class Composed(AggregateFunction[T, tuple[Any, ...], R]):
     @overload
     def __init__(self, into: Callable[..., R], /, **parts: AggregateFunction[T, Any, Any]) -> None: ...
     def __init__(self, into: Callable[..., Any] = dict, /, **parts: AggregateFunction[T, Any, Any]) -> None:
-        if not callable(into):
+        if not callable(into) or is_asynchronous(into):
             raise _refused(f"the results of aggregate functions cannot be put into {into!r:.80}", "give a class")
         if not parts:
             raise _refused("no aggregate function has a name", "name them: Composed(total=Sum(...), count=Count())")
@@ -194,6 +195,19 @@ class Composed(AggregateFunction[T, tuple[Any, ...], R]):
 
     def merge(self, one: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple([part.merge(*both) for part, *both in zip(self._functions, one, other, strict=True)])
+
+
+def selecting(aggregate: AggregateFunction[Any, Any, Any], function: Callable[[T], R]) -> Callable[[T], R]:
+    """A function that takes something from values for an aggregate; refuses what cannot, at the user's line."""
+    name = type(aggregate).__name__
+    if is_asynchronous(function):
+        raise _refused(
+            f"{name} takes a plain function, not an async one",
+            "call asynchronous services in a map_async before it",
+        )
+    if not callable(function):
+        raise _refused(f"{name} takes a function, not {function!r:.80}", "give a function or a lambda")
+    return function
 
 
 def _refused(what: str, remedy: str) -> JobDefinitionError:

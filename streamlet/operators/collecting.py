@@ -13,7 +13,7 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.aggregates import AggregateFunction
+from streamlet.operators.aggregates import AggregateFunction, selecting
 from streamlet.operators.place import calling_line
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
 
     def __init__(self, k: int, by: Callable[[T], Any] | None = None, *, type: Any = _PLAIN) -> None:
         self.k = _count("TopK", "k", k)
-        self.by: Callable[[T], Any] = _itself if by is None else by
+        self.by: Callable[[T], Any] = _itself if by is None else selecting(self, by)
         self.accumulator_type = tuple[type, ...]
 
     def create_accumulator(self) -> tuple[T, ...]:
@@ -64,7 +64,7 @@ class Distinct(AggregateFunction[T, frozenset[Any], int]):
     type_option = "type="
 
     def __init__(self, select: Callable[[T], Any] | None = None, *, type: Any = _PLAIN) -> None:
-        self.select: Callable[[T], Any] = _itself if select is None else select
+        self.select: Callable[[T], Any] = _itself if select is None else selecting(self, select)
         self.accumulator_type = frozenset[type]
 
     def create_accumulator(self) -> frozenset[Any]:
@@ -101,7 +101,7 @@ class ApproxDistinct(AggregateFunction[T, bytes, int]):
                 f"ApproxDistinct needs Apache DataSketches, which cannot be imported: {error}",
                 'install it by pip install "streamlet[sketches]", or count exactly by Distinct(...)',
             ) from error
-        self.select: Callable[[T], Any] = _itself if select is None else select
+        self.select: Callable[[T], Any] = _itself if select is None else selecting(self, select)
         self.precision = precision
         self._sketch = datasketches.hll_sketch
         self._union = datasketches.hll_union

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,6 +47,13 @@ class FunctionOperator(CallingOperator):
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
+
+
+def is_asynchronous(function: object) -> bool:
+    """True for what is made by `async def`."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an asynchronous one
+    found = (function, call)
+    return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in found)
 
 
 def pick(batch: Batch[Any], rows: Sequence[int]) -> Batch[Any]:

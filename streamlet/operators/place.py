@@ -45,9 +45,15 @@ class Place(msgspec.Struct, frozen=True):
 def calling_line() -> tuple[str, int]:
     """Gives file and line of the innermost caller outside the engine and its connectors."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_ENGINE):
+    while frame is not None and _file_of(frame).startswith(_ENGINE):
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("<unknown>", 0)
+
+
+def _file_of(frame: FrameType) -> str:
+    name = frame.f_code.co_filename
+    # What dataclasses write, such as __init__, has no file of its own.
+    return str(frame.f_globals.get("__file__", name)) if name == "<string>" else name
 
 
 def is_engine_file(filename: str) -> bool:

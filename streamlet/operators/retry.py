@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from streamlet.errors import ConfigError
+from streamlet.operators.place import calling_line
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,19 @@ class Retry:
 
     def __post_init__(self) -> None:
         if type(self.attempts) is not int or self.attempts < 1:
-            raise ConfigError(f"retry attempts is {self.attempts!r}", remedy="give the number of calls, from 1 on")
+            raise _refused(f"attempts is {self.attempts!r:.80}", "give the number of calls, from 1 on")
+        for name in ("delay", "max_delay"):
+            if not isinstance(getattr(self, name), timedelta):
+                raise _refused(
+                    f"{name} is {getattr(self, name)!r:.80}", f"give a datetime.timedelta: {name}=timedelta(seconds=1)"
+                )
         if not timedelta(0) <= self.delay <= self.max_delay:
-            raise ConfigError("retry delay must be 0 or more, and max_delay at least delay")
-        if self.multiplier < 1:
-            raise ConfigError(f"retry multiplier is {self.multiplier}", remedy="use 1 or more")
+            raise _refused(f"delay is {self.delay}, max_delay {self.max_delay}", "give a delay from 0 to max_delay")
+        if type(self.multiplier) not in (int, float) or not self.multiplier >= 1:
+            raise _refused(f"multiplier is {self.multiplier!r:.80}", "give a number from 1 on")
+        for kind in self.on if isinstance(self.on, tuple) else (self.on,):
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                raise _refused(f"on is {self.on!r:.80}", "give a class of exceptions, or a tuple of such classes")
 
     def delay_after(self, failures: int, error: BaseException) -> float | None:
         """Gives the seconds to wait after so many failures, the last one by `error`; None for not again."""
@@ -38,3 +47,8 @@ class Retry:
         # As a power it would overflow for very many attempts.
         doublings = min(failures - 1, 1000) if self.multiplier < 2 else min(failures - 1, 60)
         return float(min(self.delay.total_seconds() * self.multiplier**doublings, self.max_delay.total_seconds()))
+
+
+def _refused(what: str, remedy: str) -> ConfigError:
+    file, line = calling_line()
+    return ConfigError(f"{file}:{line}: retry {what}", remedy=remedy)

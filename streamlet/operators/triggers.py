@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from streamlet.elements import MAX_TIMESTAMP
+from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.place import calling_line
-from streamlet.operators.windows import TimeDomain, Window, milliseconds
+from streamlet.operators.windows import TimeDomain, Window, checked_domain, milliseconds
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -32,6 +32,12 @@ class TriggerContext:
 
     def set_timer(self, time: int, domain: TimeDomain = "event") -> None:
         """Asks for `on_timer` when the watermark, or the clock, has come to `time` (epoch ms)."""
+        if type(time) is not int or time < MIN_TIMESTAMP or domain not in ("event", "processing"):
+            raise JobDefinitionError(
+                f"set_timer({time!r:.80}, {domain!r:.80}): a trigger's timer has a whole number of milliseconds since "
+                "1970, by event or processing time",
+                remedy='write ctx.set_timer(timestamp + 60_000), or ctx.set_timer(ctx.now_ms() + 60_000, "processing")',
+            )
         self._set_timer(time, domain)
 
 
@@ -94,7 +100,7 @@ class EveryDuration(Trigger[object]):
 
     def __init__(self, every: timedelta, *, time: TimeDomain = "event") -> None:
         self.every_ms = milliseconds(every, "the duration of EveryDuration")
-        self.time = time
+        self.time = checked_domain(time, "EveryDuration")
         self.uses_event_time = time == "event"
 
     def on_record(self, value: object, timestamp: int, ctx: TriggerContext) -> bool:

@@ -80,7 +80,7 @@ class TumblingWindows(WindowAssigner[object]):
     def __init__(self, size: timedelta, *, offset: timedelta = timedelta(0), time: TimeDomain = "event") -> None:
         self.size_ms = milliseconds(size, "the size of a window")
         self.offset_ms = _offset(offset)
-        self.time = _domain(time)
+        self.time = checked_domain(time, "windows")
 
     def assign(self, value: object, timestamp: int) -> Iterable[Window]:
         start = timestamp - (timestamp - self.offset_ms) % self.size_ms
@@ -96,7 +96,7 @@ class SlidingWindows(WindowAssigner[object]):
         self.size_ms = milliseconds(size, "the size of a window")
         self.slide_ms = milliseconds(slide, "the slide of windows")
         self.offset_ms = _offset(offset)
-        self.time = _domain(time)
+        self.time = checked_domain(time, "windows")
         if self.slide_ms > self.size_ms:
             raise JobDefinitionError(
                 f"{_line()}: windows of {size} that begin every {slide} would leave out the records between them",
@@ -122,7 +122,7 @@ class SessionWindows(WindowAssigner[T_contra]):
             self.gap_of = gap
         else:
             self.gap_ms = milliseconds(gap, "the gap of sessions")
-        self.time = _domain(time)
+        self.time = checked_domain(time, "windows")
 
     def assign(self, value: T_contra, timestamp: int) -> Iterable[Window]:
         return (bounded(timestamp, timestamp + self.gap_after(value)),)
@@ -182,10 +182,11 @@ def _offset(offset: Any) -> int:
     return milliseconds(offset, "the offset of windows", least=timedelta.min)
 
 
-def _domain(time: Any) -> TimeDomain:
+def checked_domain(time: Any, what: str) -> TimeDomain:
+    """One of the two; refuses what is none."""
     if time not in ("event", "processing"):
         raise JobDefinitionError(
-            f"{_line()}: windows by {time!r:.80} time", remedy='give time="event" or time="processing"'
+            f"{_line()}: {what} by {time!r:.80} time", remedy='give time="event" or time="processing"'
         )
     return time  # type: ignore[no-any-return]
 

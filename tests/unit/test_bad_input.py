@@ -18,10 +18,13 @@ from streamlet import (
     Job,
     JobDefinitionError,
     KeyedProcessFunction,
+    OutputTag,
     ProcessContext,
     SessionWindows,
     SlidingWindows,
     Stream,
+    Trigger,
+    TriggerContext,
     TumblingWindows,
     ValueState,
     WatermarkStrategy,
@@ -160,6 +163,27 @@ def test_a_value_without_a_type_is_refused_with_the_option_that_says_it(name: st
     assert re.search(rf"{re.escape(__file__)}:\d+", ran.said), ran
 
 
+class Setting(Trigger[int]):
+    def __init__(self, *timer: Any) -> None:
+        self.timer = timer
+
+    def on_record(self, value: int, timestamp: int, ctx: TriggerContext) -> bool:
+        ctx.set_timer(*self.timer)
+        return False
+
+
+@pytest.mark.parametrize("timer", [(1.5,), (True,), (None,), (5, "wall"), (5, "event time"), (-(1 << 70), "event")])
+def test_a_timer_of_a_trigger_that_is_none_is_refused_at_the_users_line(timer: Any, tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    windows = _keyed(job).window(TumblingWindows(SECOND)).trigger(Setting(*timer))
+    windows.count(on_error="skip").sink(FileSink(tmp_path / "out"))
+    ran = run(job)
+    assert ran.code == 1, ran
+    assert f"set_timer({timer[0]!r}, " in ran.said
+    assert re.search(rf"{re.escape(__file__)}:\d+ in on_record", ran.said), ran
+    assert "write ctx.set_timer(timestamp + 60_000)" in ran.said
+
+
 BY_THE_GRAPH: dict[str, tuple[Callable[[Job], Any], str]] = {
     "a window of no length": (lambda job: _keyed(job).window(TumblingWindows(timedelta(0))), "size of a window"),
     "a slide of no length": (lambda job: _keyed(job).window(SlidingWindows(SECOND, timedelta(0))), "slide of windows"),
@@ -180,6 +204,12 @@ BY_THE_GRAPH: dict[str, tuple[Callable[[Job], Any], str]] = {
     ),
     "a lateness by the clock": (
         lambda job: _keyed(job).window(TumblingWindows(SECOND, time="processing")).allowed_lateness(SECOND),
+        "nothing is ever late",
+    ),
+    "a late output of a join by the clock": (
+        lambda job: _keyed(job).window_join(
+            _keyed(job), TumblingWindows(SECOND, time="processing"), _both, left_late=OutputTag[Any]("late")
+        ),
         "nothing is ever late",
     ),
     "event time without a strategy": (

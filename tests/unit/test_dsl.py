@@ -13,11 +13,13 @@ from streamlet import (
     AggregateFunction,
     ConfigError,
     Count,
+    CountWindows,
     DeadLetter,
     Job,
     JobDefinitionError,
     KeyedProcessFunction,
     MapState,
+    Mean,
     OutputTag,
     Sum,
     ValueState,
@@ -54,6 +56,13 @@ class _FloatKeys(KeyedProcessFunction[int, int, int]):
 
 class _Untyped(AggregateFunction[int, int, int]):
     pass
+
+
+class _Adding(AggregateFunction[int, int, int]):
+    accumulator_type = int
+
+    async def add(self, accumulator: int, value: int) -> int:  # type: ignore[override]
+        return accumulator + value
 
 
 WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
@@ -94,6 +103,25 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "aggregate of nothing": (lambda s: s.key_by(int).aggregate(), "aggregate needs a function"),
     "aggregate of a class": (lambda s: s.key_by(int).aggregate(Count), "aggregate takes aggregate functions"),
     "aggregate to a value": (lambda s: s.key_by(int).aggregate(Count(), result=5), "aggregate takes a function, not 5"),
+    "sum of an async function": (
+        lambda s: s.key_by(int).sum(_asynchronous),
+        "Sum takes a plain function, not an async",
+    ),
+    "min of a text": (lambda s: s.key_by(int).min("amount"), "Min takes a function, not 'amount'"),
+    "top_k by an async function": (lambda s: s.key_by(int).top_k(2, _asynchronous), "TopK takes a plain function"),
+    "distinct of an async function": (lambda s: s.key_by(int).distinct(_asynchronous), "Distinct takes a plain func"),
+    "count with an async result": (lambda s: s.key_by(int).count(result=_asynchronous), "aggregate takes a plain func"),
+    "aggregate of async functions": (lambda s: s.key_by(int).aggregate(m=Mean(_asynchronous)), "Mean takes a plain f"),
+    "aggregate into an async function": (
+        lambda s: s.key_by(int).aggregate(n=Count(), into=_asynchronous),
+        "cannot be put into <function _asynchronous",
+    ),
+    "an aggregate that is async": (lambda s: s.key_by(int).aggregate(_Adding()), "add of _Adding is an async function"),
+    "an async aggregate by name": (lambda s: s.key_by(int).aggregate(n=_Adding()), "add of _Adding is an async func"),
+    "an async aggregate of windows": (
+        lambda s: s.key_by(int).window(CountWindows(2)).aggregate(Count(), _Adding()),
+        "add of _Adding is an async function",
+    ),
     "aggregate by place and name": (
         lambda s: s.key_by(int).aggregate(Count(), total=Sum()),
         "functions by place with result=, or by name with into=",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -411,10 +412,25 @@ def test_a_filter_emits_the_value_as_it_came_and_names_its_origin() -> None:
     on_virtual_time(run)
 
 
-@pytest.mark.parametrize("options", [{"attempts": 0}, {"delay": timedelta(-1)}, {"multiplier": 0.5}])
-def test_a_retry_that_makes_no_sense_is_refused(options: Any) -> None:
-    with pytest.raises(ConfigError, match="retry"):
+NO_RETRIES: list[tuple[dict[str, Any], str]] = [
+    ({"attempts": 0}, "retry attempts is 0"),
+    ({"delay": timedelta(-1)}, "retry delay is -1 day"),
+    ({"delay": timedelta(minutes=1)}, "max_delay 0:00:10"),
+    ({"delay": 5}, "retry delay is 5"),
+    ({"max_delay": None}, "retry max_delay is None"),
+    ({"multiplier": 0.5}, "retry multiplier is 0.5"),
+    ({"multiplier": "2"}, "retry multiplier is '2'"),
+    ({"on": "OSError"}, "retry on is 'OSError'"),
+    ({"on": (OSError, KeyboardInterrupt)}, "retry on is"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), NO_RETRIES)
+def test_a_retry_that_makes_no_sense_is_refused_at_the_users_line(options: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
         Retry(**options)
+    assert re.match(rf"{re.escape(__file__)}:\d+: ", caught.value.message)
+    assert caught.value.remedy
 
 
 def test_the_wait_before_an_attempt_grows_to_its_bound() -> None:

@@ -88,6 +88,7 @@ def _plan(stream: Any) -> Any:
         (lambda: CountWindows(True), "count windows"),
         (lambda: EveryRecords(0), "EveryRecords"),
         (lambda: EveryDuration(timedelta(0)), "EveryDuration"),
+        (lambda: EveryDuration(SECOND, time=NO_DOMAIN), 'time="processing"'),
         (lambda: _keyed().window(MINUTE), "window takes windows"),
         (lambda: _keyed().window(TumblingWindows(MINUTE)).trigger("every"), "trigger takes a Trigger"),
         (lambda: _keyed().window(TumblingWindows(MINUTE)).late_output("late"), "OutputTag"),
@@ -97,6 +98,14 @@ def _plan(stream: Any) -> Any:
             "nothing is ever late",
         ),
         (lambda: _keyed().window(GlobalWindows()).allowed_lateness(SECOND), "nothing is ever late"),
+        (
+            lambda: _keyed().window(SessionWindows(MINUTE, time="processing")).late_output(OutputTag[int]("late")),
+            "late_output on windows for which nothing is ever late",
+        ),
+        (
+            lambda: _keyed().window(CountWindows(3)).late_output(OutputTag[int]("late")),
+            "late_output on windows for which nothing is ever late",
+        ),
         (lambda: _keyed().window(CountWindows(3)).trigger(EveryRecords(2)), "count windows"),
         (lambda: _keyed().window(CountWindows(3)).accumulating(), "count windows"),
         (lambda: _keyed().window(TumblingWindows(MINUTE)).aggregate(), "needs a function"),
