@@ -3,7 +3,7 @@
 A `Case` says what comes to one operator, step by step, and what it must put out, worked out in plain Python.
 `straight` runs it without a break; `crashing` takes a checkpoint behind every step, lets the operator go on into
 nothing, and restores a new one; `evicting` folds and drops whatever memory holds behind every step.  All must give the
-same.
+same, and what was restored must remember what the one before did.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from streamlet.operators.operator import EventTime, Operator, OperatorContext
 from streamlet.operators.place import Place
 from streamlet.state.snapshot import StoreSnapshot
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
+from tests.operators.remembered import refuse_what_was_lost, remembered
 from tests.unit.state_kit import checkpoint, fold, make_store
 
 Row = tuple[str | None, Any, int | None]
@@ -126,6 +127,8 @@ class Running:
             self.operator.restore([msgspec.msgpack.decode(restored[1])])
         if restored is not None and world.watermark != MIN_TIMESTAMP:
             self._advance(world.watermark)
+        self.remembered_at_start = remembered(self.operator)
+        """Before anything has come."""
         self._follow_clock()
 
     def take(self, step: Step) -> None:
@@ -245,6 +248,7 @@ def crashing(case: Case, kind: type[Any], root: Path) -> list[Row]:
     for step, following in zip(case.steps, (*case.steps[1:], None), strict=True):
         running.take(step)
         restored = running.snapshot()
+        known = remembered(running.operator)
         world.rows += running.rows
         now_ms, watermark = world.now_ms, world.watermark
         if following is not None:
@@ -255,6 +259,7 @@ def crashing(case: Case, kind: type[Any], root: Path) -> list[Row]:
         if isinstance(step, End):
             return world.rows
         running = Running(case, kind, root, world, restored)
+        refuse_what_was_lost(known, running.remembered_at_start)
     world.rows += running.rows
     running.close()
     return world.rows
