@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from streamlet import ApproxDistinct, Collect, Composed, Count, Distinct, Sum, TopK
 from streamlet.operators.operator import Operator
@@ -14,12 +16,30 @@ from tests.operators.recipe import Case, Row, Rows
 
 NUMBERS = [Rows([3, -1, 0], [30, -(1 << 62), 0]), Rows([]), Rows([7, 3], [70, 1 << 62])]
 PAIRS = [(value, at) for step in NUMBERS for value, at in zip(step.values, step.timestamps or (), strict=True)]
+
+
+class Point(NamedTuple):
+    """A key that is a tuple with names."""
+
+    x: int
+    y: int
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A key with another inside."""
+
+    name: str
+    at: Point
+
+
 KEYS: dict[str, Sequence[Any]] = {
     "text": ["", "ä", "a"],
     "bytes": [b"", b"\0", b"a"],
     "whole numbers": [0, -(1 << 63), (1 << 63) - 1],
     "truth": [True, False, True],
     "pairs": [("a", 1), ("a", 2), ("", 0)],
+    "named tuples": [Point(0, 0), Point(0, -1), Point(1 << 40, 0)],
+    "frozen structs": [Place("", Point(0, 0)), Place("", Point(0, 1)), Place("ä", Point(0, 0))],
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamlet.operators.lookup_join import Lookup, LookupJoin, TableFeed, TableLoaded, WaitFor
-from tests.operators.cases_basic import KEYS
+from tests.operators.cases_basic import KEYS, Place, Point
 from tests.operators.recipe import Case, End, Mark, Row, Rows, Step
 
 HUGE = 1 << 62
@@ -91,7 +91,15 @@ def _steps(keys: Sequence[Any], by: Sequence[Any] | None = None) -> list[Step]:
     ]
 
 
-KINDS: dict[str, Any] = {"text": str, "bytes": bytes, "whole numbers": int, "truth": bool, "pairs": tuple[str, int]}
+KINDS: dict[str, Any] = {
+    "text": str,
+    "bytes": bytes,
+    "whole numbers": int,
+    "truth": bool,
+    "pairs": tuple[str, int],
+    "named tuples": Point,
+    "frozen structs": Place,
+}
 FED: list[Step] = [Rows([1, 2], [5, 6], ["a", "b"]), Mark(4), Rows([]), Mark(7), Rows([3]), End()]
 SAID: Row = (None, TableLoaded(), None)
 
