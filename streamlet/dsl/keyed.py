@@ -111,6 +111,19 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         three: AggregateFunction[T_co, Any, Any],
         /,
         *more: AggregateFunction[T_co, Any, Any],
+        result: None = None,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[tuple[Any, ...]]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T_co, Any, Any],
+        two: AggregateFunction[T_co, Any, Any],
+        three: AggregateFunction[T_co, Any, Any],
+        /,
+        *more: AggregateFunction[T_co, Any, Any],
         result: Callable[..., R],
         on_error: OnError = "fail",
         uid: str | None = None,

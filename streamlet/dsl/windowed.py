@@ -164,6 +164,19 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         three: AggregateFunction[T, Any, Any],
         /,
         *more: AggregateFunction[T, Any, Any],
+        result: None = None,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Stream[WindowResult[K, tuple[Any, ...]]]: ...
+    @overload
+    def aggregate(
+        self,
+        one: AggregateFunction[T, Any, Any],
+        two: AggregateFunction[T, Any, Any],
+        three: AggregateFunction[T, Any, Any],
+        /,
+        *more: AggregateFunction[T, Any, Any],
         result: Callable[..., R],
         on_error: OnError = "fail",
         uid: str | None = None,

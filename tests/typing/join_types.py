@@ -41,6 +41,12 @@ def joins() -> None:
 
     assert_type(users.interval_join(spends, left, lower=-minute, upper=minute, how="left"), Stream[int])
     assert_type(users.interval_join(spends, right, lower=-minute, upper=minute, how="right"), Stream[int])
+
+    def full(one: Payment | None, other: Spend | None) -> str:
+        return f"{one} {other}"
+
+    assert_type(users.interval_join(spends, full, lower=-minute, upper=minute, how="full"), Stream[str])
+    users.interval_join(spends, right, lower=-minute, upper=minute, how="left")  # type: ignore
     assert_type(users.as_of_join(spends, lambda one, other: other.count, tolerance=minute), Stream[int])
     assert_type(users.as_of_join(spends, left, how="left"), Stream[int])
     users.as_of_join(spends, left, how="full")  # type: ignore
@@ -57,7 +63,17 @@ def joins() -> None:
     def either(one: Payment | None, other: Spend | None, window: Window) -> str:
         return f"{one} {other}"
 
+    def with_left(one: Payment, other: Spend | None, window: Window) -> int:
+        return one.amount
+
+    def with_right(one: Payment | None, other: Spend, window: Window) -> int:
+        return other.count
+
     assert_type(users.window_join(spends, minutes, either, how="full"), Stream[str])
+    assert_type(users.window_join(spends, minutes, with_left, how="left"), Stream[int])
+    assert_type(users.window_join(spends, minutes, with_right, how="right"), Stream[int])
+    users.window_join(spends, minutes, with_left, how="right")  # type: ignore
+    users.window_join(spends, minutes, with_right, how="left")  # type: ignore
     users.window_join(spends, minutes, left)  # type: ignore
     users.window_join(spends, minutes, lambda one, other, window: one.user, how="full")  # type: ignore
     payments.window_join(spends, minutes, either)  # type: ignore

@@ -222,6 +222,7 @@ def aggregates() -> None:
         ),
         Stream[int],
     )
+    assert_type(keyed.aggregate(Count(), Total(), Count()), Stream[tuple[Any, ...]])
     assert_type(keyed.reduce(lambda one, other: other, type=Payment), Stream[Payment])
     assert_type(keyed.aggregate(Sum(lambda one: one.amount)), Stream[Any])
     assert_type(keyed.aggregate(total=Sum(lambda one: one.amount), count=Count()), Stream[dict[str, Any]])
@@ -339,6 +340,7 @@ def windows() -> None:
         minutes.trigger(EveryRecords(3)).allowed_lateness(timedelta(seconds=5)).late_output(late).discarding(),
         WindowedStream[str, Payment],
     )
+    assert_type(minutes.discarding().accumulating(), WindowedStream[str, Payment])
     assert_type(minutes.aggregate(Count()), Stream[WindowResult[str, int]])
     assert_type(minutes.aggregate(Count(), Total()), Stream[WindowResult[str, tuple[int, float]]])
     assert_type(
@@ -346,6 +348,12 @@ def windows() -> None:
         Stream[tuple[str, int, int]],
     )
     assert_type(minutes.aggregate(Count(), Total(), result=lambda user, window, count, total: total), Stream[float])
+    assert_type(minutes.aggregate(Count(), Total(), Count()), Stream[WindowResult[str, tuple[Any, ...]]])
+    assert_type(
+        minutes.aggregate(Count(), Total(), Count(), Total(), result=lambda user, window, *row: len(row)),
+        Stream[int],
+    )
+    minutes.aggregate(Count(), 5, Count())  # type: ignore
     assert_type(minutes.aggregate(total=Total(), n=Count()), Stream[WindowResult[str, dict[str, Any]]])
     assert_type(minutes.aggregate(user=Max(), count=Count(), into=Spend), Stream[WindowResult[str, Spend]])
     minutes.aggregate(total=5)  # type: ignore
