@@ -25,6 +25,9 @@ class AggregateFunction(Generic[T, A, R]):
     """Folds values of type T into an accumulator A and gives a result R.
 
     `accumulator_type` is the declared type of A, by which it is stored: any type that msgspec knows.
+
+    Values are added in the order in which they came.  Where accumulators are merged, in sliding windows and in sessions
+    that join, the values of each come as one: see `merge`.
     """
 
     accumulator_type: Any = Any
@@ -44,7 +47,8 @@ class AggregateFunction(Generic[T, A, R]):
         raise NotImplementedError
 
     def merge(self, one: A, other: A) -> A:
-        """Gives the accumulator of both sets of values."""
+        """Gives the accumulator of both sets of values. Those of `one` are earlier by time, pane by pane or session by
+        session, whichever came first."""
         raise NotImplementedError(f"{type(self).__name__} has no merge")
 
 

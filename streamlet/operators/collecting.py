@@ -25,6 +25,7 @@ _pack = msgspec.msgpack.Encoder().encode
 class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
     """The `k` values with the largest `by` (the value itself, unless told), in that order; of equals the first ones.
 
+    The first are those that came first, in sliding windows and joined sessions those of the earlier pane or session.
     `type` is the type of the values, needed unless they are int, float or str. The state is these values.
     """
 
@@ -131,7 +132,10 @@ class ApproxDistinct(AggregateFunction[T, bytes, int]):
 
 
 class Collect(AggregateFunction[T, tuple[Any, ...], list[Any]]):
-    """The first `limit` values, in the order of their coming; what comes beyond is left out.
+    """The first `limit` values, in the order of their coming; what is beyond is left out.
+
+    In sliding windows and joined sessions their order, and so which are the first, is that of `WindowProcessFunction`:
+    pane by pane and session by session.
 
     `type` is the type of the values, needed unless they are int, float or str. The state is these values.
     """

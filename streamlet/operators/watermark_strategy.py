@@ -74,7 +74,8 @@ class WatermarkStrategy(Generic[T_contra]):
 
     def with_idleness(self, timeout: timedelta) -> WatermarkStrategy[T_contra]:
         """A split without records for this long no longer holds the others back.  When it goes on, what it gives may
-        be late.  Time during which the job itself was too slow to read does not count."""
+        be late.  While all splits are silent, event time stands still until the next record.  Time during which the job
+        itself was too slow to read does not count."""
         return replace(self, idleness=_duration(timeout, "idleness", _MS))
 
     def with_max_ahead(self, ahead: timedelta | None) -> WatermarkStrategy[T_contra]:

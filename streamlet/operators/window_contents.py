@@ -168,7 +168,13 @@ class WindowProcessFunction(Generic[K, T, R]):
         """Called once per subtask before the first window."""
 
     def process(self, key: K, window: Window, values: list[T], ctx: WindowContext[K]) -> Iterable[R] | None:
-        """Handles a window: its values are in the order in which they came.  Gives what it emits, or None."""
+        """Handles a window; gives what it emits, or None.
+
+        Its values are in the order in which they came, with two exceptions.  Those of a sliding window are so within
+        each pane (a stretch as long as the greatest common divisor of size and slide), and panes follow each other by
+        time.  Where a record has joined two sessions, all values of the earlier one stand before those of the later
+        one, and the record behind both.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
