@@ -60,10 +60,19 @@ def test_the_event_time_example_of_the_readme_finds_the_late_records(tmp_path: P
 
 
 @pytest.mark.parametrize("block", _readme_blocks(), ids=lambda block: block.split('Job("')[1].split('"')[0])
-def test_every_block_of_the_readme_that_should_run_ends_well(block: str, tmp_path: Path) -> None:
+def test_every_block_of_the_readme_that_should_run_ends_well_and_each_of_its_sinks_prints(
+    block: str, tmp_path: Path
+) -> None:
+    # The command's exit code says whether the job ended well only if the block hands it on.
+    assert block.endswith("    raise SystemExit(job.run())\n")
     (tmp_path / "job.py").write_text(block)
     done = python(tmp_path, "job.py")
     assert done.returncode == 0, done.stderr
+    prefixes = set(re.findall(r'Print\("?(.*?)"?\)', block))
+    printed = Counter(
+        max((one for one in prefixes if line.startswith(one)), key=len) for line in done.stdout.splitlines()
+    )
+    assert printed.keys() == prefixes
 
 
 def test_the_deduplicating_example_lets_each_event_through_once(tmp_path: Path) -> None:
