@@ -69,6 +69,12 @@ def test_a_benchmark_without_kafka_gives_a_row_for_each_program(name: str, rows_
     assert {row["program"] for row in rows_of(name, options)} >= programs
 
 
+def test_the_memory_of_windows_is_measured_on_each_store(rows_of: RowsOf) -> None:
+    rows = rows_of("windows", [*ONCE, "--memory", "--records", "200000", "--only", "running count"])
+    assert [row["program"] for row in rows] == ["running count, rocksdb", "running count, memory"]
+    assert all(row["rss_mb_at_quarter"] > 0 and row["rss_mb_at_end"] > 0 for row in rows)
+
+
 def test_no_benchmark_is_left_out_here() -> None:
     assert TINY.keys() | WITHOUT_KAFKA.keys() == BENCHMARKS.keys()
 

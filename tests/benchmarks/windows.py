@@ -2,7 +2,8 @@
 
 The running count stands beside them.
 
-`--memory` lets each run in a process of its own over many records of the same keys, and shows how memory grows.
+`--memory` lets each run in a process of its own over many records of the same keys, on each store, and shows how memory
+grows.
 """
 
 from __future__ import annotations
@@ -40,14 +41,16 @@ from streamlet.operators.sliding_windows import SlidingPanes
 from streamlet.operators.window_contents import Folded, folding_of
 from streamlet.operators.windowing import WindowPolicy
 from streamlet.state.memory import MemoryKeyedStore
+from streamlet.state.rocksdb import RocksDbKeyedStore
 from tests.benchmarks.meter import resident_bytes
 from tests.benchmarks.reporting import Report, with_common_options
 from tests.unit.operator_kit import Keyed
-from tests.unit.state_kit import checkpoint
+from tests.unit.state_kit import checkpoint, fold
 
 PER_BATCH, STEP_MS, OUT_OF_ORDER_MS = 500, 10, 200
 BATCHES_PER_CHECKPOINT = 200
 RUNNING_COUNT = "running count"
+STORES: dict[str, type[Any]] = {"rocksdb": RocksDbKeyedStore, "memory": MemoryKeyedStore}
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 
 
@@ -99,9 +102,9 @@ def batches(records: int, keys: int) -> Iterator[Prepared]:
 class Run:
     """One operator over some batches; a join gets them for its sides in turn."""
 
-    def __init__(self, make: Callable[[], Operator], folder: Path) -> None:
+    def __init__(self, make: Callable[[], Operator], folder: Path, store: type[Any] = MemoryKeyedStore) -> None:
         self.emitted = 0
-        self.keyed = Keyed(MemoryKeyedStore, folder, make())
+        self.keyed = Keyed(store, folder, make())
 
     def take(self, prepared: Iterable[Prepared]) -> None:
         """Works through them."""
@@ -145,13 +148,13 @@ def measure(make: Callable[[], Operator], prepared: Sequence[Prepared]) -> dict[
     }
 
 
-def measure_memory(make: Callable[[], Operator], records: int, keys: int) -> dict[str, float]:
-    """Resident memory as it grows: after a quarter, half and all of the records, with a checkpoint now and then."""
+def measure_memory(make: Callable[[], Operator], store: type[Any], records: int, keys: int) -> dict[str, float]:
+    """Resident memory as it grows: after a quarter, half and all of the records."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        os.write(writing, json.dumps(_growth(make, records, keys)).encode())
+        os.write(writing, json.dumps(_growth(make, store, records, keys)).encode())
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as pipe:
@@ -162,21 +165,44 @@ def measure_memory(make: Callable[[], Operator], records: int, keys: int) -> dic
     return found
 
 
-def _growth(make: Callable[[], Operator], records: int, keys: int) -> dict[str, float]:
+def _growth(make: Callable[[], Operator], store: type[Any], records: int, keys: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     whole = max(1, records // PER_BATCH)
     marks = {whole // 4: "quarter", whole // 2: "half", whole: "end"}
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(make, Path(folder))
+        run = Run(make, Path(folder), store)
         for number, one in enumerate(batches(whole * PER_BATCH, keys), 1):
             run.take([one])
             if number % BATCHES_PER_CHECKPOINT == 0:
-                checkpoint(run.keyed.store, run.keyed.store.cut + 1)
+                _relieve(run.keyed.store)
             if number in marks:
                 gc.collect()
                 figures[f"rss_mb_at_{marks[number]}"] = round(resident_bytes(os.getpid()) / (1 << 20), 1)
         run.keyed.store.close()
     return figures
+
+
+def _relieve(store: Any) -> None:
+    """What the engine does now and then: a checkpoint, a fold (elsewhere, but here in this process), and eviction."""
+    checkpoint(store, store.cut + 1)
+    fold(store)
+    while store.can_evict():
+        store.evict(1.0)
+
+
+def _memory(options: argparse.Namespace, report: Report) -> None:
+    for number in range(options.rounds):
+        for name in options.only:
+            for store in options.stores:
+                figures = measure_memory(PROGRAMS[name], STORES[store], options.records, options.keys)
+                report.add(f"{name}, {store}", number, figures)
+
+
+def _speed(options: argparse.Namespace, report: Report) -> None:
+    prepared = list(batches(options.records, options.keys))
+    for number in range(options.rounds):
+        for name in options.only:
+            report.add(name, number, measure(PROGRAMS[name], prepared))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -185,17 +211,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--keys", type=int, default=1_000)
     parser.add_argument("--memory", action="store_true", help="resident memory instead of speed")
+    parser.add_argument("--stores", nargs="*", choices=STORES, default=list(STORES), help="where memory is measured")
     parser.add_argument("--only", nargs="*", choices=PROGRAMS, default=list(PROGRAMS))
     options = with_common_options(parser).parse_args(arguments)
     report = Report("windows", options.json)
-    prepared = [] if options.memory else list(batches(options.records, options.keys))
-    for number in range(options.rounds):
-        for name in options.only:
-            if options.memory:
-                figures = measure_memory(PROGRAMS[name], options.records, options.keys)
-            else:
-                figures = measure(PROGRAMS[name], prepared)
-            report.add(name, number, figures)
+    (_memory if options.memory else _speed)(options, report)
     print(report.table())
     for name in options.only:
         if ratio := report.ratios(name, RUNNING_COUNT, ["cpu_us_per_record"]):
