@@ -224,7 +224,7 @@ class WindowShorthands(Generic[K, T]):
     def collect(
         self, *, limit: int = 1000, type: Any = _PLAIN, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, list[T]]]:
-        """The first `limit` values, in the order of their coming: `aggregate(Collect(limit=limit))`."""
+        """The first `limit` values: `aggregate(Collect(limit=limit))`."""
         return self._windowed(Collect(limit=limit, type=type), **options)
 
     def _windowed(
