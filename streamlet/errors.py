@@ -10,7 +10,7 @@ StreamletError            retriable unless said otherwise
 |  |  +- AttemptSupersededError   another process took over
 |  +- CheckpointError     a checkpoint cannot be used
 |  |  +- CheckpointDamagedError
-|  +- OutputLostError     prepared output was aborted or cannot be proven committed
+|  +- OutputLostError     prepared output is not what it must be: aborted, gone, or not to be told
 |  +- RecordError         a record that cannot be read, written or keyed
 |  |  +- DecodeError
 |  |  +- EncodeError
@@ -86,7 +86,8 @@ class CheckpointDamagedError(CheckpointError):
 
 
 class OutputLostError(FinalError):
-    """Prepared output was aborted by the outside, or cannot be proven committed."""
+    """Prepared output was aborted by the outside or is gone with what it was written to, or what became of it cannot be
+    told; or what was to be aborted is committed."""
 
 
 class RecordError(FinalError):

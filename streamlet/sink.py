@@ -60,11 +60,14 @@ class Outcome(enum.Enum):
     """What the outside says about a committable."""
 
     OPEN = "open"
-    """Prepared and waiting: commit and abort are both still possible."""
+    """Prepared and waiting: commit and abort are both still possible, as far as can be seen."""
     COMMITTED = "committed"
     ABORTED = "aborted"
     UNKNOWN = "unknown"
     """Cannot be told. The start stops and says so rather than guess."""
+    LOST = "lost"
+    """Not visible and cannot be made so, though nothing has aborted it: what it was written to is gone.  The start
+    stops and says so; what came before it is most likely gone too, so going back would not bring it again."""
 
 
 class SinkContext(msgspec.Struct, frozen=True):
@@ -129,12 +132,13 @@ class Committer(Protocol):
         ...
 
     async def commit(self, committable: Committable) -> None:
-        """Makes it visible; success if it already is.  Raises `OutputLostError` when the outside has aborted it or
-        when that cannot be told, any other error for "ask again"."""
+        """Makes it visible; success if it already is.  Raises `OutputLostError` when the outside has aborted it, when
+        that cannot be told, or when what it was written to is gone; any other error for "ask again"."""
         ...
 
     async def abort(self, committable: Committable) -> None:
-        """Makes sure that it never becomes visible; success if it was aborted before."""
+        """Makes sure that it never becomes visible; success if it was aborted before.  Raises `OutputLostError` when
+        it is visible or when that cannot be told: all outcomes are asked for anew then."""
         ...
 
     async def fence(self, parallelism: int, spare: Sequence[Committable]) -> None:

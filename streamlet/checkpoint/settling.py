@@ -32,6 +32,7 @@ Answer = tuple[ListedCommittable, Outcome]
 Sleep = Callable[[float], Awaitable[object]]
 
 _LINES = 20
+_MISSING = frozenset({Outcome.ABORTED, Outcome.UNKNOWN, Outcome.LOST})
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -56,17 +57,24 @@ class _Asker:
         self._sleep = sleep
         self._clock = clock
         self._patience = patience
+        self.refused: dict[tuple[str, str], str] = {}
+        """Units whose commit was refused for good, and why."""
 
     async def commit(self, one: ListedCommittable) -> None:
         committer = self.committers[one.sink_uid]
-        await self._ask(lambda: committer.commit(one.committable), f"committing {_name(one)}")
+        try:
+            await self._ask(lambda: committer.commit(one.committable), f"committing {_name(one)}")
+        except OutputLostError as error:
+            self.refused[_key(one)] = error.message
+            raise
 
     async def abort(self, one: ListedCommittable) -> None:
         committer = self.committers[one.sink_uid]
         await self._ask(lambda: committer.abort(one.committable), f"aborting {_name(one)}")
 
     async def learn(self, unsettled: Sequence[ListedCommittable]) -> list[Answer]:
-        """Gives every outcome; one that is unknown is asked for again, for a while."""
+        """Gives every outcome; one that is unknown is asked for again, for a while.  What is said to be open, but
+        could not be committed, is lost."""
         known: dict[tuple[str, str], Outcome] = {}
         started, delay = self._clock.monotonic(), self._patience.first_seconds
         asked = list(unsettled)
@@ -75,9 +83,12 @@ class _Asker:
                 known.update(await self._outcomes(uid, [one for one in asked if one.sink_uid == uid]))
             asked = [one for one in asked if known[_key(one)] is Outcome.UNKNOWN]
             if not asked or self._clock.monotonic() - started + delay > self._patience.unknown_seconds:
-                return [(one, known[_key(one)]) for one in unsettled]
+                return [(one, self._judged(one, known[_key(one)])) for one in unsettled]
             await self._sleep(delay)
             delay = min(delay * 2, self._patience.longest_seconds)
+
+    def _judged(self, one: ListedCommittable, said: Outcome) -> Outcome:
+        return Outcome.LOST if said is Outcome.OPEN and _key(one) in self.refused else said
 
     async def _outcomes(self, uid: str, mine: Sequence[ListedCommittable]) -> dict[tuple[str, str], Outcome]:
         committables = [one.committable for one in mine]
@@ -121,7 +132,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     aborted: tuple[ListedCommittable, ...] = ()
     """Aborted, or given up to the last fence."""
     lost: tuple[ListedCommittable, ...] = ()
-    """Given up with `--accept-lost-output`: the outside has aborted it, or cannot tell."""
+    """Given up with `--accept-lost-output`: the outside has aborted it, cannot tell, or has it no more."""
     doubled: tuple[ListedCommittable, ...] = ()
     """Committed, or perhaps committed, though the restored checkpoint is older: it will be written again, as asked."""
 
@@ -131,7 +142,7 @@ def restore_point(
 ) -> int | None:
     """Gives the newest candidate that the outside allows, None when there is none.
 
-    `is_forced`: newer output does not matter.  `accept_lost`: older output may be aborted or unknown.
+    `is_forced`: newer output does not matter.  `accept_lost`: older output may be aborted, unknown or lost.
     """
 
     def allows(candidate: int) -> bool:
@@ -203,7 +214,7 @@ async def settle(
         if point is None and accept_lost_output:
             point = restore_point(answers, candidates, is_forced=plan.is_forced, accept_lost=True)
         if point is None:
-            raise _no_restore_point(plan, answers, last)
+            raise _no_restore_point(plan, answers, last, asker.refused)
         try:
             if point != plan.candidates[0]:
                 await verify(point)
@@ -236,7 +247,7 @@ async def _commit_all(listed: Iterable[ListedCommittable], asker: _Asker) -> Non
 def _settlement(plan: RecoveryPlan, answers: Sequence[Answer], point: int, warn: Callable[[str], None]) -> Settlement:
     below = [(one, outcome) for one, outcome in answers if one.checkpoint_id <= point]
     above = [(one, outcome) for one, outcome in answers if one.checkpoint_id > point]
-    lost = tuple(one for one, outcome in below if outcome in (Outcome.ABORTED, Outcome.UNKNOWN))
+    lost = tuple(one for one, outcome in below if outcome in _MISSING)
     doubled = tuple(one for one, outcome in above if outcome in (Outcome.COMMITTED, Outcome.UNKNOWN))
     if not plan.is_forced and not lost and point != plan.newest:
         reason = plan.damage or "the outside has aborted output that was prepared after it"
@@ -250,16 +261,21 @@ def _settlement(plan: RecoveryPlan, answers: Sequence[Answer], point: int, warn:
         needs_marker=point != NOTHING and point not in plan.marked,
         needs_start=plan.needs_start or point != plan.newest or bool(lost),
         committed=tuple(one for one, outcome in below if outcome in (Outcome.OPEN, Outcome.COMMITTED)),
-        aborted=tuple(one for one, outcome in above if outcome in (Outcome.OPEN, Outcome.ABORTED)),
+        aborted=tuple(one for one, outcome in above if outcome in (Outcome.OPEN, Outcome.ABORTED, Outcome.LOST)),
         lost=lost,
         doubled=doubled,
     )
 
 
-def _no_restore_point(plan: RecoveryPlan, answers: Sequence[Answer], last: FinalError | None) -> FinalError:
+def _no_restore_point(
+    plan: RecoveryPlan, answers: Sequence[Answer], last: FinalError | None, refused: Mapping[tuple[str, str], str]
+) -> FinalError:
     counts = {outcome: sum(1 for _, one in answers if one is outcome) for outcome in Outcome}
     said = ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items() if count)
-    lines = [f"  {_name(one)}: {outcome.value}" for one, outcome in answers[:_LINES]]
+    lines = [
+        f"  {_name(one)}: {outcome.value}" + (f" ({why})" if (why := refused.get(_key(one))) else "")
+        for one, outcome in answers[:_LINES]
+    ]
     if len(answers) > _LINES:
         lines.append(f"  and {len(answers) - _LINES} more")
     head = f"checkpoint {plan.candidates[0]} cannot be restored without losing or doubling output"
@@ -271,7 +287,7 @@ def _no_restore_point(plan: RecoveryPlan, answers: Sequence[Answer], last: Final
             remedy="put the file back from a backup; or start from an older checkpoint with `--from ID`: output "
             "written since then comes twice",
         )
-    at_risk = tuple(one for one, outcome in answers if outcome in (Outcome.ABORTED, Outcome.UNKNOWN))
+    at_risk = tuple(one for one, outcome in answers if outcome in _MISSING)
     written = tuple(one for one, outcome in answers if outcome in (Outcome.COMMITTED, Outcome.UNKNOWN))
     return OutputLostError(
         message,

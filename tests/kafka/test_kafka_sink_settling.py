@@ -118,7 +118,7 @@ def test_what_is_committed_cannot_be_aborted(kafka: Kafka, topic: str) -> None:
         async with a_writer(one, instance) as writer, a_committer(one, instance) as committer:
             committable = await prepare(writer, range(10))
             await committer.commit(committable)
-            with pytest.raises(FinalError, match="cannot be aborted: it is committed"):
+            with pytest.raises(OutputLostError, match="cannot be aborted: it is committed"):
                 await committer.abort(committable)
 
     asyncio.run(scenario())
@@ -193,6 +193,7 @@ def test_output_in_a_topic_that_was_created_again_is_lost_loudly(kafka: Kafka, t
             committable = await prepare(writer, range(10))
             await asyncio.to_thread(kafka.delete_topic, topic)
             await asyncio.to_thread(kafka.create_topic, topic, 2)
+            assert await committer.outcomes([committable]) == [Outcome.LOST]
             with pytest.raises(OutputLostError, match=f"topic '{topic}' was deleted and created again"):
                 await committer.commit(committable)
             await committer.fence(1, [])
@@ -207,6 +208,7 @@ def test_output_in_a_topic_that_was_deleted_is_lost_loudly(kafka: Kafka, topic: 
         async with a_writer(one, instance) as writer, a_committer(one, instance) as committer:
             committable = await prepare(writer, range(10))
             await asyncio.to_thread(kafka.delete_topic, topic)
+            assert await committer.outcomes([committable]) == [Outcome.UNKNOWN]
             with pytest.raises(OutputLostError, match=f"topic '{topic}' was deleted after"):
                 await committer.commit(committable)
             await committer.fence(1, [])

@@ -17,6 +17,7 @@ from streamlet.errors import CheckpointDamagedError, ConfigError, OutputLostErro
 from streamlet.sink import Committable, Outcome
 
 OPEN, COMMITTED, ABORTED, UNKNOWN = Outcome.OPEN, Outcome.COMMITTED, Outcome.ABORTED, Outcome.UNKNOWN
+LOST = Outcome.LOST
 
 
 class Time:
@@ -45,6 +46,10 @@ class Outside:
         self.errors: list[Exception] = []
         """Raised by the next calls, one each."""
         self.lose_at_commit: set[str] = set()
+        self.gone: set[str] = set()
+        """Open, as it says, but what they were written to is gone."""
+        self.committed_meanwhile: set[str] = set()
+        """By another process, between the question and the abort."""
         self.appears: dict[str, Outcome] = {}
         """What an unknown unit turns out to be when it is asked for again."""
 
@@ -58,6 +63,8 @@ class Outside:
         self._fail()
         if committable.id in self.lose_at_commit:
             self.units[committable.id] = ABORTED
+        if committable.id in self.gone:
+            raise OutputLostError(f"topic {committable.id} was deleted")
         if self.units[committable.id] is not OPEN and self.units[committable.id] is not COMMITTED:
             raise OutputLostError(f"{committable.id} is gone")
         self.units[committable.id] = COMMITTED
@@ -65,6 +72,9 @@ class Outside:
 
     async def abort(self, committable: Committable) -> None:
         self._fail()
+        if committable.id in self.committed_meanwhile:
+            self.units[committable.id] = COMMITTED
+            raise OutputLostError(f"{committable.id} is committed")
         self.units[committable.id] = ABORTED
         self.log.append(f"abort {committable.id}")
 
@@ -198,6 +208,45 @@ def test_a_unit_that_is_lost_at_its_commit_moves_the_restore_point() -> None:
     found = run.settle(a_plan(["5a", "6a", "7a"], (7, 6, 5, 4)))
     assert run.outside.log == ["commit 5a", "abort 7a"]
     assert found.restore_id == 5
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_open_output_whose_place_is_gone_stops_the_start_or_is_given_up_as_accepted(*, is_told: bool) -> None:
+    units = {"6a": OPEN, "7a": LOST if is_told else OPEN, "7b": OPEN}
+    run = Run(Outside(units))
+    run.outside.gone = {"7a"}
+    with pytest.raises(OutputLostError) as caught:
+        run.settle(a_plan(units, (7, 6, 4)))
+    text = str(caught.value)
+    assert "topic 7a, 10 records: lost" in text
+    assert is_told or "topic 7a was deleted" in text
+    assert "--accept-lost-output" in text and "--from ID" in text and "10 records in 1 units of out" in text
+    assert "abort" not in " ".join(run.outside.log)
+    if is_told:
+        assert run.outside.log == []  # what is known beforehand costs no commit beside it
+    found = run.settle(a_plan(units, (7, 6, 4)), accept_lost_output=True)
+    assert (found.restore_id, found.needs_marker, found.needs_start) == (7, True, True)
+    assert [one.committable.id for one in found.lost] == ["7a"]
+    assert run.outside.units["6a"] is COMMITTED and run.outside.units["7b"] is COMMITTED
+    assert run.warnings == ["output is lost, as accepted: 10 records in 1 units of out"]
+
+
+def test_an_older_checkpoint_may_be_chosen_over_output_whose_place_is_gone() -> None:
+    run = Run(Outside({"6a": COMMITTED, "7a": LOST}))
+    found = run.settle(a_plan(["6a", "7a"], (4,), newest=7, is_forced=True, needs_start=True))
+    assert [one.committable.id for one in found.doubled] == ["6a"] and run.outside.log == []
+
+
+def test_what_turns_out_to_be_committed_when_it_is_to_be_aborted_is_judged_anew() -> None:
+    run = Run(Outside({"6a": ABORTED, "7a": OPEN}))
+    run.outside.committed_meanwhile = {"7a"}
+    with pytest.raises(OutputLostError, match="1 committed, 1 aborted"):
+        run.settle(a_plan(["6a", "7a"], (7, 6, 4)))
+    run = Run(Outside({"6a": OPEN, "7a": OPEN}), damaged=[7])
+    run.outside.committed_meanwhile = {"7a"}
+    with pytest.raises(CheckpointDamagedError, match="7 is damaged"):
+        run.settle(a_plan(["6a", "7a"], (6, 5), newest=7, damage="7 is damaged", needs_start=True))
+    assert run.outside.units["6a"] is OPEN, "nothing below may be decided once there is no way"
 
 
 def test_a_candidate_that_is_damaged_is_passed_over_before_anything_is_done() -> None:

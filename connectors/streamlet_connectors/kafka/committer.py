@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from streamlet import Committable, FinalError, Outcome, OutputLostError, SinkContext, SinkError, fault_point
 from streamlet_connectors.kafka import codes, requests
@@ -16,12 +17,16 @@ from streamlet_connectors.kafka.spec import SinkSpec
 from streamlet_connectors.kafka.transaction import PROTOCOL, Prepared, initialise, refused, transactional_ids
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _SECONDS = 60.0
 _AT_ONCE = 16
 _MISSING_TOPIC_SECONDS = 3.0
 _ENDED = frozenset({codes.INVALID_PRODUCER_EPOCH, codes.INVALID_TXN_STATE, codes.INVALID_PRODUCER_ID_MAPPING})
 """EndTxn answers of a transaction that is not open under this identity: only the log can tell how it ended."""
+_WAYS_ON = (
+    "`--from ID` with an older checkpoint writes it again; `--accept-lost-output` goes on without it, from the newest"
+)
 
 
 class KafkaCommitter:
@@ -37,14 +42,25 @@ class KafkaCommitter:
         self._opening = asyncio.Lock()
 
     async def outcomes(self, committables: Sequence[Committable]) -> Sequence[Outcome]:
-        """Asks coordinator and log; "unknown" when neither can tell."""
+        """Asks coordinator and log; "unknown" when neither can tell, "lost" when the topic is another one by now."""
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def one(committable: Committable) -> Outcome:
             async with limit:
-                return (await self._settled(await self._read(committable))).outcome
+                return await self._outcome(committable)
 
         return await _all(one(committable) for committable in committables)
+
+    async def _outcome(self, committable: Committable) -> Outcome:
+        """A transaction stays open without its topic, but what was written is gone: better known before any commit."""
+        prepared = await self._read(committable)
+        outcome = (await self._settled(prepared)).outcome
+        if outcome is not Outcome.OPEN or (gone := await _gone(await self._connected(), prepared)) is None:
+            return outcome
+        if not gone.is_certain:
+            return Outcome.UNKNOWN  # to be asked again
+        log.warning("%s is lost: %s", _named(committable), gone)
+        return Outcome.LOST
 
     async def commit(self, committable: Committable) -> None:
         """Commits; success when it is committed already."""
@@ -71,9 +87,9 @@ class KafkaCommitter:
             if finding.outcome is Outcome.OPEN:
                 raise SinkError(f"the transaction of {_named(committable)} could not be aborted yet: {finding.reason}")
             if finding.outcome is not Outcome.ABORTED:
-                raise FinalError(
+                raise OutputLostError(
                     f"{_named(committable)} cannot be aborted: it is {finding.outcome.value} ({finding.reason})",
-                    remedy="restore a checkpoint that includes this output",
+                    remedy="start again: a checkpoint that includes this output is restored, if there is one",
                 )
         elif code:
             raise refused(f"aborting {_named(committable)}", code)
@@ -191,13 +207,8 @@ class KafkaCommitter:
             else:
                 if gone is None:
                     return
-                topic, is_certain = gone
-                if is_certain or asyncio.get_running_loop().time() > missing_until:
-                    raise OutputLostError(
-                        f"{_named(committable)} cannot be committed: topic {topic!r} was deleted"
-                        f"{' and created again' if is_certain else ''} after the output was prepared, and it is gone",
-                        remedy="start from an older checkpoint to write it again, or accept the loss",
-                    )
+                if gone.is_certain or asyncio.get_running_loop().time() > missing_until:
+                    raise OutputLostError(f"{_named(committable)} cannot be committed: {gone}", remedy=_WAYS_ON)
             await pauses.pause()
 
 
@@ -211,17 +222,27 @@ async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def _gone(connection: KafkaConnection, prepared: Prepared) -> tuple[str, bool] | None:
-    """Gives a topic that is not the one that was written to, and whether that is certain: a broker that has just
-    started may not know a topic yet."""
+class _Gone(NamedTuple):
+    """A topic that is not the one that was written to."""
+
+    topic: str
+    is_certain: bool
+    """False when it is only missing: a broker that has just started may not know it yet."""
+
+    def __str__(self) -> str:
+        again = " and created again" if self.is_certain else ""
+        return f"topic {self.topic!r} was deleted{again} after the output was prepared, which is gone with it"
+
+
+async def _gone(connection: KafkaConnection, prepared: Prepared) -> _Gone | None:
     topics = {topic: topic_id for topic, topic_id, _, _ in prepared.partitions}
     seen = await connection.look(topics)
     for topic, topic_id in topics.items():
         info = seen.get(topic)
         if info is None or info.error == codes.UNKNOWN_TOPIC_OR_PARTITION:
-            return topic, False
+            return _Gone(topic, is_certain=False)
         if not info.error and info.id.hex() != topic_id:
-            return topic, True
+            return _Gone(topic, is_certain=True)
     return None
 
 
@@ -235,10 +256,10 @@ def _lost(committable: Committable, prepared: Prepared, code: int, finding: Find
             f"{_named(committable)} were aborted by the broker before they could be committed "
             f"({codes.code_name(code)}; {finding.reason})",
             remedy="the job was away longer than transaction_timeout_seconds: raise it (and the brokers' "
-            "transaction.max.timeout.ms), and start from an older checkpoint to write the output again",
+            f"transaction.max.timeout.ms); {_WAYS_ON}",
         )
     return OutputLostError(
         f"{_named(committable)} cannot be proven committed ({codes.code_name(code)}; {finding.reason})",
-        remedy="look into the topic: if the records are there, start accepting the loss (nothing is lost then); "
-        "if not, start from an older checkpoint",
+        remedy="look into the topic: if the records are there, start with `--accept-lost-output` (nothing is lost "
+        "then); if not, with `--from ID` of an older checkpoint, which writes them again",
     )
