@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, cast
+
 import msgspec
 import pytest
 
 from streamlet import Committable, Outcome
 from streamlet_connectors.kafka.batching import new_builder, seal
-from streamlet_connectors.kafka.outcome import judge
-from streamlet_connectors.kafka.requests import Fetched
+from streamlet_connectors.kafka.client import KafkaConnection
+from streamlet_connectors.kafka.outcome import judge, probe
+from streamlet_connectors.kafka.requests import Fetched, TopicInfo
 from streamlet_connectors.kafka.transaction import POOL_SIZE, Prepared, transactional_ids
 
 PRODUCER, EPOCH, OFFSET = 4711, 3, 0
@@ -81,3 +85,26 @@ def test_the_log_proves_commit_and_abort_or_says_unknown(answer: Fetched, outcom
 
 def test_another_first_record_of_the_same_producer_proves_nothing() -> None:
     assert judge(fetched(), PRODUCER, EPOCH, OFFSET + 1).outcome is Outcome.UNKNOWN
+
+
+class Log:
+    """In the place of a connection: a log whose every fetch gives the same."""
+
+    def __init__(self, answer: Fetched) -> None:
+        self._answer = answer
+
+    async def look(self, topics: Any) -> dict[str, TopicInfo]:
+        return {topic: TopicInfo(topic, 0, b"\xab", (1,)) for topic in topics}
+
+    async def send_to_leader(self, topic: str, partition: int, request: Any) -> list[Fetched]:
+        return [self._answer]
+
+
+def test_records_that_are_damaged_on_the_way_to_the_marker_leave_the_outcome_unknown() -> None:
+    behind_another = fetched(stable=0)
+    damaged = bytearray(behind_another.records)
+    damaged[-3] ^= 1
+    prepared = Prepared(1, "id", PRODUCER, EPOCH, [("t", "ab", 0, OFFSET)], "h:1", "c", 5)
+    for records, outcome in ((behind_another.records, Outcome.OPEN), (bytes(damaged), Outcome.UNKNOWN)):
+        log = cast(KafkaConnection, Log(behind_another._replace(records=records)))
+        assert asyncio.run(probe(log, prepared)).outcome is outcome

@@ -64,7 +64,10 @@ async def probe(connection: KafkaConnection, prepared: Prepared) -> Finding:
             raise TransportError(f"{where}: reading gives {codes.code_name(fetched.error)}")
         finding = judge(fetched, prepared.producer_id, prepared.epoch, offset)
         if finding.outcome is Outcome.OPEN:
-            finding = await _find_marker(connection, prepared, topic, partition, offset) or finding
+            try:
+                finding = await _find_marker(connection, prepared, topic, partition, offset) or finding
+            except CorruptRecordsError as error:
+                finding = Finding(Outcome.UNKNOWN, error.message)
         if finding.outcome is not Outcome.UNKNOWN:
             return finding._replace(reason=f"{where}: {finding.reason}")
         reasons.append(f"{where}: {finding.reason}")
