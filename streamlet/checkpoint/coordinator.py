@@ -27,6 +27,7 @@ from streamlet.checkpoint.messages import (
     Decline,
     Ended,
     Marked,
+    Opened,
     Pressed,
     Started,
     ToCoordinator,
@@ -95,8 +96,10 @@ class AttemptFacts:
 
 @dataclass
 class CheckpointFigures:
-    """Facts for people; nothing decides by them."""
+    """Facts for people, and for those who restart the attempt; nothing here decides by them."""
 
+    is_open: bool = False
+    """Every sink's writers are open."""
     completed: int = 0
     failed: int = 0
     last_id: int | None = None
@@ -140,6 +143,7 @@ class CheckpointCoordinator:
         self._due = asyncio.Event()
         self._started = asyncio.Event()
         self._running = set(facts.subtasks)
+        self._opening = set(facts.subtasks)
         self._is_pressed = False
         self._is_stopping = False
         self._decided: asyncio.Queue[tuple[PendingCheckpoint, Manifest]] = asyncio.Queue()
@@ -188,6 +192,9 @@ class CheckpointCoordinator:
             elif isinstance(message, Busy):
                 if pending is not None:
                     pending.note(message)
+            elif isinstance(message, Opened):
+                self._opening.discard((message.task, message.subtask))
+                self.figures.is_open = not self._opening
             elif isinstance(message, Started):
                 self._started.set()
             elif isinstance(message, Pressed):

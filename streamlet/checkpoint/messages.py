@@ -72,6 +72,13 @@ class Busy(msgspec.Struct, frozen=True, tag=True):
     doing: str
 
 
+class Opened(msgspec.Struct, frozen=True, tag=True):
+    """From a subtask: the writers of its sinks are open, so what it writes to has answered."""
+
+    task: str
+    subtask: int
+
+
 class Started(msgspec.Struct, frozen=True, tag=True):
     """From a subtask: its first batch is through."""
 
@@ -88,4 +95,4 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 
 ToSubtask = Trigger | Marked | AddSplits
-ToCoordinator = Acknowledge | Decline | Busy | Started | Pressed | Ended
+ToCoordinator = Acknowledge | Decline | Busy | Opened | Started | Pressed | Ended

@@ -104,6 +104,11 @@ class Attempt:
             return 0.0
         return figures.last_completed_at - self._running_since
 
+    def has_opened(self) -> bool:
+        """True once everything outside has answered: positions were found, output was settled, every writer is open."""
+        figures = self.figures()
+        return figures is not None and figures.is_open
+
     def figures(self) -> CheckpointFigures | None:
         """Facts about the checkpoints of this attempt."""
         return self._coordinator.figures if self._coordinator is not None else None
@@ -279,4 +284,5 @@ class Attempt:
 
 
 AttemptMaker = Callable[[bool], Attempt]
-"""Makes the next attempt; True as long as none has run, for what was asked for the start of this process only."""
+"""Makes the next attempt; True as long as none has begun to run, for what was asked for the start of this process
+only."""

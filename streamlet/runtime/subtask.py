@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable, operator_key
-from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Started, ToSubtask, Trigger
+from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Opened, Started, ToSubtask, Trigger
 from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
@@ -76,6 +76,7 @@ class Subtask:
             async with asyncio.TaskGroup() as opening:
                 for sink in self.sinks:
                     opening.create_task(sink.writer.open(), name=f"{sink.uid}-{self.subtask}-open")
+            self._control.report(Opened(task=self.plan.name, subtask=self.subtask))
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self.snapshots.group = group
             self._chain.spawn = group.create_task

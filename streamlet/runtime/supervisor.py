@@ -33,7 +33,7 @@ class Supervisor:
     record at which the same function of the job fails twice in a row.
 
     An outage of the outside, or a full disk, is waited for without end and without being counted, once the job has
-    run: what never answered may be a wrong address.
+    run with all its sinks open: what never answered may be a wrong address.
     """
 
     def __init__(self, make_attempt: AttemptMaker, strategy: Restart, clock: Clock, randomness: Randomness) -> None:
@@ -45,6 +45,7 @@ class Supervisor:
         self._clock = clock
         self._stop = asyncio.Event()
         self._last_place: str | None = None
+        self._has_begun = False
         self._has_run = False
         self.failure = ""
         """The error that the job has not come back from, in one line."""
@@ -60,13 +61,14 @@ class Supervisor:
         """Runs to the end. Nothing that it started is left running when it returns."""
         while True:
             self.life.transition_to(JobState.RESTORING)
-            attempt = self.attempt = self._make_attempt(not self._has_run)
+            attempt = self.attempt = self._make_attempt(not self._has_begun)
             if self._stop.is_set():
                 attempt.stop()
             try:
                 ending = await attempt.run(self._running)
             except (Exception, BaseExceptionGroup) as group:
                 error = first_error(group)
+                self._has_run = self._has_run or attempt.has_opened()
                 if not isinstance(error, StreamletError):
                     log.debug("the attempt failed", exc_info=group)
                 delay = self._delay_after(error, attempt)
@@ -82,7 +84,7 @@ class Supervisor:
                 return self._ended(ending)
 
     def _running(self) -> None:
-        self._has_run = True
+        self._has_begun = True
         self.failure = ""
         self.life.transition_to(JobState.RUNNING)
 

@@ -34,9 +34,10 @@ def full_disk() -> Exception:
 class PlayedAttempt:
     """Runs, or not, and fails or finishes as it is told."""
 
-    def __init__(self, error: BaseException | None, *, runs: bool) -> None:
+    def __init__(self, error: BaseException | None, *, runs: bool, opens: bool = True) -> None:
         self._error = error
         self._runs = runs
+        self._opens = opens
 
     async def run(self, on_running: Callable[[], None]) -> Ending:
         if self._runs:
@@ -44,6 +45,9 @@ class PlayedAttempt:
         if self._error is not None:
             raise self._error
         return Ending.FINISHED
+
+    def has_opened(self) -> bool:
+        return self._runs and self._opens
 
     def healthy_seconds(self) -> float:
         return 0.0
@@ -54,14 +58,14 @@ class PlayedAttempt:
 class Played:
     """A supervisor over attempts that a test plays, in their order."""
 
-    def __init__(self, strategy: Restart, *attempts: tuple[BaseException | None, bool]) -> None:
+    def __init__(self, strategy: Restart, *attempts: tuple[BaseException | None, bool], opens: bool = True) -> None:
         self.firsts: list[bool] = []
         left = iter(attempts)
 
         def make(is_first: bool) -> Attempt:
             self.firsts.append(is_first)
             error, runs = next(left)
-            return cast(Attempt, PlayedAttempt(error, runs=runs))
+            return cast(Attempt, PlayedAttempt(error, runs=runs, opens=opens))
 
         self.supervisor = Supervisor(make, strategy, SystemClock(), random.Random(1))
         self.outcome: Outcome = asyncio.run(self.supervisor.run())
@@ -90,6 +94,13 @@ def test_other_failures_count_also_between_outages() -> None:
 def test_what_has_never_answered_may_be_a_wrong_address_and_is_counted() -> None:
     played = Played(Restart.fixed(AT_ONCE, attempts=2), *[(NoAnswerError("no answer"), False)] * 3)
     assert played.outcome.state is JobState.FAILED
+
+
+def test_an_outage_of_a_sink_that_never_opened_is_counted_though_the_attempts_had_begun_to_run() -> None:
+    away = (NoAnswerError("no answer"), True)
+    played = Played(Restart.fixed(AT_ONCE, attempts=2), *[away] * 3, opens=False)
+    assert played.outcome.state is JobState.FAILED
+    assert played.firsts == [True, False, False], "what the start was asked for is pinned all the same"
 
 
 def test_a_job_that_is_not_to_be_restarted_does_not_wait_for_an_outage() -> None:
