@@ -127,6 +127,12 @@ def test_a_key_that_cannot_be_written_is_refused_with_a_remedy(key: Any) -> None
     assert caught.value.index == 1
 
 
+def test_a_key_of_the_stream_that_cannot_be_written_is_named_by_its_row() -> None:
+    with pytest.raises(EncodeError, match="cannot be written") as caught:
+        routes(router(owns_memo=True), [1, 2, 3], ["a", "b", "\ud800"])
+    assert caught.value.index == 2
+
+
 def test_a_key_that_cannot_be_hashed_is_written_all_the_same() -> None:
     chosen = routes(router(key=lambda value: [value]), [1, 2])
     assert [key for _, key in chosen] == [b"[1]", b"[2]"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import length_hint
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -96,7 +97,12 @@ class Router(Generic[L]):
             if self._owns_memo:
                 # `or` and not a call: the memo is there but for a key's first record.
                 remember = self._remember
-                return [keyed.memo or remember(keyed) for keyed in batch.keys]
+                column = iter(batch.keys)
+                try:
+                    return [keyed.memo or remember(keyed) for keyed in column]
+                except EncodeError as error:
+                    error.index = len(batch) - length_hint(column) - 1
+                    raise
             return self._looked_up([keyed.key for keyed in batch.keys])
         if self._key is None:
             return self._keyless(batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
+from operator import length_hint
 from typing import Any
 
 from streamlet import Batch, Committable, ConfigError, EncodeError, SinkContext, SinkError, StreamletError
@@ -185,25 +186,47 @@ class KafkaWriter:
         self._announce(before)
 
     def _append_all(self, batch: Batch[Any]) -> None:
-        assert self._router is not None
-        values = batch.values
-        encoded = self._spec.value.encode_batch(values)
-        if len(encoded) != len(values):
-            raise EncodeError(
-                f"the format {type(self._spec.value).__name__} made {len(encoded)} of {len(values)} values"
-            )
-        routes = self._router.route(batch)
+        encoded, routes = self._encoded(batch)
         headers: Iterable[Any] = repeat(_NO_HEADERS)
         if self._spec.headers is not None:
-            headers = applied(self._spec.headers, values, "headers=")
-        # This loop is what a record costs. No calls but one, no objects but the builder's own.
-        for (lane, key), timestamp, value, header in zip(
-            routes, self._timestamps(batch), encoded, headers, strict=False
-        ):
-            if lane.append(lane.count, timestamp, key, value, header) is None:
-                self._ship(lane)
-                lane.append(0, timestamp, key, value, header)
-            lane.count += 1
+            headers = applied(self._spec.headers, batch.values, "headers=")
+        column = iter(encoded)
+        try:
+            # This loop is what a record costs. No calls but one, no objects but the builder's own.
+            for (lane, key), timestamp, value, header in zip(
+                routes, self._timestamps(batch), column, headers, strict=False
+            ):
+                if lane.append(lane.count, timestamp, key, value, header) is None:
+                    self._ship(lane)
+                    lane.append(0, timestamp, key, value, header)
+                lane.count += 1
+        except EncodeError as error:
+            raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
+
+    def _encoded(self, batch: Batch[Any]) -> tuple[list[bytes], Iterable[tuple[Lane, bytes | None]]]:
+        """Gives the value of each record as bytes, and where it goes."""
+        assert self._router is not None
+        try:
+            encoded = self._spec.value.encode_batch(batch.values)
+            routes = self._router.route(batch)
+        except EncodeError as error:
+            raise self._refused(batch, error.index, error) from error
+        if len(encoded) != len(batch.values):
+            raise EncodeError(
+                f"sink {self._context.uid!r}, topic {self._spec.topic!r}: the format {type(self._spec.value).__name__} "
+                f"made {len(encoded)} of {len(batch.values)} values"
+            )
+        return encoded, routes
+
+    def _refused(self, batch: Batch[Any], row: int, error: EncodeError) -> EncodeError:
+        """Names the record that cannot be written, without showing it: by its origin where known, else its key."""
+        record = batch.describe_row(row)
+        if record is None:
+            key = "" if batch.keys is None else f", key {_shortened(getattr(batch.keys[row], 'key', batch.keys[row]))}"
+            time = "" if batch.timestamps is None else f", time {batch.timestamps[row]} ms"
+            record = f"row {row} of a batch{key}{time} (Job(trace_origins=True) tells its origin behind a shuffle)"
+        where = f"sink {self._context.uid!r}, topic {self._spec.topic!r}"
+        return EncodeError(f"{where}: {record}: {error.message}", index=row, remedy=error.remedy)
 
     def _timestamps(self, batch: Batch[Any]) -> Iterable[int]:
         choice = self._spec.timestamp
@@ -252,7 +275,8 @@ class KafkaWriter:
         else:
             return
         raise EncodeError(
-            f"the record with key {_shortened(key)} for partition {partition} has {whole} bytes, but {limit}",
+            f"the record {'without key' if key is None else f'with key {_shortened(key)}'} for partition {partition} "
+            f"has {whole} bytes, but {limit}",
             remedy=remedy,
         )
 
@@ -296,6 +320,6 @@ async def check_timeout(connection: KafkaConnection, spec: SinkSpec, context: Si
         )
 
 
-def _shortened(key: bytes | None) -> str:
+def _shortened(key: Any) -> str:
     text = repr(key)
     return text if len(text) <= 60 else f"{text[:57]}..."
