@@ -8,13 +8,18 @@ from random import Random
 
 import msgspec
 
-from streamlet import Committable
+from streamlet import Barrier, Batch, Committable
 from streamlet.checkpoint.lock import JobInstance
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest, encode
+from streamlet.checkpoint.messages import Acknowledge, AddSplits, SubtaskReport
+from streamlet.elements import Watermark
 from streamlet.machine.disk import LocalDisk
+from streamlet.runtime.processes import frames, messages
 from streamlet.state.log import write_log
 from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
+from streamlet_connectors.files import output
 from streamlet_connectors.kafka.batching import COMPRESSIONS, new_builder, seal
+from streamlet_connectors.kafka.transaction import Prepared
 
 _SUM = "0" * 32
 
@@ -78,3 +83,28 @@ JSON_LINES = b'{"user":"a","amount":1,"kind":"new","more":[1,2.5,null,true]}\n{"
 CSV = b'user,amount\na,1\n"b ""quoted""\nline",2\n\xc3\xa9,3\n'
 KEYS = msgspec.msgpack.encode(["a", b"b", 1, True, ["t", 1], 1.5, None, 2**64 - 1, -1])
 SETTINGS = b"500ms\n64MB\nlocalhost:9092,[::1]:9093\nSASL_SSL\n12\n"
+POSITIONS = msgspec.msgpack.encode([[5, "ab", None], [5, "ab", 9], [1024, 7, "3f9c2a10"], 7, "t-3", "1/4"])
+
+
+def committables() -> list[bytes]:
+    kafka = Prepared(1, "job.i.out.1.0.0", 4711, 3, [("t", "ab", 0, 7)], "h:1", "c", 5)
+    file = output.Prepared("out", f".part-x-0-1{output.IN_PROGRESS}", "part-1.jsonl", 5, _SUM)
+    return [msgspec.msgpack.encode(kafka.payload()), msgspec.msgpack.encode(msgspec.to_builtins(file))]
+
+
+def worker_frames() -> list[bytes]:
+    batches = [
+        Batch([1, "a", None, [1, {"b": 2.5}]], [1, 2, 3, 4]),
+        Batch([(1, "a"), (2, "b")], keys=["k", "l"]),
+        Batch([Committable("u", {}, 1, "d"), 5], origin=frames.DescribedOrigins(["one", "two"])),
+    ]
+    listed = ListedCommittable("out", 0, 3, Committable("u", {"p": 1}, 1, "d"))
+    report = SubtaskReport(task="t", subtask=0, positions={"in": {"t-0": [5, "id", None]}}, committables=[listed])
+    said = [
+        Acknowledge(1, 3, report),
+        messages.Failed("SinkError", "m", None, False, True, None),
+        messages.Build(_SUM, 1, 0, manifest(), {"in": {"t-0": 1}}),
+        messages.Tell("t", 0, AddSplits({"t-0": 1})),
+    ]
+    bodies = [*map(frames.batch_body, batches), frames.element_body(Barrier(3)), frames.element_body(Watermark(5))]
+    return [*bodies, *map(messages.encoded, said)]

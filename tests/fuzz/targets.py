@@ -16,21 +16,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import pytest
 
-from streamlet import Json, StreamletError, Text
+from streamlet import Committable, Json, StreamletError, Text
 from streamlet.checkpoint import manifest as manifests
 from streamlet.checkpoint.lock import read_instance
 from streamlet.config import JobConfig, Restart, parse_bytes, parse_duration
 from streamlet.machine.disk import LocalDisk
+from streamlet.runtime.placement import ChannelAddress
+from streamlet.runtime.processes import frames, messages
 from streamlet.state.codec import Codec
 from streamlet.state.key_groups import key_group, namespace_of, pack_key, state_of, stored_key
 from streamlet.state.keys import KeyType
 from streamlet.state.log import read_header, read_log
+from streamlet_connectors.files import output
+from streamlet_connectors.files.chunks import FilePosition
 from streamlet_connectors.files.records import CsvLayout, Lines
+from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import requests, wire
 from streamlet_connectors.kafka.decoding import Decoder
+from streamlet_connectors.kafka.offsets import position_at, position_parts, split_name, split_parts
 from streamlet_connectors.kafka.options import KafkaOptions
 from streamlet_connectors.kafka.records import Chunk
+from streamlet_connectors.kafka.transaction import Prepared
 from tests.fuzz import seeds
 
 LONGEST_MESSAGE = 20_000
@@ -260,6 +268,62 @@ def settings(data: bytes) -> None:
             Text(str(value))
 
 
+def _unpacked(data: bytes) -> list[Any]:
+    """Data as a manifest may hold it: what msgpack makes of the bytes, and parts of that."""
+    try:
+        found = msgspec.msgpack.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return []
+    inside = found if isinstance(found, list) else list(found.values()) if isinstance(found, dict) else []
+    return [found, *inside]
+
+
+def positions(data: bytes) -> None:
+    """Of every source: what they are made into can be written again."""
+    for one in [{"p": 1}, "x", 5, None, *_unpacked(data)]:
+        with only_declared():
+            offset, topic_id, stop = position_parts(one, "t-0")
+            assert position_at(offset, topic_id, stop) == list(one)
+        with only_declared():
+            assert FilePosition.of("in.csv", one).plain() == list(one)
+        with only_declared():
+            assert split_name(*split_parts(str(one))).replace("-", "") in str(one).replace("-", "")
+        with only_declared():
+            discovering = Generator(int, splits=1).discover({"0/1": one})
+            with pytest.raises(StopIteration):
+                discovering.send(None)
+
+
+def committables(data: bytes) -> None:
+    """Of every sink."""
+    for one in _unpacked(data):
+        payload = one if isinstance(one, dict) else {"directory": "d", "temporary": one, "final": "f"}
+        committable = Committable("id", payload, 1, "what it says")
+        with only_declared():
+            repr(Prepared.of(committable).where)
+        with only_declared():
+            prepared = output.Prepared.of(committable)
+            assert prepared.hidden.parent == prepared.visible.parent == Path(prepared.directory)
+            assert not prepared.hidden.exists()
+
+
+def worker_frames(data: bytes) -> None:
+    """What workers say to each other and to their parent: as it is, and as the body of a frame of each kind."""
+    address = ChannelAddress(1, 0, 0, 1)
+    for one in (data, *(frames.frame(kind, address, 1, data) for kind in frames.FrameKind)):
+        with only_declared():
+            kind, _, _, body = frames.parsed(one)
+            if kind == frames.FrameKind.BATCH:
+                batch = frames.batch_of(body)
+                assert all(column is None or len(column) == len(batch) for column in (batch.timestamps, batch.keys))
+                assert len([batch.describe_row(row) for row in range(len(batch))]) == len(batch)
+            elif kind == frames.FrameKind.ELEMENT:
+                assert frames.element_of(frames.element_body(element := frames.element_of(body))) == element
+    for read in (messages.from_worker_of, messages.to_worker_of, messages.job_file_of):
+        with only_declared():
+            read(data)
+
+
 def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -275,5 +339,8 @@ TARGETS: dict[str, Target] = {
     "kafka_records": Target(kafka_records, tuple(seeds.record_batches())),
     "kafka_answer": Target(kafka_answer, _ANSWERS),
     "keys": Target(keys, (seeds.KEYS,)),
+    "positions": Target(positions, (seeds.POSITIONS,)),
+    "committables": Target(committables, tuple(seeds.committables())),
+    "worker_frames": Target(worker_frames, tuple(seeds.worker_frames())),
     "settings": Target(settings, (seeds.SETTINGS,)),
 }

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from streamlet import DecodeError
+import msgspec
+
+from streamlet import ConfigError, DecodeError, Position
 from streamlet_connectors.files.errors import FileChangedError, FileMissingError
 from streamlet_connectors.files.records import Layout
 
@@ -22,6 +24,8 @@ CHUNK_BYTES = 256 * 1024
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
+_Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_PLAIN = tuple[_Count, _Count, str]
 
 
 class FilePosition(NamedTuple):
@@ -34,6 +38,17 @@ class FilePosition(NamedTuple):
     def plain(self) -> list[Any]:
         """Gives it as a checkpoint carries it."""
         return list(self)
+
+    @classmethod
+    def of(cls, path: str, position: Position) -> FilePosition:
+        """Reads what `plain` gave; raises `ConfigError` for what is no position in a file."""
+        try:
+            return cls(*msgspec.convert(position, _PLAIN))
+        except msgspec.ValidationError as error:
+            raise ConfigError(
+                f"the checkpoint has {position!r:.100} as the position in file {path!r:.200}, which is none ({error})",
+                remedy="did the source's uid belong to a source of another kind? Give it a uid of its own",
+            ) from error
 
 
 class Chunk(NamedTuple):

@@ -53,6 +53,8 @@ class Prepared(msgspec.Struct, frozen=True):
         for name in (prepared.temporary, prepared.final):
             if Path(name).name != name or name in ("", ".", "..") or "\0" in name:
                 raise FinalError(f"committable {committable.id} names a file outside of its directory: {name!r}")
+        if "\0" in prepared.directory:
+            raise FinalError(f"committable {committable.id} names no directory: {prepared.directory!r}")
         if not prepared.temporary.endswith(IN_PROGRESS):
             raise FinalError(f"committable {committable.id} names no file in progress: {prepared.temporary!r}")
         return prepared

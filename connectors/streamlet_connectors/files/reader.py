@@ -90,7 +90,7 @@ class FilesReader(Generic[T]):
         self.add_splits(splits)
 
     def add_splits(self, splits: Mapping[str, Position]) -> None:
-        self._turns.extend(_Cursor(path, FilePosition(*position)) for path, position in splits.items())
+        self._turns.extend(_Cursor(path, FilePosition.of(path, position)) for path, position in splits.items())
 
     async def fetch(self) -> Sequence[Batch[T]] | None:
         if not self._turns or not self._turns[0].ahead:

@@ -60,6 +60,11 @@ class Generator(Source[T], Generic[T]):
                 f"the checkpoint has generator split {strange[0]}, but this generator has splits={self.splits}",
                 remedy=f"go back to splits={strange[0].rpartition('/')[2]}, or start the job without its history",
             )
+        if wrong := [name for name, position in known.items() if type(position) is not int or position < 0]:
+            raise ConfigError(
+                f"the checkpoint has generator split {wrong[0]} at {known[wrong[0]]!r:.100}, which is no index",
+                remedy="did the source's uid belong to a source of another kind? Give it a uid of its own",
+            )
         return {name: start for name, start in names.items() if name not in known}
 
     def reader(self, context: ReaderContext, splits: Mapping[str, Position]) -> GeneratorReader[T]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from streamlet import Position
+import msgspec
+
+from streamlet import ConfigError, Position
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses
 from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerAnswerError, TransportError
 
+_Offset = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_Parts = tuple[_Offset, str, _Offset | None]
+_PARTITION_DIGITS = 9
 _DENIED_REMEDY = "give this user the ACLs Describe and Read on the topic"
 
 
@@ -21,8 +26,11 @@ def split_name(topic: str, partition: int) -> str:
 
 
 def split_parts(split: str) -> tuple[str, int]:
-    """The topic and the partition of a split; a topic's name may have dashes of its own."""
+    """The topic and the partition of a split; a topic's name may have dashes of its own.  Raises `ConfigError` for what
+    is no such split."""
     topic, _, partition = split.rpartition("-")
+    if not topic or not (partition.isascii() and partition.isdecimal() and len(partition) <= _PARTITION_DIGITS):
+        raise _strange(split, "is no topic and partition")
     return topic, int(partition)
 
 
@@ -32,10 +40,20 @@ def position_at(offset: int, topic_id: str, stop: int | None) -> Position:
     return [offset, topic_id, stop]
 
 
-def position_parts(position: Position) -> tuple[int, str, int | None]:
-    """Offset, topic id and the offset to stop at."""
-    offset, topic_id, stop = position
-    return int(offset), str(topic_id), None if stop is None else int(stop)
+def position_parts(position: Position, split: str = "") -> tuple[int, str, int | None]:
+    """Offset, topic id and the offset to stop at. Raises `ConfigError` for what is no position of this source."""
+    try:
+        found: tuple[int, str, int | None] = msgspec.convert(position, _Parts)
+    except msgspec.ValidationError as error:
+        raise _strange(split, f"is at {position!r:.100}, which is no position in a topic ({error})") from error
+    return found
+
+
+def _strange(split: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"the checkpoint holds a split {split!r:.200} of a KafkaSource, which {what}",
+        remedy="did its uid belong to a source of another kind? Give the source a uid of its own",
+    )
 
 
 async def find_offsets(
@@ -103,7 +121,7 @@ async def commit_group_offsets(connection: KafkaConnection, group: str, position
     offsets: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for split, position in positions.items():
         topic, partition = split_parts(split)
-        offsets[topic].append((partition, position_parts(position)[0]))
+        offsets[topic].append((partition, position_parts(position, split)[0]))
     request = requests.commit_offsets(group, offsets, "streamlet")
     answers = await connection.send_to_coordinator(requests.GROUP_COORDINATOR, group, request)
     errors = {code for _, _, code in answers if code}

@@ -85,7 +85,7 @@ class KafkaReader:
     def add_splits(self, splits: Mapping[str, Position]) -> None:
         feeds = []
         for split, position in splits.items():
-            offset, topic_id, stop = position_parts(position)
+            offset, topic_id, stop = position_parts(position, split)
             feeds.append(Feed(split, *split_parts(split), offset, topic_id, stop))
         self._fetcher.add(feeds)
 

@@ -15,11 +15,11 @@ import asyncio
 import enum
 from collections import deque
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from streamlet import Clock, Committable, ConfigError, SinkError
+from streamlet import Clock, Committable, ConfigError, FinalError, SinkError
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.coordination import ask
@@ -30,6 +30,8 @@ POOL_SIZE = 8
 PROTOCOL = 1
 """Says that EndTxn version 0 is spoken, whose rules for repeated commits differ from later versions."""
 _ASK_SECONDS = 60.0
+_Partition = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+_Offset = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 def transactional_ids(job: str, instance: str, uid: str, attempt: int, subtask: int) -> list[str]:
@@ -46,10 +48,10 @@ class Prepared(msgspec.Struct, frozen=True):
     """The payload of a committable: everything needed to settle the transaction from another process."""
 
     protocol: int
-    transactional_id: str
-    producer_id: int
-    epoch: int
-    partitions: list[tuple[str, str, int, int]]
+    transactional_id: Annotated[str, msgspec.Meta(max_length=8_000)]
+    producer_id: Annotated[int, msgspec.Meta(ge=-1, le=(1 << 63) - 1)]
+    epoch: Annotated[int, msgspec.Meta(ge=-1, le=(1 << 15) - 1)]
+    partitions: list[tuple[str, str, _Partition, _Offset]]
     """(topic, topic id in hex, partition, first offset)."""
     bootstrap: str
     cluster: str
@@ -61,8 +63,15 @@ class Prepared(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, committable: Committable) -> Prepared:
-        """Reads what `payload` wrote, also when it came back from msgpack."""
-        return msgspec.convert(committable.payload, cls)
+        """Reads what `payload` wrote, also when it came back from msgpack; refuses what no KafkaSink has written."""
+        try:
+            return msgspec.convert(committable.payload, cls)
+        except msgspec.ValidationError as error:
+            raise FinalError(
+                f"committable {committable.id} ({committable.description}) is not one of a KafkaSink: {error}",
+                remedy="did the sink's uid belong to a sink of another kind? Settle it with the job that wrote it, "
+                "then give the new sink a uid of its own",
+            ) from error
 
     @property
     def where(self) -> str:
