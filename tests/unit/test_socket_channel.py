@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from streamlet import Barrier, Batch, EndOfInput
 from streamlet.elements import Element, Watermark
-from streamlet.errors import ExchangeError
+from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.operators.place import Place
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.placement import ChannelAddress, Placement
-from streamlet.runtime.processes.link import Link
+from streamlet.runtime.processes import link, socket_channel
+from streamlet.runtime.processes.frames import FrameKind, frame
+from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link, framed
 from streamlet.runtime.processes.socket_channel import SocketExchange, SocketSender
 
 PLACE = Place("job.py", 7, "aggregate", "spend")
@@ -190,3 +192,59 @@ def test_a_value_that_cannot_cross_names_the_line_of_the_operator_behind() -> No
                 await pair.senders[0].send(Batch([object()]))
 
     _run(work)
+
+
+def test_a_batch_of_large_records_goes_in_several_frames_and_a_record_that_fits_in_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (link, socket_channel):
+        monkeypatch.setattr(module, "MAX_FRAME_BYTES", 1000)
+
+    async def scenario() -> None:
+        async with _pair(bound=100) as pair:
+            values = [f"{number}" * 300 for number in range(9)]
+            sending = asyncio.create_task(pair.senders[0].send(Batch(values, list(range(9)))))
+            taken: list[Element] = []
+            while sum(len(one) for one in taken if isinstance(one, Batch)) < len(values):
+                taken += await pair.take(1)
+            await sending
+            assert len(taken) > 3 and [value for one in taken for value in _values(one)] == values
+            assert [time for one in taken for time in one.timestamps or ()] == list(range(9))  # type: ignore[union-attr]
+            with pytest.raises(ExchangeError, match=r"a record has \d+ bytes, and at most 1000[\s\S]*spend[\s\S]*-> "):
+                await pair.senders[0].send(Batch(["x", "y" * 2000]))
+
+    _run(scenario)
+
+
+def test_a_length_that_no_frame_has_is_refused_by_its_first_bytes() -> None:
+    async def scenario() -> None:
+        one, two = socket.socketpair()
+        receiver = await Link.over(two)
+        one.sendall((MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
+        with pytest.raises(WorkerDiedError, match="a frame has at most"):
+            await receiver.receive()
+        await receiver.finish()
+        one.close()
+
+    _run(scenario)
+
+
+def test_more_than_a_frame_may_have_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "MAX_FRAME_BYTES", 10)
+    assert framed(bytes(10)) == b"\0\0\0\x0a" + bytes(10)
+    with pytest.raises(ExchangeError, match="11 bytes are to go to another process"):
+        framed(bytes(11))
+
+
+def test_a_frame_for_a_channel_that_is_not_there_ends_the_worker_with_words() -> None:
+    async def scenario() -> None:
+        one, two = socket.socketpair()
+        exchange = SocketExchange(Placement(2, 1), {0: await Link.over(two)})
+        one.sendall(framed(frame(FrameKind.CREDIT, _address(0), 1)))
+        with pytest.raises(ExceptionGroup) as caught:
+            await exchange.run()
+        assert isinstance(caught.value.exceptions[0], WorkerDiedError)
+        await exchange.close()
+        one.close()
+
+    _run(scenario)

@@ -24,6 +24,7 @@ from streamlet.runtime.placement import ChannelAddress
 from streamlet.runtime.processes.columns import Part, packed, unpacked
 from streamlet.state.slots import KeyOfRow, Slot
 
+_UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _HEAD = struct.Struct(">BHHHHI")
 _MOST_RECORDS = 1000
 
@@ -49,7 +50,7 @@ class Columns(msgspec.Struct, array_like=True, frozen=True):
     """A batch."""
 
     values: list[Part]
-    timestamps: Sequence[int] | None
+    timestamps: list[int] | None
     keys: list[Part] | None
     has_slots: bool
     origins: list[str | None] | None
@@ -71,26 +72,27 @@ def parsed(data: bytes) -> tuple[int, ChannelAddress, int, bytes]:
     """Takes a frame apart: kind, address, records, body. Raises `WorkerDiedError` for what is none."""
     try:
         kind, task, input_index, sender, receiver, records = _HEAD.unpack_from(data)
-    except struct.error as error:
-        raise WorkerDiedError(f"another worker has sent {len(data)} bytes that are no frame") from error
+        FrameKind(kind)
+    except (struct.error, ValueError) as error:
+        raise WorkerDiedError(f"another worker has sent {len(data)} bytes that are no frame: {error}") from error
     return kind, ChannelAddress(task, input_index, sender, receiver), records, data[_HEAD.size :]
 
 
-def pieces(batch: Batch[Any]) -> Sequence[Batch[Any]]:
+def pieces(batch: Batch[Any], most_records: int = _MOST_RECORDS) -> Sequence[Batch[Any]]:
     """Cuts a batch that is too long for one frame."""
-    if len(batch) <= _MOST_RECORDS:
+    if len(batch) <= most_records:
         return (batch,)
     timestamps, keys = batch.timestamps, batch.keys
     rows = batch.rows if batch.rows is not None or batch.origin is None else range(len(batch))
     return [
         Batch(
-            batch.values[start : start + _MOST_RECORDS],
-            timestamps[start : start + _MOST_RECORDS] if timestamps is not None else None,
-            keys[start : start + _MOST_RECORDS] if keys is not None else None,
+            batch.values[start : start + most_records],
+            timestamps[start : start + most_records] if timestamps is not None else None,
+            keys[start : start + most_records] if keys is not None else None,
             origin=batch.origin,
-            rows=rows[start : start + _MOST_RECORDS] if rows is not None else None,
+            rows=rows[start : start + most_records] if rows is not None else None,
         )
-        for start in range(0, len(batch), _MOST_RECORDS)
+        for start in range(0, len(batch), most_records)
     ]
 
 
@@ -118,8 +120,12 @@ def batch_of(body: bytes) -> Batch[Any]:
         if columns.has_slots:
             keys = [KeyOfRow(key) for key in keys or ()]
         origin = None if columns.origins is None else DescribedOrigins(columns.origins)
-        return Batch(unpacked(columns.values), columns.timestamps, keys, origin=origin)
-    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        values = unpacked(columns.values)
+        for column in (columns.timestamps, keys, columns.origins):
+            if column is not None and len(column) != len(values):
+                raise ValueError(f"{len(values)} values have {len(column)} times, keys or origins")
+        return Batch(values, columns.timestamps, keys, origin=origin)
+    except _UNREADABLE as error:
         raise ExchangeError(
             f"a record that came from another process is not what its class declares: {error}",
             remedy="give the fields of the class the types that they really have",
@@ -132,5 +138,8 @@ def element_body(element: Watermark | Barrier | EndOfInput) -> bytes:
 
 
 def element_of(body: bytes) -> Watermark | Barrier | EndOfInput:
-    """Gives the element back."""
-    return _elements.decode(body)
+    """Gives the element back; raises `WorkerDiedError` for what is none."""
+    try:
+        return _elements.decode(body)
+    except _UNREADABLE as error:
+        raise WorkerDiedError(f"another worker has sent {len(body)} bytes that are no element: {error}") from error

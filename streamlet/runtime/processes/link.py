@@ -7,15 +7,25 @@ import contextlib
 import struct
 from typing import TYPE_CHECKING
 
+from streamlet.errors import ExchangeError, WorkerDiedError
+
 if TYPE_CHECKING:
     import socket
 
 _LENGTH = struct.Struct(">I")
 _BUFFER_BYTES = 1 << 18
+MAX_FRAME_BYTES = 1 << 30
+"""No honest frame comes near: batches are cut before it, and a length that lies must not be waited and paid for."""
 
 
 def framed(data: bytes) -> bytes:
-    """Gives what stands on the wire for a frame."""
+    """Gives what stands on the wire for a frame; raises `ExchangeError` for more than a frame may have."""
+    if len(data) > MAX_FRAME_BYTES:
+        raise ExchangeError(
+            f"{len(data)} bytes are to go to another process of the job at once, of at most {MAX_FRAME_BYTES}",
+            remedy="make the records, or what an operator keeps beside its keyed state, smaller, or run the job in one "
+            "process",
+        )
     return _LENGTH.pack(len(data)) + data
 
 
@@ -37,9 +47,15 @@ class Link:
             self._writer.write(framed(data))
 
     async def receive(self) -> bytes | None:
-        """Waits for a frame; None when the other process is gone."""
+        """Waits for a frame; None when the other process is gone.  Raises `WorkerDiedError` for a length that no frame
+        has."""
         try:
             (size,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            if size > MAX_FRAME_BYTES:
+                raise WorkerDiedError(
+                    f"another process of the job announces {size} bytes, where a frame has at most {MAX_FRAME_BYTES}",
+                    remedy="nothing to do here: the job goes on from its checkpoint in new workers",
+                )
             return await self._reader.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError):
             return None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from streamlet.checkpoint.messages import ToCoordinator, ToSubtask
 from streamlet.config import JobConfig
 from streamlet.elements import Position
+from streamlet.errors import WorkerDiedError
 from streamlet.runtime.figures import Figures
+
+T = TypeVar("T")
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -131,15 +134,24 @@ def encoded(message: Any) -> bytes:
 
 
 def job_file_of(data: bytes) -> JobFile:
-    """Gives the first frame of a worker."""
-    return _job_file.decode(data)
+    """Gives the first frame of a worker; like the others it raises `WorkerDiedError` for bytes that are none."""
+    return _decoded(_job_file, data)
 
 
 def to_worker_of(data: bytes) -> ToWorker:
     """Gives a message to a worker."""
-    return _to_worker.decode(data)
+    return _decoded(_to_worker, data)
 
 
 def from_worker_of(data: bytes) -> FromWorker:
     """Gives a message from a worker."""
-    return _from_worker.decode(data)
+    return _decoded(_from_worker, data)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WorkerDiedError(
+            f"another process of the job has sent {len(data)} bytes that are no message: {error}"
+        ) from error

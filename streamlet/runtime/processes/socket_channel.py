@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from streamlet.elements import Batch, Element, Watermark
-from streamlet.errors import ExchangeError
+from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.operators.place import Place
 from streamlet.runtime.channel import Channel, InputGate
 from streamlet.runtime.placement import ChannelAddress, Placement
@@ -26,7 +26,7 @@ from streamlet.runtime.processes.frames import (
     parsed,
     pieces,
 )
-from streamlet.runtime.processes.link import Link
+from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link
 
 
 class SocketSender:
@@ -46,16 +46,30 @@ class SocketSender:
             self._link.send(frame(FrameKind.ELEMENT, self._address, 0, element_body(element)))
             return
         for piece in pieces(element):
-            while self.records >= self._bound:
-                self._space.clear()
-                await self._space.wait()
-            self.records += len(piece)
-            try:
-                body = batch_body(piece)
-            except ExchangeError as error:
-                where = f"{self._place}: {error.message}\n  on the way to {self._place.operator}"
-                raise ExchangeError(where, remedy=error.remedy) from error
-            self._link.send(frame(FrameKind.BATCH, self._address, len(piece), body))
+            for records, data in self._frames(piece):
+                while self.records >= self._bound:
+                    self._space.clear()
+                    await self._space.wait()
+                self.records += records
+                self._link.send(data)
+
+    def _frames(self, batch: Batch[Any]) -> Iterator[tuple[int, bytes]]:
+        """Packs a batch into one frame, or into more where its records are large; gives how many are in each."""
+        try:
+            data = frame(FrameKind.BATCH, self._address, len(batch), batch_body(batch))
+            if len(data) > MAX_FRAME_BYTES and len(batch) == 1:
+                raise ExchangeError(
+                    f"a record has {len(data)} bytes, and at most {MAX_FRAME_BYTES} go to another process at once",
+                    remedy="make it smaller before it is keyed or rebalanced, or run the job in one process",
+                )
+        except ExchangeError as error:
+            where = f"{self._place}: {error.message}\n  on the way to {self._place.operator}"
+            raise ExchangeError(where, remedy=error.remedy) from error
+        if len(data) <= MAX_FRAME_BYTES:
+            yield len(batch), data
+            return
+        for half in pieces(batch, (len(batch) + 1) // 2):
+            yield from self._frames(half)
 
     def credit(self, records: int) -> None:
         """Says that the receiver has taken so many records out."""
@@ -131,6 +145,9 @@ class SocketExchange:
         """Ends with the other worker: what that means is the parent's to say."""
         while (data := await link.receive()) is not None:
             kind, address, records, body = parsed(data)
+            ends: Mapping[ChannelAddress, Any] = self._senders if kind == FrameKind.CREDIT else self._receivers
+            if address not in ends:
+                raise WorkerDiedError(f"another worker has sent a frame for a channel that is not here: {address}")
             if kind == FrameKind.CREDIT:
                 self._senders[address].credit(records)
             else:
