@@ -370,12 +370,25 @@ def test_a_record_without_end_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks_module, "CHUNK_BYTES", 16)
-    monkeypatch.setattr(chunks_module, "MAX_RECORD_BYTES", 64)
-    (tmp_path / "in.bin").write_bytes(b"ok\n" + b"x" * 500)
-    reading = Reading(TextLines(tmp_path / "in.bin"))
+    (tmp_path / "in.bin").write_bytes(b"ok\n" + b"x" * 3000)
+    reading = Reading(TextLines(tmp_path / "in.bin", max_record_bytes=1500))
     assert reading.fetch() != []
-    with pytest.raises(DecodeError, match=r"line 2 \(byte offset 3\): no record ends within 64 bytes"):
+    with pytest.raises(
+        DecodeError, match=r"line 2 \(byte offset 3\): no record ends within 1500 bytes[\s\S]*raise max_record_bytes"
+    ):
         reading.fetch()
+
+
+def test_a_record_as_long_as_the_source_says_is_read(tmp_path: Path) -> None:
+    (tmp_path / "in.bin").write_bytes(b"x" * 1999 + b"\n" + b"y" * 2000 + b"\n")
+    reading = Reading(TextLines(tmp_path / "in.bin", max_record_bytes=2000))
+    assert [batch.values for batch in reading.fetch() or ()] == [["x" * 1999]]
+    with pytest.raises(DecodeError, match="no record ends within 2000 bytes"):
+        reading.fetch()
+    header = tmp_path / "in.csv"
+    header.write_bytes(b"a" * 5000 + b"\n1\n")
+    with pytest.raises(DecodeError, match=r"line 1 \(byte offset 0\): no record ends within 2000 bytes"):
+        Reading(Csv(header, max_record_bytes=2000)).fetch()
 
 
 def test_wrong_options_are_refused_when_the_job_is_defined() -> None:
@@ -385,6 +398,7 @@ def test_wrong_options_are_refused_when_the_job_is_defined() -> None:
         lambda: TextLines("a", encoding="utf-16"),
         lambda: TextLines("a", encoding="no-such"),
         lambda: TextLines("a", poll_seconds=3),
+        lambda: TextLines("a", max_record_bytes=0),
         lambda: TextLines("a", on_bad_record="ignore"),  # type: ignore[arg-type]
         lambda: Csv("a", delimiter="||"),
     ]

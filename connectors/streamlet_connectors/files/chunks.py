@@ -21,7 +21,8 @@ from streamlet_connectors.files.records import Layout
 
 HEAD_BYTES = 1024
 CHUNK_BYTES = 256 * 1024
-MAX_RECORD_BYTES = 16 * 1024 * 1024
+MAX_RECORD_BYTES = 16 << 20
+"""Of one record, unless a source says otherwise."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -71,10 +72,16 @@ def fingerprint(head: bytes, offset: int) -> str:
 
 
 def read_chunk(
-    path: str, position: FilePosition, layout: Layout[Any], *, bounded: bool, size_seen: int = -1
+    path: str,
+    position: FilePosition,
+    layout: Layout[Any],
+    *,
+    bounded: bool,
+    size_seen: int = -1,
+    most: int = MAX_RECORD_BYTES,
 ) -> Chunk | None:
     """Reads whole records from `position` on: no records if there are none yet, None if there cannot be, because the
-    file still has the size `size_seen`.  Blocks; to be called in a thread."""
+    file still has the size `size_seen`.  `most` bounds the bytes of a record.  Blocks; to be called in a thread."""
     descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
@@ -83,22 +90,22 @@ def read_chunk(
         head = os.pread(descriptor, HEAD_BYTES, 0)
         _prove_same(descriptor, path, position, size, head)
         if position.offset == 0:
-            position = _behind_prologue(descriptor, path, layout, size, head, bounded=bounded)
+            position = _behind_prologue(descriptor, path, layout, size, head, bounded=bounded, most=most)
         if layout.has_header and position.offset == 0:
             return Chunk([], position, 0, size, head)  # the header is not written to its end yet
-        records, end = _read_records(descriptor, path, position, layout, size, bounded=bounded)
+        records, end = _read_records(descriptor, path, position, layout, size, bounded=bounded, most=most)
         return Chunk(records, position, end, size, head)
     finally:
         os.close(descriptor)
 
 
-def read_header(path: str, layout: Layout[Any]) -> bytes:
+def read_header(path: str, layout: Layout[Any], *, most: int = MAX_RECORD_BYTES) -> bytes:
     """Reads a file's first record, b"" if there is none. Blocks; to be called in a thread."""
     descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
         start = FilePosition(_mark_length(os.pread(descriptor, len(_BYTE_ORDER_MARK), 0)))
-        records, _ = _read_records(descriptor, path, start, layout, size, bounded=True)
+        records, _ = _read_records(descriptor, path, start, layout, size, bounded=True, most=most)
         return records[0] if records else b""
     finally:
         os.close(descriptor)
@@ -144,21 +151,21 @@ def _mark_length(head: bytes) -> int:
 
 
 def _behind_prologue(
-    descriptor: int, path: str, layout: Layout[Any], size: int, head: bytes, *, bounded: bool
+    descriptor: int, path: str, layout: Layout[Any], size: int, head: bytes, *, bounded: bool, most: int
 ) -> FilePosition:
     start = FilePosition(_mark_length(head))
     if not layout.has_header:
         return start
-    records, end = _read_records(descriptor, path, start, layout, size, bounded=bounded)
+    records, end = _read_records(descriptor, path, start, layout, size, bounded=bounded, most=most)
     if not records:
         return FilePosition()
     return FilePosition(min(start.offset + len(records[0]) + 1, end), records[0].count(b"\n") + 1)
 
 
 def _read_records(
-    descriptor: int, path: str, position: FilePosition, layout: Layout[Any], size: int, *, bounded: bool
+    descriptor: int, path: str, position: FilePosition, layout: Layout[Any], size: int, *, bounded: bool, most: int
 ) -> tuple[list[bytes], int]:
-    length = CHUNK_BYTES
+    length = min(CHUNK_BYTES, most)
     while True:
         data = os.pread(descriptor, min(length, size - position.offset), position.offset)
         end = position.offset + len(data)
@@ -167,10 +174,11 @@ def _read_records(
             return records, min(end, position.offset + sum(map(len, records)) + len(records))
         if end >= size or not data:
             return [], position.offset
-        if length >= MAX_RECORD_BYTES:
+        if length >= most:
             raise DecodeError(
                 f"file {path}, line {position.line + 1} (byte offset {position.offset}): no record ends within "
-                f"{MAX_RECORD_BYTES} bytes",
-                remedy="is it a file of lines? A quote that is never closed does this, too",
+                f"{most} bytes",
+                remedy="is it a file of lines? A quote that is never closed does this, too; where records are that "
+                "large, raise max_record_bytes of the source",
             )
-        length *= 2
+        length = min(length * 2, most)

@@ -29,6 +29,7 @@ class FileOptions(msgspec.Struct, frozen=True):
     on_bad_record: Policy
     on_missing_file: Policy
     poll_seconds: float
+    max_record_bytes: int
 
 
 class FileOrigin:
@@ -130,19 +131,27 @@ class FilesReader(Generic[T]):
     def _read(self, cursor: _Cursor) -> bool:
         layout = self._options.layout
         chunk = read_chunk(
-            cursor.path, cursor.position, layout, bounded=self._options.bounded, size_seen=cursor.size_seen
+            cursor.path,
+            cursor.position,
+            layout,
+            bounded=self._options.bounded,
+            size_seen=cursor.size_seen,
+            most=self._options.max_record_bytes,
         )
         if chunk is None or not chunk.records:
             cursor.size_seen = chunk.size if chunk is not None else cursor.size_seen
             return False
         if cursor.format is None:
-            header = read_header(cursor.path, layout) if layout.has_header else None
+            header = self._header(cursor.path) if layout.has_header else None
             try:
                 cursor.format = layout.format(header)
             except DecodeError as error:
                 raise DecodeError(f"file {cursor.path}: {error.message}", remedy=error.remedy) from error
         cursor.fill(chunk)
         return True
+
+    def _header(self, path: str) -> bytes:
+        return read_header(path, self._options.layout, most=self._options.max_record_bytes)
 
     def _cut_batch(self, cursor: _Cursor) -> Batch[T]:
         records = cursor.ahead[cursor.taken : cursor.taken + self._context.batch_records]

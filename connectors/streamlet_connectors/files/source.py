@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
 from streamlet import JobDefinitionError, Json, Position, ReaderContext, Source
-from streamlet_connectors.files.chunks import FilePosition
+from streamlet_connectors.files.chunks import MAX_RECORD_BYTES, FilePosition
 from streamlet_connectors.files.errors import FileMissingError
 from streamlet_connectors.files.reader import FileOptions, FilesReader, Policy
 from streamlet_connectors.files.records import CsvLayout, Layout, Lines, LineText
@@ -31,6 +31,8 @@ class Reading(TypedDict, total=False):
     """`"fail"` (default) stops when a file that was read before is gone; `"skip"` takes it as read to its end."""
     poll_seconds: float
     """How long to wait when there is nothing to read: 0 to 0.2, default 0.1."""
+    max_record_bytes: int
+    """A longer record, line feed included, stops the job: 1024 to 1 GiB, default 16 MiB."""
 
 
 class _FileSource(Source[T], Generic[T]):
@@ -50,6 +52,7 @@ class _FileSource(Source[T], Generic[T]):
         on_bad_record: Policy = "fail",
         on_missing_file: Policy = "fail",
         poll_seconds: float = 0.1,
+        max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
         several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         self._patterns = [os.fspath(path) for path in several]
@@ -60,6 +63,10 @@ class _FileSource(Source[T], Generic[T]):
                 raise JobDefinitionError(f"{name}={policy!r} of a file source", remedy="say 'fail' or 'skip'")
         if not 0 <= poll_seconds <= 0.2:
             raise JobDefinitionError(f"poll_seconds={poll_seconds} of a file source", remedy="say 0 to 0.2")
+        if not 1024 <= max_record_bytes <= 1 << 30:
+            raise JobDefinitionError(
+                f"max_record_bytes={max_record_bytes} of a file source", remedy="say 1024 to 1 GiB (1 << 30)"
+            )
         self.bounded = not follow
         self.discovery_interval_seconds = 1.0 if follow else None
         self._options = FileOptions(
@@ -68,6 +75,7 @@ class _FileSource(Source[T], Generic[T]):
             on_bad_record=on_bad_record,
             on_missing_file=on_missing_file,
             poll_seconds=poll_seconds,
+            max_record_bytes=max_record_bytes,
         )
 
     async def discover(self, known: Mapping[str, Position]) -> Mapping[str, Position]:
