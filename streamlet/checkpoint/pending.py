@@ -68,16 +68,7 @@ class PendingCheckpoint:
     A checkpoint whose manifest may or may not be durable stays PENDING, and its attempt ends.
     """
 
-    def __init__(
-        self,
-        checkpoint_id: int,
-        attempt: int,
-        expected: Iterable[Subtask],
-        *,
-        carried: Iterable[ListedCommittable] = (),
-    ) -> None:
-        """`carried`: what is prepared and not covered by a marker, though nobody may list it again: committables of
-        subtasks that have finished, and of earlier complete checkpoints."""
+    def __init__(self, checkpoint_id: int, attempt: int, expected: Iterable[Subtask]) -> None:
         self.checkpoint_id = checkpoint_id
         self.attempt = attempt
         self.state = CheckpointState.PENDING
@@ -85,7 +76,6 @@ class PendingCheckpoint:
         """Why it was abandoned."""
         self._expected = frozenset(expected)
         self._reports: dict[Subtask, SubtaskReport] = {}
-        self._carried = tuple(carried)
         self._doing: dict[Subtask, str] = {}
 
     def transition_to(self, state: CheckpointState) -> None:
@@ -115,10 +105,6 @@ class PendingCheckpoint:
         """Remembers what a subtask does for this checkpoint."""
         if message.checkpoint_id == self.checkpoint_id:
             self._doing[message.task, message.subtask] = message.doing
-
-    def finished(self, report: SubtaskReport) -> Verdict:
-        """Takes the last report of a subtask that has finished: it stands for this checkpoint too."""
-        return self._take(report)
 
     def decline(self, message: Decline) -> Verdict:
         """Abandons the checkpoint because a subtask cannot do its part."""
@@ -225,7 +211,7 @@ class PendingCheckpoint:
         return merged
 
     def _committables(self, reports: Iterable[SubtaskReport]) -> list[ListedCommittable]:
-        listed = [*self._carried, *(listed for report in reports for listed in report.committables)]
+        listed = [listed for report in reports for listed in report.committables]
         # A sink lists again what it has listed before, until it hears of a marker: once is enough. The first wins, so
         # that the checkpoint that it was prepared for stays what it was.
         unique: dict[tuple[str, str], ListedCommittable] = {}

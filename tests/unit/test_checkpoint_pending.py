@@ -14,8 +14,8 @@ from streamlet.sink import Committable
 from streamlet.state.snapshot import StoreSnapshot
 
 
-def pending(*expected: tuple[str, int], **more: Any) -> PendingCheckpoint:
-    return PendingCheckpoint(7, 2, expected or (("in", 0), ("out", 0)), **more)
+def pending(*expected: tuple[str, int]) -> PendingCheckpoint:
+    return PendingCheckpoint(7, 2, expected or (("in", 0), ("out", 0)))
 
 
 def acknowledge(task: str, subtask: int = 0, *, attempt: int = 2, number: int = 7, **report: Any) -> Acknowledge:
@@ -98,10 +98,9 @@ def test_it_cannot_complete_while_an_answer_is_missing() -> None:
         manifest(one)
 
 
-def test_a_finished_subtask_answers_with_its_last_report() -> None:
+def test_a_task_has_finished_when_all_its_subtasks_have() -> None:
     one = pending(("in", 0), ("in", 1), ("out", 0))
-    last = SubtaskReport(task="in", subtask=0, positions={"in": {"a": "end"}}, finished=True)
-    assert one.finished(last) is Verdict.ACCEPTED
+    one.acknowledge(acknowledge("in", 0, positions={"in": {"a": "end"}}, finished=True))
     one.acknowledge(acknowledge("in", 1, positions={"in": {"b": 3}}))
     one.acknowledge(acknowledge("out", finished=True))
     found = manifest(one)
@@ -111,7 +110,7 @@ def test_a_finished_subtask_answers_with_its_last_report() -> None:
 
 def test_everything_that_was_reported_is_merged() -> None:
     store = StoreSnapshot("count", 0, 0, 8, 7, 0, (), ())
-    one = pending(("count", 0), ("out", 0), carried=[unit("t-5", 5)])
+    one = pending(("count", 0), ("out", 0))
     one.acknowledge(acknowledge("out", committables=[unit("t-7", 7), unit("t-5", 5)], operators={"x/0": {"a": 1}}))
     one.acknowledge(acknowledge("count", stores=[store]))
     found = manifest(one)
