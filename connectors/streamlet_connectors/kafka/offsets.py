@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerAnswerErr
 
 _Offset = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _Parts = tuple[_Offset, str, _Offset | None]
-_PARTITION_DIGITS = 9
+_PARTITION = re.compile("0|[1-9][0-9]{0,8}")
 _DENIED_REMEDY = "give this user the ACLs Describe and Read on the topic"
 
 
@@ -29,7 +30,7 @@ def split_parts(split: str) -> tuple[str, int]:
     """The topic and the partition of a split; a topic's name may have dashes of its own.  Raises `ConfigError` for what
     is no such split."""
     topic, _, partition = split.rpartition("-")
-    if not topic or not (partition.isascii() and partition.isdecimal() and len(partition) <= _PARTITION_DIGITS):
+    if not topic or not _PARTITION.fullmatch(partition):
         raise _strange(split, "is no topic and partition")
     return topic, int(partition)
 
