@@ -91,8 +91,9 @@ class SinkContext(msgspec.Struct, frozen=True):
     attempt: int = 1
     """Number of this attempt; it never comes again for this instance.  Names that have it in them cannot be touched by
     what an earlier attempt has left on its way."""
-    fenced_attempt: int = 0
-    """Everything of the attempts up to this one was fenced: `fence` is about those after it."""
+    unfenced: tuple[int, ...] = ()
+    """For a committer: the earlier attempts whose writers of this sink may have been opened and were not fenced since.
+    `fence` is about these."""
 
 
 class SinkWriter(Protocol[T_contra]):
@@ -142,9 +143,8 @@ class Committer(Protocol):
         ...
 
     async def fence(self, parallelism: int, spare: Sequence[Committable]) -> None:
-        """Ends everything that writers 0 .. parallelism-1 of earlier attempts (those between `fenced_attempt` and
-        `attempt` of the context) left behind, and shuts those writers out if they still live, except what `spare`
-        names."""
+        """Ends everything that writers 0 .. parallelism-1 of earlier attempts (`unfenced` of the context) left behind,
+        and shuts those writers out if they still live, except what `spare` names."""
         ...
 
     async def close(self) -> None:

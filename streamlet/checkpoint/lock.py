@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,6 +144,9 @@ class _InstanceFile(msgspec.Struct, forbid_unknown_fields=True):
     """The job's folder, so that another job's file is not taken for this one's."""
     parallelism: dict[str, int] = {}
     fenced: int = 0
+    """Of a file without `opened`: everything up to this attempt was fenced."""
+    opened: dict[str, list[int]] | msgspec.UnsetType = msgspec.UNSET
+    """Sink uid -> the attempts that may have opened writers of it, without those that were fenced since."""
     checksum: str = ""
 
     def sealed(self) -> bytes:
@@ -155,10 +158,12 @@ class _InstanceFile(msgspec.Struct, forbid_unknown_fields=True):
 
 class JobInstance:
     """What a job remembers about itself beyond its checkpoints: who it is, how many writers each sink ever had, and
-    which attempts were fenced.
+    which attempts may have left something at the outside.
 
     Names at the outside (transactional ids) are made of both and the attempt's number, so a new attempt can shut out
-    everything that any attempt before it may have left; those that one has shut out already need not be named again.
+    everything that any attempt before it may have left.  An attempt is remembered before it opens a writer, per sink,
+    until a later one has shut it out: attempts that never came so far left nothing, and what a sink left that the job
+    does not have any more is shut out when it comes back.
     Use it under the `JobLock`.
 
     Files are renamed into place out of `attempt`, the folder of the running attempt: once another process has taken
@@ -171,7 +176,7 @@ class JobInstance:
         self._disk = disk
         self._content = _read_instance(disk, self._path)
         if self._content is None:
-            self._content = _InstanceFile(instance=random_uuid(randomness), job=folder.name)
+            self._content = _InstanceFile(instance=random_uuid(randomness), job=folder.name, opened={})
             self._write(self._content)
 
     @property
@@ -194,17 +199,20 @@ class JobInstance:
             self._write(msgspec.structs.replace(content, parallelism=merged))
             content.parallelism = merged
 
-    @property
-    def fenced_attempt(self) -> int:
-        """The number of the last attempt of which, as of all before it, nothing is left at the outside."""
-        return self._require().fenced
-
-    def record_fenced(self, attempt: int) -> None:
-        """Records that everything up to this attempt was fenced; durable when it returns."""
+    def unfenced(self, attempt: int) -> dict[str, list[int]]:
+        """Gives for each sink uid the attempts before this one whose writers may have left something outside."""
         content = self._require()
-        if attempt > content.fenced:
-            self._write(msgspec.structs.replace(content, fenced=attempt))
-            content.fenced = attempt
+        if content.opened is not msgspec.UNSET:
+            return dict(content.opened)
+        return {uid: list(range(content.fenced + 1, attempt)) for uid in content.parallelism}
+
+    def record_opening(self, attempt: int, uids: Iterable[str]) -> None:
+        """Records that everything of these sinks was fenced and that this attempt now opens writers of them; durable
+        when it returns.  Call it between the two."""
+        content = self._require()
+        opened = self.unfenced(attempt) | {uid: [attempt] for uid in uids}
+        self._write(msgspec.structs.replace(content, opened=opened))
+        content.opened = opened
 
     def _require(self) -> _InstanceFile:
         if self._content is None:  # pragma: no cover - the constructor fills it or raises

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamlet.checkpoint.files import AttemptFolder
@@ -56,7 +56,8 @@ class Surroundings:
     ports: Ports
     workers: Workers
     outages: Outages
-    fenced_attempt: int = 0
+    unfenced: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Sink uid -> earlier attempts that may have left something outside; only the process that settles needs it."""
 
     def sink_context(
         self, plan: ExecutionPlan, uid: str, subtask: int, parallelism: int, owns_memo: bool
@@ -76,7 +77,7 @@ class Surroundings:
             budget.total_seconds(),
             self.outages,
             self.attempt,
-            self.fenced_attempt,
+            tuple(self.unfenced.get(uid, ())),
         )
 
 

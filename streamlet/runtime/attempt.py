@@ -166,7 +166,7 @@ class Attempt:
             self._ports,
             workers,
             self._outages,
-            instance.fenced_attempt,
+            instance.unfenced(number),
         )
         for uid, (task, node) in self._plan.sinks.items():
             committer = node.made.committer(around.sink_context(self._plan, uid, -1, task.parallelism, False))  # type: ignore[union-attr]

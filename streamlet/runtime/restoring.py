@@ -83,7 +83,7 @@ class Restorer:
             await run_blocking(storage.write_marker, settlement.restore_id)
         self._needs_start = settlement.needs_start
         if not self._needs_start:
-            await self._fence_everything()
+            await self._fence(None, self._highest)
         await run_blocking(storage.clean_orphans)
         if settlement.restore_id is not None:
             return storage.load(settlement.restore_id)
@@ -132,12 +132,6 @@ class Restorer:
                 spare = [one.committable for one in unsettled if one.sink_uid == uid]
                 group.create_task(committer.fence(highest[uid], spare), name=f"fence-{uid}")
 
-    async def _fence_everything(self) -> None:
-        """Ends all that earlier attempts left, and remembers that this was done."""
-        await self._fence(None, self._highest)
-        if self._instance is not None:
-            await self._around.workers.run_blocking(self._instance.record_fenced, self._around.attempt - 1)
-
     async def begin(
         self, restored: CheckpointInfo | None, states: list[StateSpec]
     ) -> tuple[dict[str, dict[str, Position]], int | None]:
@@ -150,7 +144,13 @@ class Restorer:
         if self._needs_start:
             # Only now: a checkpoint that was given up may be the newest until the start checkpoint is durable, and a
             # start that comes in between must still be able to ask what became of the units that it lists.
-            await self._fence_everything()
+            await self._fence(None, self._highest)
+        if self._instance is not None:
+            # Before any writer opens: what the outside may get from this attempt, the next one must know of.
+            await self._around.workers.run_blocking(
+                self._instance.record_opening, self._around.attempt, list(self._committers)
+            )
+        fault_point("after_opening_recorded")
         return positions, parent
 
     async def _positions(self, manifest: Manifest | None) -> tuple[dict[str, dict[str, Position]], bool]:

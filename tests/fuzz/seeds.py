@@ -103,7 +103,7 @@ def worker_frames() -> list[bytes]:
     said = [
         Acknowledge(1, 3, report),
         messages.Failed("SinkError", "m", None, False, True, None),
-        messages.Build(_SUM, 1, 0, manifest(), {"in": {"t-0": 1}}),
+        messages.Build(_SUM, 1, manifest(), {"in": {"t-0": 1}}),
         messages.Tell("t", 0, AddSplits({"t-0": 1})),
     ]
     bodies = [*map(frames.batch_body, batches), frames.element_body(Barrier(3)), frames.element_body(Watermark(5))]

@@ -45,7 +45,7 @@ def fresh(prefix: str = "out") -> str:
 def a_context(instance: str, *, subtask: int = 0, **given: Any) -> SinkContext:
     """Of attempt 1 for a writer; of the next one for a committer, which fences the first."""
     settings = {"job": "job", "uid": "out", "parallelism": 1, "clock": SystemClock(), "run_blocking": run_blocking}
-    settings["attempt"] = 2 if subtask == -1 else 1
+    settings |= {"attempt": 2, "unfenced": (1,)} if subtask == -1 else {"attempt": 1}
     return SinkContext(instance=instance, subtask=subtask, **{**settings, **given})
 
 

@@ -33,6 +33,7 @@ def kill_at(spending: Spending, fault: str, *options: str) -> None:
         "before_manifest",
         "after_manifest_durable",
         "after_start_checkpoint",
+        "after_opening_recorded",
         "during_restore",
         # a checkpoint in the middle of work, from its first write to the last effect of its marker
         "produce_sent",
@@ -66,6 +67,7 @@ def test_a_kill_at_a_named_instant_loses_and_doubles_nothing(kafka: Kafka, tmp_p
         "after_settling",
         "before_marker",
         "after_marker",
+        "after_opening_recorded",
         "during_restore",
     ],
 )

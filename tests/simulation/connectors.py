@@ -232,9 +232,7 @@ class SimulatedCommitter:
         self.can_lose = spec.kind == "pooled"
         self.uid = spec.uid
         self.line = line
-        self.heads = [
-            f"{spec.uid}.{context.instance}.{attempt}" for attempt in range(context.fenced_attempt + 1, context.attempt)
-        ]
+        self.heads = [f"{spec.uid}.{context.instance}.{attempt}" for attempt in context.unfenced]
 
     async def outcomes(self, committables: Sequence[Committable]) -> Sequence[Outcome]:
         outside = self.line.outside

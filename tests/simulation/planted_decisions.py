@@ -8,6 +8,7 @@ from typing import Any
 
 from streamlet.checkpoint import coordinator, settling, storage
 from streamlet.checkpoint.coordinator import CheckpointCoordinator
+from streamlet.checkpoint.lock import JobInstance
 from streamlet.checkpoint.pending import PendingCheckpoint
 from streamlet.checkpoint.settling import Settlement
 from streamlet.checkpoint.storage import CheckpointStorage
@@ -185,6 +186,11 @@ def fence_is_skipped(patches: Patches) -> None:
         """In place of fencing."""
 
     patches.put(Restorer, "_fence", lambda _: nothing)
+
+
+@planted
+def attempt_that_opens_writers_is_not_remembered(patches: Patches) -> None:
+    patches.put(JobInstance, "record_opening", lambda _: lambda self, attempt, uids: None)
 
 
 @planted

@@ -29,6 +29,7 @@ RESTORE_POINTS = (
     "before_marker",
     "after_marker",
     "after_settling",
+    "after_opening_recorded",
     "during_restore",
     "",  # a random time
 )

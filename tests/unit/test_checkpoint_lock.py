@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import random
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from streamlet.checkpoint.lock import JobInstance, JobLock
@@ -118,12 +120,31 @@ def test_the_instance_is_made_once_and_stays(tmp_path: Path) -> None:
     assert instance_in(tmp_path / "other").instance != first.instance
 
 
-def test_the_last_fenced_attempt_is_remembered_and_only_rises(tmp_path: Path) -> None:
-    assert instance_in(tmp_path).fenced_attempt == 0
-    instance_in(tmp_path).record_fenced(3)
-    instance_in(tmp_path).record_fenced(2)
+def test_an_attempt_that_may_have_opened_writers_is_remembered_until_a_later_one_has_fenced_them(
+    tmp_path: Path,
+) -> None:
+    assert instance_in(tmp_path).unfenced(9) == {}
+    instance_in(tmp_path).record_opening(3, ["out", "log"])
     instance_in(tmp_path).record_parallelism({"out": 4})
-    assert instance_in(tmp_path).fenced_attempt == 3
+    assert instance_in(tmp_path).unfenced(9) == {"out": [3], "log": [3]}
+    instance_in(tmp_path).record_opening(9, ["out"])
+    assert instance_in(tmp_path).unfenced(10) == {"out": [9], "log": [3]}, "the sink that is gone was not fenced"
+    instance_in(tmp_path).record_opening(10, ["out", "log"])
+    assert instance_in(tmp_path).unfenced(11) == {"out": [10], "log": [10]}
+
+
+def test_a_file_that_names_only_the_last_fenced_attempt_leaves_all_after_it_to_be_fenced(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    instance_in(folder).record_parallelism({"out": 4, "log": 1})
+    old = msgspec.json.decode((folder / "instance").read_bytes())
+    del old["opened"]
+    old |= {"fenced": 5, "checksum": ""}
+    summed = hashlib.blake2b(msgspec.json.encode(old, order="sorted"), digest_size=16).hexdigest()
+    (folder / "instance").write_bytes(msgspec.json.encode(old | {"checksum": summed}))
+    assert instance_in(folder).unfenced(9) == {"out": [6, 7, 8], "log": [6, 7, 8]}
+    instance_in(folder).record_parallelism({"out": 5})
+    instance_in(folder).record_opening(9, ["out"])
+    assert instance_in(folder).unfenced(11) == {"out": [9], "log": [6, 7, 8]}
 
 
 def test_the_highest_parallelism_of_each_sink_only_rises(tmp_path: Path) -> None:

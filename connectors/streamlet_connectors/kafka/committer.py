@@ -102,7 +102,7 @@ class KafkaCommitter:
         of = self._context
         ids = [
             id
-            for attempt in range(of.fenced_attempt + 1, of.attempt)
+            for attempt in of.unfenced
             for subtask in range(parallelism)
             for id in transactional_ids(of.job, of.instance, of.uid, attempt, subtask)
         ]

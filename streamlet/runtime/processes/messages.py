@@ -34,7 +34,6 @@ class Build(msgspec.Struct, frozen=True, tag=True):
 
     instance: str
     attempt: int
-    fenced_attempt: int
     manifest: bytes | None
     positions: dict[str, dict[str, Position]]
 

@@ -109,7 +109,6 @@ class Worker:
             self._ports,
             workers,
             self._outages,
-            build.fenced_attempt,
         )
         restored = None if build.manifest is None else manifest.decode(build.manifest, "the parent's manifest")
         states = number_states(self._plan, restored)

@@ -81,7 +81,6 @@ class WorkerHost:
         build = Build(
             around.instance,
             around.attempt,
-            around.fenced_attempt,
             None if manifest is None else manifests.encode(manifest),
             {uid: dict(splits) for uid, splits in positions.items()},
         )
