@@ -54,6 +54,14 @@ def test_a_key_that_the_sink_cannot_encode_is_named(kafka: EmbeddedKafka, tmp_pa
     assert "sink 'written', topic 'out': topic in, partition 0, offset 7: the key " in said
 
 
+def test_a_function_of_the_sink_that_raises_is_told_with_the_record_and_shows_none(
+    kafka: EmbeddedKafka, tmp_path: Path
+) -> None:
+    said = ran(kafka, tmp_path, int, key=lambda number: str(1 // (number - BAD))).said
+    assert "the function key= of a KafkaSink" in said and "ZeroDivisionError" in said
+    assert "record: topic in, partition 0, offset 7" in said
+
+
 def test_a_function_that_raises_behind_the_source_is_told_with_the_record(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     said = ran(kafka, tmp_path, lambda number: json.dumps(1 // (number - BAD))).said
     assert "ZeroDivisionError" in said and "test_kafka_job_errors.py" in said

@@ -32,8 +32,20 @@ def encode_key(key: Any) -> bytes | None:
     return _json(key)
 
 
-def applied(function: Callable[[Any], Any], values: Sequence[Any], option: str) -> list[Any]:
-    """Gives the function's result for each value.
+def named_row(batch: Batch[Any], row: int) -> str:
+    """Names a record without showing it: by its origin where known, else by its key and time."""
+    origin = batch.describe_row(row)
+    if origin is not None:
+        return origin
+    key = "" if batch.keys is None else f", key {shortened(getattr(batch.keys[row], 'key', batch.keys[row]))}"
+    time = "" if batch.timestamps is None else f", time {batch.timestamps[row]} ms"
+    return f"row {row} of a batch{key}{time} (Job(trace_origins=True) tells its origin behind a shuffle)"
+
+
+def applied(
+    function: Callable[[Any], Any], values: Sequence[Any], option: str, batch: Batch[Any], first: int = 0
+) -> list[Any]:
+    """Gives the function's result for each of these values of a batch, which are its rows from `first` on.
 
     A function that raises StopIteration would end a plain `map` early, and the rest would be lost without a word.
     """
@@ -46,16 +58,17 @@ def applied(function: Callable[[Any], Any], values: Sequence[Any], option: str) 
         code = getattr(function, "__code__", None)
         place = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(function)
         raise UserFunctionError(
-            f"the function {option} of a KafkaSink ({place}) raised {type(error).__name__}: {error}, for the value "
-            f"{_shortened(values[len(results)])}",
+            f"the function {option} of a KafkaSink ({place}) raised {type(error).__name__}: {error}\n"
+            f"  record: {named_row(batch, first + len(results))}",
             place=place,
         ) from error
     return results
 
 
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+def shortened(key: Any) -> str:
+    """Gives a key for a message."""
+    text = repr(key)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _choose(partition: Partition, key: Any, count: int, value: Any) -> int:
@@ -106,7 +119,7 @@ class Router(Generic[L]):
             return self._looked_up([keyed.key for keyed in batch.keys])
         if self._key is None:
             return self._keyless(batch)
-        return self._looked_up(applied(self._key, batch.values, "key="))
+        return self._looked_up(applied(self._key, batch.values, "key=", batch))
 
     def _keyless(self, batch: Batch[Any]) -> Iterable[Route[L]]:
         self._turn = (self._turn + 1) % len(self._lanes)
@@ -172,7 +185,7 @@ class Router(Generic[L]):
         count = len(self._lanes)
         routes: list[Route[L]] = []
         for index, (key, value) in enumerate(zip(keys, batch.values, strict=True)):
-            (chosen,) = applied(partial(_choose, partition, key, count), [value], "partition=")
+            (chosen,) = applied(partial(_choose, partition, key, count), [value], "partition=", batch, index)
             if type(chosen) is not int or not 0 <= chosen < count:
                 raise EncodeError(
                     f"partition= gave {chosen!r} for key {key!r}, but the topic has the partitions 0 to {count - 1}",
@@ -185,4 +198,4 @@ class Router(Generic[L]):
     def _keys(self, batch: Batch[Any]) -> Sequence[Any]:
         if self._key == "stream":
             return [None] * len(batch) if batch.keys is None else [keyed.key for keyed in batch.keys]
-        return [None] * len(batch) if self._key is None else applied(self._key, batch.values, "key=")
+        return [None] * len(batch) if self._key is None else applied(self._key, batch.values, "key=", batch)

@@ -14,7 +14,7 @@ from streamlet_connectors.kafka.batching import HEADER_BYTES, new_builder
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
 from streamlet_connectors.kafka.delivery import Delivery, Idempotent, Shipment
 from streamlet_connectors.kafka.requests import TopicInfo
-from streamlet_connectors.kafka.routing import Router, applied
+from streamlet_connectors.kafka.routing import Router, applied, named_row, shortened
 from streamlet_connectors.kafka.spec import SinkSpec
 from streamlet_connectors.kafka.transaction import Prepared, Transaction, TransactionPool, refused, transactional_ids
 
@@ -189,7 +189,7 @@ class KafkaWriter:
         encoded, routes = self._encoded(batch)
         headers: Iterable[Any] = repeat(_NO_HEADERS)
         if self._spec.headers is not None:
-            headers = applied(self._spec.headers, batch.values, "headers=")
+            headers = applied(self._spec.headers, batch.values, "headers=", batch)
         column = iter(encoded)
         try:
             # This loop is what a record costs. No calls but one, no objects but the builder's own.
@@ -219,19 +219,13 @@ class KafkaWriter:
         return encoded, routes
 
     def _refused(self, batch: Batch[Any], row: int, error: EncodeError) -> EncodeError:
-        """Names the record that cannot be written, without showing it: by its origin where known, else its key."""
-        record = batch.describe_row(row)
-        if record is None:
-            key = "" if batch.keys is None else f", key {_shortened(getattr(batch.keys[row], 'key', batch.keys[row]))}"
-            time = "" if batch.timestamps is None else f", time {batch.timestamps[row]} ms"
-            record = f"row {row} of a batch{key}{time} (Job(trace_origins=True) tells its origin behind a shuffle)"
         where = f"sink {self._context.uid!r}, topic {self._spec.topic!r}"
-        return EncodeError(f"{where}: {record}: {error.message}", index=row, remedy=error.remedy)
+        return EncodeError(f"{where}: {named_row(batch, row)}: {error.message}", index=row, remedy=error.remedy)
 
     def _timestamps(self, batch: Batch[Any]) -> Iterable[int]:
         choice = self._spec.timestamp
         if callable(choice):
-            return applied(choice, batch.values, "timestamp=")
+            return applied(choice, batch.values, "timestamp=", batch)
         if choice == "event" and batch.timestamps is not None:
             return batch.timestamps
         return repeat(self._context.clock.now_ms())
@@ -275,7 +269,7 @@ class KafkaWriter:
         else:
             return
         raise EncodeError(
-            f"the record {'without key' if key is None else f'with key {_shortened(key)}'} for partition {partition} "
+            f"the record {'without key' if key is None else f'with key {shortened(key)}'} for partition {partition} "
             f"has {whole} bytes, but {limit}",
             remedy=remedy,
         )
@@ -318,8 +312,3 @@ async def check_timeout(connection: KafkaConnection, spec: SinkSpec, context: Si
             remedy="raise transaction_timeout_seconds (and transaction.max.timeout.ms on the brokers), or lower the "
             "checkpoint interval, the checkpoint time-out or the restart delays",
         )
-
-
-def _shortened(key: Any) -> str:
-    text = repr(key)
-    return text if len(text) <= 60 else f"{text[:57]}..."
