@@ -1,8 +1,12 @@
 """Kills small jobs at every step, disk call and request: `python -m tests.simulation.crash_everywhere`.
 
-Each way of dying is run on its own: killed; killed with a power cut; paused there, taken over, and woken up; killed
-twice, the second time while it restores; and killed, then a power cut at every later call that changes the disk, for
-what a killed process left without an fsync is seen by the next one and must not be believed.
+Each way of dying is run on its own: killed; killed with a power cut; paused there, taken over, and woken up.  The first
+process dies so at every place; and the second at every place, behind a first that died when a checkpoint was decided
+and its output was not settled.  And killed, then a power cut at every call by which the next process changes the disk,
+for what a killed process left without an fsync is seen by the next one and must not be believed.
+
+Places are counted in a run that is the same as those that die, but dies nowhere; a death that did not happen is a
+failure.
 """
 
 from __future__ import annotations
@@ -15,33 +19,52 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
+from tests.simulation.connectors import SimulatedCommitter
+from tests.simulation.patches import Patches
 from tests.simulation.process import KINDS
-from tests.simulation.scenario import Faults, Scenario
+from tests.simulation.scenario import Scenario
 from tests.simulation.seeds import default_workers, describe, over_processes
 from tests.simulation.small_scenarios import SMALL
-from tests.simulation.world import simulate
+from tests.simulation.world import World, simulate
 
+Place = tuple[str, int]
+"""What is counted, and the how many-th of it."""
 STEPS = tuple(kind for kind in KINDS if kind != "marker")
+WAYS = ("kill", "power cut", "pause")
+NOWHERE: Place = ("step", 10**9)
 CHUNK = 25
 LINE_EVERY = 1000
 
 
 @dataclass(frozen=True)
 class Death:
-    """One run: the job, how it dies, and where."""
+    """One run: the job, and where and how each of its first processes dies."""
 
     scenario: str
-    way: str
-    crashes: tuple[tuple[str, int], ...]
+    crashes: tuple[Place, ...]
+    ways: tuple[str, ...]
 
-    def faults(self, own: Faults) -> Faults:
-        faults = replace(own, crashes=self.crashes, power=1.0 if self.way == "power cut" else 0.0)
-        if self.way == "paused":
-            return replace(faults, pauses=(True,))
-        if self.way == "kill, then power cut":
-            return replace(faults, power_cuts=(False, True))
-        return faults
+    def __str__(self) -> str:
+        each = zip(self.ways, self.crashes, strict=True)
+        return f"{self.scenario}: {', then '.join(f'{way} at {kind} {at}' for way, (kind, at) in each)}"
+
+    def run(self) -> World:
+        """Raises for what is wrong with the output, and when one of the deaths did not happen."""
+        world = simulate(self._dying())
+        pauses = self.ways.count("pause")
+        if (world.crashes, world.taken_over) != (len(self.ways) - pauses, pauses):
+            raise AssertionError(f"not all of it happened: {world.outcomes}")
+        return world
+
+    def _dying(self) -> Scenario:
+        return _with(
+            self.scenario,
+            crashes=self.crashes,
+            pauses=tuple(way == "pause" for way in self.ways),
+            power_cuts=tuple(way == "power cut" for way in self.ways if way != "pause"),
+        )
 
 
 @dataclass
@@ -58,53 +81,107 @@ class Swept:
         self.failures += other.failures
 
 
-def total_steps(name: str, kind: str) -> int:
-    """How many steps of this kind a job takes when nothing goes wrong."""
-    return simulate(SMALL[name]()).processes[0].counts[kind]
+def _with(name: str, **faults: Any) -> Scenario:
+    one = SMALL[name]()
+    one.faults = replace(one.faults, **faults)
+    return one
+
+
+def counted(name: str, *crashes: Place) -> dict[str, int]:
+    """What the process that follows on these deaths does if it does not die."""
+    ways: dict[str, Any] = {"pauses": (), "power_cuts": (False,) * len(crashes)}
+    return simulate(_with(name, crashes=(*crashes, NOWHERE), **ways)).processes[len(crashes)].counts
+
+
+def before_a_commit(name: str) -> Place:
+    """One of the earlier requests by which the first process commits: a checkpoint is decided there, and its output not
+    settled."""
+    places: list[int] = []
+
+    def noting(original: Any) -> Any:
+        async def commit(self: Any, committable: Any) -> None:
+            process = self.line.current
+            if process.number == 0:
+                places.append(process.counts["outside"] + 1)
+            await original(self, committable)
+
+        return commit
+
+    patches = Patches()
+    patches.put(SimulatedCommitter, "commit", noting)
+    try:
+        counted(name)
+    finally:
+        patches.undo()
+    return "outside", places[len(places) // 4]
 
 
 def deaths(name: str, stride: int) -> Iterator[Death]:
-    """Every death of one small job, or each one of `stride`; where it begins differs from job to job."""
-    begin = 1 + sum(name.encode()) % stride
-    for kind in STEPS:
-        most = total_steps(name, kind)
-        for at in range(begin, most, stride):
-            for way in ("kill", "power cut", "paused"):
-                yield Death(name, way, ((kind, at),))
-            yield Death(name, "kill twice", ((kind, at), ("disk", 1 + at % 60)))
+    """Every death of the first process of one small job, or each one of `stride`."""
+    for place in _places(name, stride, counted(name)):
+        for way in _ways(place, stride):
+            yield Death(name, (place,), (way,))
 
 
-def power_cuts_after_kills(name: str, stride: int) -> Iterator[Death]:
-    """A kill at every disk call, and after it a power cut at every disk call of the next process."""
-    most = total_steps(name, "disk")
-    pairs = ((at, then) for at in range(1, most) for then in range(1, 120))
-    for at, then in islice(pairs, sum(name.encode()) % stride, None, stride):
-        yield Death(name, "kill, then power cut", (("disk", at), ("disk", then)))
+def deaths_of_the_second(name: str, stride: int) -> Iterator[Death]:
+    """The same for its second process, which has to settle what the first has decided."""
+    first = before_a_commit(name)
+    for place in _places(name, stride, counted(name, first)):
+        for way in _ways(place, stride):
+            yield Death(name, (first, place), ("kill", way))
+
+
+def power_cuts_after_kills(name: str, stride: int, then_stride: int) -> Iterator[Death]:
+    """A kill at each one of `stride` disk calls, after it a power cut at each one of `then_stride` of the next
+    process."""
+    for _, at in _places(name, stride, counted(name), ("disk",)):
+        first = ("disk", at)
+        for then in _places(f"{name} {at}", then_stride, counted(name, first), ("disk",)):
+            yield Death(name, (first, then), ("kill", "power cut"))
+
+
+def _places(begin: str, stride: int, counts: dict[str, int], kinds: tuple[str, ...] = STEPS) -> Iterator[Place]:
+    """Where it begins differs from job to job; the last one is always among them."""
+    for kind in kinds:
+        last = counts[kind]
+        yield from ((kind, at) for at in range(1 + sum(begin.encode()) % stride, last, stride))
+        yield kind, last
+
+
+def _ways(place: Place, stride: int) -> tuple[str, ...]:
+    """All, but where only a sample of the places is tried, one in turn."""
+    return WAYS if stride == 1 else (WAYS[place[1] % len(WAYS)],)
 
 
 def sweep(some: Iterable[Death]) -> Swept:
     """Runs deaths one after the other."""
     swept = Swept()
     for death in some:
-        one: Scenario = SMALL[death.scenario]()
-        one.faults = death.faults(one.faults)
-        swept.runs[death.way] += 1
+        swept.runs[", then ".join(death.ways)] += 1
         try:
-            swept.died += simulate(one).crashes
+            swept.died += death.run().crashes
         except Exception as error:
             swept.failures.append(f"{death}: {describe(error)}")
     return swept
 
 
 def sweep_all(
-    stride: int, pair_stride: int, workers: int, say: Callable[[Swept, Swept], None] = lambda *_: None
+    stride: int,
+    pair_strides: tuple[int, int],
+    workers: int,
+    say: Callable[[Swept, Swept], None] = lambda *_: None,
+    names: Iterable[str] = tuple(SMALL),
 ) -> Swept:
     """Over all small jobs and worker processes. `say` gets the sum and what was added to it."""
 
     def pieces() -> Iterator[list[Death]]:
-        for name in SMALL:
-            for every in (partial(deaths, name, stride), partial(power_cuts_after_kills, name, pair_stride)):
-                rest = every()
+        for make in (
+            partial(deaths, stride=stride),
+            partial(deaths_of_the_second, stride=stride),
+            partial(power_cuts_after_kills, stride=pair_strides[0], then_stride=pair_strides[1]),
+        ):
+            for name in names:
+                rest = make(name)
                 while chunk := list(islice(rest, CHUNK)):
                     yield chunk
 
@@ -118,11 +195,13 @@ def sweep_all(
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.crash_everywhere", description=__doc__)
     parser.add_argument("--stride", type=int, default=1, help="only each so many-th step (default 1: all)")
-    parser.add_argument("--pair-stride", type=int, default=1, help="the same for a kill with a power cut after it")
+    parser.add_argument(
+        "--pair-strides", type=int, nargs=2, default=(1, 1), help="the same for a kill and for a power cut after it"
+    )
     parser.add_argument("--workers", type=int, default=default_workers())
     options = parser.parse_args(argv)
     began = time.monotonic()
-    total = sweep_all(options.stride, options.pair_stride, options.workers, _say)
+    total = sweep_all(options.stride, tuple(options.pair_strides), options.workers, _say)
     ways = ", ".join(f"{count} {way}" for way, count in sorted(total.runs.items()))
     print(f"{len(SMALL)} small jobs, {total.runs.total()} runs in {time.monotonic() - began:.0f} s: {ways}")
     print(f"processes that died: {total.died}; failures: {len(total.failures)}")

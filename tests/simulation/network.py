@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from streamlet import SinkError, StreamletError
 from tests.simulation.process import Process
-from tests.simulation.scenario import NO_FAULTS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -66,7 +65,7 @@ class Network:
             if not is_lost:
                 self.at(self._travel(), lambda: _answer(future, answer, error))
 
-        at = world.clock.seconds + self._travel() * (times if world.faults is not NO_FAULTS else 1)
+        at = world.clock.seconds + self._travel() * times
         if connection:
             connection = f"{process.number} {connection}"
             at = self._arrivals[connection] = max(at, self._arrivals.get(connection, 0.0))

@@ -27,7 +27,7 @@ class Faults:
     read_fails: float = 0.0
     disk_fails_at: str = ""
     """Only where this is part of the path."""
-    slow_commits: float = 0.0
+    slow_commits: float = 1.0
     """How many times longer a commit takes than other requests."""
     repeats_answers: float = 0.0
     function_fails: float = 0.0

@@ -16,11 +16,11 @@ from tests.simulation.world import simulate
 
 IS_FULL = os.environ.get("STREAMLET_TEST_FULL", "") == "1"
 SAMPLE = 12
-STRIDE, PAIR_STRIDE = (1, 1) if IS_FULL else (97, 4999)
+STRIDE, PAIR_STRIDES = (1, (1, 1)) if IS_FULL else (47, (199, 97))
 
 
 def test_small_jobs_may_die_at_every_step_and_again_while_they_restore() -> None:
-    swept = sweep_all(STRIDE, PAIR_STRIDE, default_workers())
+    swept = sweep_all(STRIDE, PAIR_STRIDES, default_workers())
     assert not swept.failures, "\n".join(swept.failures)
     assert swept.died > 10 * len(SMALL), "a sweep in which hardly anything dies shows nothing"
 
