@@ -23,11 +23,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from streamlet.testing.errors import ProcessDied
+from streamlet.testing.priorities import Priorities
 
 Policy = Literal["fifo", "random", "jitter", "priorities"]
 """`fifo`: as asyncio does it. `random`: any that is ready. `jitter`: fifo, but now and then one is late.
-`priorities`: the task of the highest random priority runs, and priorities change a few times (PCT, Burckhardt et al.,
-"A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", 2010)."""
+`priorities`: PCT, see there."""
 
 POLICIES: tuple[Policy, ...] = ("fifo", "random", "jitter", "priorities")
 
@@ -102,6 +102,8 @@ class SimulatedLoop(_Loop):
         self.longest_blocking_seconds = 0.02
         self.slow_calls: dict[str, float] = {}
         """Name of a blocking function -> how many times longer it takes."""
+        self.blocked_until = 0.0
+        """When all blocking calls that were made so far have ended."""
         self.unhandled: list[dict[str, Any]] = []
         """What reached the exception handler: nothing should."""
         self.tasks: list[asyncio.Task[Any]] = []
@@ -112,7 +114,7 @@ class SimulatedLoop(_Loop):
         self._timers: list[tuple[float, int, asyncio.Handle]] = []
         self._numbers = 0
         self._blocking: dict[Hashable, set[int]] = {}
-        self._priorities: dict[int, float] = {}
+        self._priorities = Priorities(randomness)
         self._is_closed = False
 
     # --- for who drives it --------------------------------------------------------------------------------------
@@ -202,21 +204,7 @@ class SimulatedLoop(_Loop):
         if self._policy == "jitter":
             late = self._random.random() < 0.1
             return ready.pop(self._random.randrange(len(ready)) if late else 0)
-        return ready.pop(self._highest())
-
-    def _highest(self) -> int:
-        if self._random.random() < 0.01:
-            self._priorities.clear()
-        best, place = -1.0, 0
-        for index, handle in enumerate(self._ready):
-            # By number: addresses differ from run to run. All that belongs to no task shares a priority.
-            owner: int = getattr(getattr(handle._callback, "__self__", None), "_number", 0)  # type: ignore[attr-defined]
-            priority = self._priorities.get(owner)
-            if priority is None:
-                priority = self._priorities[owner] = self._random.random()
-            if priority > best:
-                best, place = priority, index
-        return place
+        return ready.pop(self._priorities.highest(ready))
 
     def run_in_executor(self, executor: Hashable, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> asyncio.Future[T]:
         """Runs a blocking call inline, later. Anything that is hashable stands for an executor."""
@@ -247,6 +235,7 @@ class SimulatedLoop(_Loop):
             finally:
                 pool.discard(number)
 
+        self.blocked_until = max(self.blocked_until, self.clock.seconds + seconds)
         self.call_later(seconds, work)
         return future
 

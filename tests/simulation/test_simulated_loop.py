@@ -9,6 +9,7 @@ import pytest
 
 from streamlet.testing.loop import POLICIES, Policy, SimulatedLoop, VirtualClock
 from streamlet.testing.ports import SimulatedThreads
+from streamlet.testing.priorities import MOST_DEPTH, ROUND_PICKS, Priorities
 
 
 def _loop(policy: Policy = "fifo", seed: int = 1) -> SimulatedLoop:
@@ -44,6 +45,49 @@ def test_the_same_seed_gives_the_same_order(policy: Policy) -> None:
 
     assert order(7) == order(7)
     assert (order(7) == order(8)) is (policy == "fifo")
+
+
+def test_a_task_of_high_priority_keeps_others_waiting_but_not_for_ever() -> None:
+    waited: list[int] = []
+
+    async def wait(loop: SimulatedLoop) -> None:
+        for _ in range(50):
+            before = loop.steps
+            await asyncio.sleep(0)
+            waited.append(loop.steps - before)
+
+    async def main(loop: SimulatedLoop) -> None:
+        waiting = asyncio.ensure_future(wait(loop))
+        while not waiting.done():  # noqa: ASYNC110 - it is to be ready always
+            await asyncio.sleep(0)
+
+    for seed in range(10):
+        loop = _loop("priorities", seed)
+        loop.run(main(loop))
+    assert max(waited) > max(ROUND_PICKS) / 4, "in a random order none would wait for so long"
+    assert max(waited) < 20 * max(ROUND_PICKS)
+
+
+class Numbered:
+    """As a task is."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def step(self) -> None:
+        """Never called."""
+
+
+def test_few_changes_are_drawn_and_each_puts_one_task_behind_all_others() -> None:
+    changes = set()
+    handles = [asyncio.Handle(Numbered(number).step, (), _loop()) for number in range(1, 6)]
+    for seed in range(300):
+        priorities = Priorities(random.Random(seed))
+        picked = [priorities.highest(handles) for _ in range(min(ROUND_PICKS))]
+        runs = [place for place, before in zip(picked, [None, *picked], strict=False) if place != before]
+        assert len(runs) == len(set(runs)), "one that fell behind came back while others are ready"
+        changes.add(len(runs) - 1)
+    assert changes == set(range(MOST_DEPTH))
 
 
 def test_the_order_of_cancelling_a_group_does_not_depend_on_memory() -> None:
