@@ -29,10 +29,14 @@ POOL = 8
 class Line(Protocol):
     """How a process reaches the outside."""
 
-    outside: Outside
-    faults: Faults
     pinned: dict[str, int]
     """Split -> the position where it was first read."""
+
+    @property
+    def outside(self) -> Outside: ...
+
+    @property
+    def faults(self) -> Faults: ...
 
     def now(self) -> float:
         """Seconds since the simulation began."""

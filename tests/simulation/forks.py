@@ -19,9 +19,15 @@ SetAside = tuple[str, int, int]
 class Forks:
     """Knows how much output belongs to each checkpoint, so that what an older one begins again can be set aside."""
 
-    def __init__(self, outside: Outside, happened: Counter[str], on_begin: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        outside: Outside,
+        happened: Counter[str],
+        on_begin: Callable[[], object] = lambda: None,
+        on_mark: Callable[[int], object] = lambda _: None,
+    ) -> None:
         self._outside = outside
-        self._on_begin = on_begin
+        self._on_begin, self._on_mark = on_begin, on_mark
         self._cuts: dict[int, tuple[dict[str, int], list[SetAside]]] = {}
         """Checkpoint -> how much of each sink's log it covers, and which parts of that belong to other lines."""
         self._wanted: dict[int, int | None] = {}
@@ -59,6 +65,7 @@ class Forks:
     def marked(self, checkpoint_id: int, lengths: dict[str, int]) -> None:
         """It has a marker: when that was about to be written, exactly what it covers was visible."""
         self._cuts[checkpoint_id] = lengths, list(self._set_aside)
+        self._on_mark(checkpoint_id)
 
     def deciding(self, manifest: Any, process: int = 0) -> None:
         """A checkpoint is about to be decided; whether it was, the next start will see."""
@@ -79,7 +86,7 @@ class Forks:
             manifest = by_id[following].manifest
             following = None if manifest is None else manifest.parent
         if parent is not None:
-            self.marked(parent, self.lengths())
+            self._cuts[parent] = self.lengths(), list(self._set_aside)
 
     def finished(self, process: int = 0) -> None:
         """The job has finished: at once and without an attempt, if it was to go on from where it had finished before.

@@ -49,9 +49,9 @@ class KafkaOutside:
             self.kafka.broker.topics.create(topic, partitions, {})
         self.kafka.start()
         for feed in self.one.feeds:
-            self._at(0.0 if self.one.is_bounded else feed.at, lambda feed=feed: self._feed(feed))  # type: ignore[misc]
+            self.at(0.0 if self.one.is_bounded else feed.at, lambda feed=feed: self._feed(feed))  # type: ignore[misc]
         for trouble in self.one.troubles:
-            self._at(trouble.at, lambda trouble=trouble: self._happen(trouble))  # type: ignore[misc]
+            self.at(trouble.at, lambda trouble=trouble: self._happen(trouble))  # type: ignore[misc]
         for api, passes, seconds in self.one.delays:
             self.kafka.service.faults.delay(api, seconds, is_applied=False, only=_only_after(passes))
         self.happen()
@@ -64,6 +64,11 @@ class KafkaOutside:
         """Lets everything happen whose time has come."""
         while self._events and self._events[0][0] <= self._clock.seconds:
             heapq.heappop(self._events)[2]()
+
+    def at(self, delay: float, event: Callable[[], None]) -> None:
+        """Lets something happen after so many seconds."""
+        self._numbers += 1
+        heapq.heappush(self._events, (self._clock.seconds + delay, self._numbers, event))
 
     def next_event(self) -> float | None:
         return self._events[0][0] if self._events else None
@@ -90,7 +95,7 @@ class KafkaOutside:
         decide = self._write(log, [list(record) for record in feed.records], in_transaction=is_decided_later)
         if feed.decided_after is not None:
             after = 0.0 if self.one.is_bounded else feed.decided_after
-            self._at(after, lambda: decide(not feed.is_aborted))
+            self.at(after, lambda: decide(not feed.is_aborted))
 
     def _happen(self, trouble: Trouble) -> None:
         if self._is_calm:
@@ -98,7 +103,7 @@ class KafkaOutside:
         if trouble.kind == "restart" and self.kafka.is_up:
             self.restarts += 1
             self.kafka.stop()
-            self._at(trouble.seconds, lambda: self.kafka.start(loads_seconds=trouble.seconds))
+            self.at(trouble.seconds, lambda: self.kafka.start(loads_seconds=trouble.seconds))
         elif trouble.kind == "load" and self.kafka.is_up:
             self.kafka.load(trouble.seconds)
         elif trouble.kind == "retention":
@@ -123,7 +128,7 @@ class KafkaOutside:
         commits = self._random.random() < 0.5
         for log in self._logs(OUTPUT):
             decide = self._write(log, [[STRANGER, 0]], in_transaction=True)
-            self._at(seconds, lambda decide=decide: decide(commits))  # type: ignore[misc]
+            self.at(seconds, lambda decide=decide: decide(commits))  # type: ignore[misc]
 
     def _write(self, log: PartitionLog, values: Sequence[Any], *, in_transaction: bool) -> Callable[[bool], None]:
         """Writes one batch; gives what decides it."""
@@ -160,10 +165,6 @@ class KafkaOutside:
 
     def _now_ms(self) -> int:
         return self.kafka.service.now_ms()
-
-    def _at(self, delay: float, event: Callable[[], None]) -> None:
-        self._numbers += 1
-        heapq.heappush(self._events, (self._clock.seconds + delay, self._numbers, event))
 
 
 def _only_after(passes: int) -> Callable[[Any], bool]:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from streamlet.testing.errors import SimulationStuck
-from tests.simulation.kafka_scenario import kafka_scenario
-from tests.simulation.kafka_world import KafkaWorld, simulate_kafka
+from tests.simulation.kafka_scenario import KafkaScenario, kafka_scenario
+from tests.simulation.kafka_world import KafkaWorld
 from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput
 from tests.simulation.planted_kafka import PLANTED_KAFKA, with_kafka_bug
 from tests.simulation.seeds import chunks, describe, over_processes
@@ -40,6 +43,18 @@ class KafkaReport:
         self.failures.update(other.failures)
         for kind, count in other.happened.items():
             self.happened[kind] = self.happened.get(kind, 0) + count
+
+
+def simulate_kafka(one: KafkaScenario) -> KafkaWorld:
+    """Runs a scenario; raises `AssertionError` for what it finds."""
+    base = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    root = Path(tempfile.mkdtemp(prefix="streamlet-simulated-", dir=base))
+    try:
+        world = KafkaWorld(one, root / "state")
+        world.run()
+        return world
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def run_kafka_seeds(seeds: Iterable[int]) -> KafkaReport:

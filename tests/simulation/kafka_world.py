@@ -12,8 +12,6 @@ import contextlib
 import errno
 import os
 import random
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -37,7 +35,8 @@ from tests.simulation.forks import Forks
 from tests.simulation.kafka_leftovers import check_topics, read_offsets
 from tests.simulation.kafka_outside import KafkaOutside
 from tests.simulation.kafka_process import CountingNetwork, Process
-from tests.simulation.kafka_scenario import KafkaScenario, build, kafka_scenario
+from tests.simulation.kafka_recovery import KafkaRecovery
+from tests.simulation.kafka_scenario import KafkaScenario, build
 from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput
 from tests.simulation.outside import Outside
 from tests.simulation.surroundings import surrounded
@@ -71,7 +70,8 @@ class KafkaWorld:
         self.ports = Ports(
             self.clock, random.Random(one.seed), self.disk, SimulatedThreads(), SimulatedProcesses(self.disk)
         )
-        self.forks = Forks(Outside(), Counter())
+        self.recovery = KafkaRecovery(self)
+        self.forks = Forks(Outside(), Counter(), on_mark=self.recovery.marked)
         """What `surrounded` asks for: no start here goes on from an older checkpoint."""
         self.processes: list[Process] = []
         self.outcomes: list[str] = []
@@ -147,6 +147,7 @@ class KafkaWorld:
             "broker restart": self.outside.restarts,
             "disk failure": self.disk_failures,
             "going back": sum("going back" in text for text in self.said),
+            "calm": int(self.recovery.survivor is not None),
         }
 
     # --- running ------------------------------------------------------------------------------------------------
@@ -154,6 +155,7 @@ class KafkaWorld:
     def run(self) -> None:
         """Runs the scenario to its end and checks everything."""
         self.outside.begin()
+        self.recovery.plan()
         with surrounded(self):
             try:
                 self._run_processes()
@@ -171,8 +173,8 @@ class KafkaWorld:
         one = self.scenario
         for number in range(MOST_PROCESSES):
             dies_at = one.crashes[number] if number < len(one.crashes) else None
-            if number >= len(one.crashes):
-                self._calm_down()
+            if number >= max(len(one.crashes), one.calms_at is not None):
+                self.calm_down()
             process = self._start(number, dies_at, sleeps=number in one.sleepers)
             self._drive(process)
             if process.is_asleep:
@@ -190,7 +192,7 @@ class KafkaWorld:
             self._pass(one.downtime_seconds)
         raise SimulationStuck(f"not finished after {MOST_PROCESSES} processes: {self.outcomes}")
 
-    def _calm_down(self) -> None:
+    def calm_down(self) -> None:
         """From here on nothing goes wrong any more, and the job must come to its end."""
         self.is_calm = True
         self.network.weather = CALM
@@ -271,13 +273,14 @@ class KafkaWorld:
                 if of is None:
                     return
                 raise SimulationStuck(f"process {of.number} is not done after {steps} steps: {of.left()[:20]}")
+            self.recovery.check(of)
             self._step(deadline)
 
     def _step(self, limit: float) -> None:
         """One step of one loop, or time moves on, to just behind the limit at most."""
         self.network.happen()
         self.outside.happen()
-        awake = [process for process in self.processes if self._is_running(process)]
+        awake = [process for process in self.processes if self.is_running(process)]
         turns = self.random.randrange(len(awake) + 1)
         candidates: list[Process | None] = [*awake, None]
         for turn in range(len(candidates)):
@@ -286,7 +289,7 @@ class KafkaWorld:
                 return
         self._jump(awake, limit)
 
-    def _is_running(self, process: Process) -> bool:
+    def is_running(self, process: Process) -> bool:
         if process.is_asleep and process.wakes_at is not None and process.wakes_at <= self.clock.seconds:
             process.wakes_at = None
         return not (process.is_dead or process.is_asleep or process.main.done())
@@ -362,7 +365,7 @@ class KafkaWorld:
 
     def _let_late_things_happen(self) -> None:
         """Who sleeps wakes up and ends, and what is on its way arrives."""
-        self._calm_down()
+        self.calm_down()
         everybody = list(self.processes)
         for process in everybody:
             if process.is_asleep:
@@ -388,20 +391,3 @@ class KafkaWorld:
             raise WrongOutput(f"a finished job that was started again did not just say so: {outcome}")
         if before != {topic: self.outside.values(topic) for topic in self.scenario.sinks}:
             raise WrongOutput("a finished job that was started again wrote something")
-
-
-def simulate_kafka(one: KafkaScenario) -> KafkaWorld:
-    """Runs a scenario; raises `AssertionError` for what it finds."""
-    base = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    root = Path(tempfile.mkdtemp(prefix="streamlet-simulated-", dir=base))
-    try:
-        world = KafkaWorld(one, root / "state")
-        world.run()
-        return world
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-
-
-def run(seed: int) -> None:
-    """Runs what a seed stands for; raises for what it finds."""
-    simulate_kafka(kafka_scenario(seed))

@@ -34,6 +34,10 @@ class Network:
         """When the next event is due."""
         return self._events[0][0] if self._events else None
 
+    def last(self) -> float:
+        """When everything that is on its way has come."""
+        return max((at for at, *_ in self._events), default=0.0)
+
     def happen(self) -> None:
         """Everything that is due."""
         while self._events and self._events[0][0] <= self._world.clock.seconds:

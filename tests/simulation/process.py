@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from typing import Any
 
@@ -29,7 +30,9 @@ class Process:
         self.is_superseded = False
         """Another process has taken the job over; this one may not know yet."""
         self.is_spared = False
-        """Nothing goes wrong any more since it began: now the job must come to its end."""
+        """Nothing goes wrong any more: now the job must come to its end."""
+        self.ends_by = math.inf
+        """When it must have, seconds."""
         self.is_asked_to_end = False
         """It was stopped because everything was read."""
         self.supervisor: Supervisor | None = None
@@ -64,6 +67,11 @@ class Process:
             self.pauses_at = None
             return True
         return False
+
+    def spare(self, blocking_seconds: float) -> None:
+        """Lets nothing more happen to it; what it asks of the disk takes so long."""
+        self.dies_at = self.pauses_at = None
+        self.loop.slow_calls, self.loop.longest_blocking_seconds = {}, blocking_seconds
 
     def notice(self, error: BaseException) -> None:
         """Takes note of an error that nothing explains."""

@@ -123,6 +123,9 @@ class Scenario:
     """Of every source; only some tests ask for event time."""
     may_lose: bool = False
     """The outside may abort one of several units of a checkpoint: then the job stops, and is told to go on without."""
+    calms_at: float | None = None
+    """When all faults end, seconds, whatever process runs then: it must recover by itself.  None: they end where a
+    process begins."""
 
     def shape(self, process: int) -> Shape:
         return self.shapes[min(process, len(self.shapes) - 1)]
@@ -197,6 +200,7 @@ def scenario(seed: int) -> Scenario:
         _add_deadline(one, rng)
     elif rng.random() < 0.35:
         _stress_state(one, rng)
+    _let_recover(one)
     return one
 
 
@@ -270,6 +274,21 @@ def _stress_state(one: Scenario, rng: random.Random) -> None:
     one.blocking_seconds = 0.02
     one.slow_calls = {rng.choice(("finish_fold", "write_log", "write_log")): 10.0}
     one.faults.crashes = (*one.faults.crashes, ("step", rng.randint(200, 1200)), ("disk", rng.randint(50, 300)))
+
+
+def _let_recover(one: Scenario) -> None:
+    """Lets the faults of some seeds end under a living process, and those of all in which no other follows: else there
+    would be none."""
+    rng = random.Random(f"{one.seed} recovers")
+    faults = one.faults
+    is_alone = not (faults.crashes or faults.stops or faults.starts)
+    if faults.downtime_seconds >= DEADLINE_SECONDS or (rng.random() >= 0.2 and not is_alone):
+        return
+    one.calms_at = 2.5 * rng.random() ** 1.5
+    # What the user has to see to, or what may end a job for good, is not what it recovers from.
+    faults.flips = faults.function_fails = 0.0
+    one.settings["restart"] = Restart.exponential(timedelta(milliseconds=50), timedelta(seconds=2), attempts=None)
+    one.settings["checkpoint_timeout"] = max(one.settings["checkpoint_timeout"], timedelta(seconds=0.1))
 
 
 def _shapes(rng: random.Random, sources: list[SourceSpec], *, rescales: bool) -> list[Shape]:

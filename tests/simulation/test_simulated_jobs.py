@@ -28,6 +28,7 @@ FAULTS = (
     "flips",
     "damage found",
     "loss accepted",
+    "calm",
 )
 PARTS = SEEDS // 500
 

@@ -12,8 +12,7 @@ import pytest
 
 from tests.simulation.kafka_leftovers import written
 from tests.simulation.kafka_scenario import kafka_scenario
-from tests.simulation.kafka_seeds import KafkaReport, hunt_kafka, run_kafka_seeds
-from tests.simulation.kafka_world import simulate_kafka
+from tests.simulation.kafka_seeds import KafkaReport, hunt_kafka, run_kafka_seeds, simulate_kafka
 from tests.simulation.planted_kafka import PLANTED_KAFKA
 from tests.simulation.seeds import chunks, default_workers, over_processes
 
@@ -21,7 +20,7 @@ SEEDS = 5000 if os.environ.get("STREAMLET_TEST_FULL", "") == "1" else 160
 ONCE_FAILED = (73, 124, 242, 1018)
 """A connection that stayed open when closing was cancelled; a late InitProducerId of a process that had lost the job;
 an attempt that such a process had set aside; a reader that was not closed when its task was cancelled twice."""
-MUST_HAPPEN = ("crash", "zombie", "restart", "cut connection", "broker restart", "disk failure", "going back")
+MUST_HAPPEN = ("crash", "zombie", "restart", "cut connection", "broker restart", "disk failure", "going back", "calm")
 
 
 def test_output_after_failures_of_job_network_and_broker_is_that_of_a_run_without_failures() -> None:

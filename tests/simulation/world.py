@@ -14,10 +14,8 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from streamlet import OutputLostError
 from streamlet.checkpoint.lock import JobLock
@@ -34,11 +32,13 @@ from tests.simulation.connectors import SimulatedSink, SimulatedSource
 from tests.simulation.decay import Decay, fail_now_and_then
 from tests.simulation.forks import Forks
 from tests.simulation.leftovers import check_folder, check_outside
+from tests.simulation.line import WorldLine
 from tests.simulation.network import Network
 from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput, check_nothing_doubled, check_output
 from tests.simulation.outside import Outside
 from tests.simulation.process import KINDS, Process
 from tests.simulation.reading import Reading
+from tests.simulation.recovery import LONGEST_SECONDS, Recovery
 from tests.simulation.scenario import NO_FAULTS, Scenario, build
 from tests.simulation.surroundings import surrounded
 from tests.simulation.watched import WatchedAttempt
@@ -46,6 +46,8 @@ from tests.simulation.watched import WatchedAttempt
 MOST_PROCESSES = 40
 MOST_STEPS = 200_000
 MOST_SECONDS = 600.0
+CALM_TIMEOUT = timedelta(seconds=20)
+"""For a checkpoint of a process to which nothing goes wrong; that of the scenario may be too short for its disk."""
 
 
 class World:
@@ -68,11 +70,13 @@ class World:
             self.clock, random.Random(one.seed), self.disk, SimulatedThreads(), SimulatedProcesses(self.disk)
         )
         self.network = Network(self)
+        self.line = WorldLine(self)
+        self.recovery = Recovery(self)
         self.happened: Counter[str] = Counter()
         """Kind of fault -> how often it came."""
         self.decay = Decay(self.disk, self.happened)
         self.reading = Reading(one, root)
-        self.forks = Forks(self.outside, self.happened, self.reading.begins)
+        self.forks = Forks(self.outside, self.happened, self.reading.begins, self.recovery.marked)
         self._current: Process | None = None
         self.processes: list[Process] = []
         self.zombies: list[Process] = []
@@ -87,7 +91,6 @@ class World:
         self.outcomes: list[str] = []
         self.total = dict.fromkeys(KINDS, 0)
         self.said: list[str] = []
-        self.pinned: dict[str, int] = {}
         self.largest_id = -1
 
     @property
@@ -131,40 +134,19 @@ class World:
     def taken_over(self) -> int:
         return self.happened["take-over"]
 
-    def now(self) -> float:
-        return self.clock.seconds
-
-    def number(self, most: int) -> int:
-        return self.random.randint(0, most)
-
-    def read_to(self, positions: Mapping[str, int]) -> None:
-        """See `Line`."""
-        if self.current is not None and not self.current.is_superseded:
-            self.reading.reached(positions)
-
-    def read_all(self) -> None:
-        """See `Line`."""
-        if self.current is not None and not self.current.is_superseded:
-            self.reading.has_nothing(self.current)
-
-    def ask(self, action: Callable[[], Any], connection: str = "", *, times: float = 1) -> Awaitable[Any]:
-        """See `Line`."""
-        self.count("outside")
-        assert self.current is not None, "only a process asks"
-        return self.network.ask(self.current, action, connection, times=times)
-
     # --- processes ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Runs the scenario to its end and checks everything."""
         with surrounded(self):
             try:
+                self.recovery.plan()
                 self._run_processes()
                 self.faults = NO_FAULTS
                 self._end_zombies()
                 self.network.drain()
                 check = check_nothing_doubled if self.accepts_losses else check_output
-                check(self.scenario, self.forks.wanted(), self.pinned)
+                check(self.scenario, self.forks.wanted(), self.line.pinned)
                 if self.scenario.is_bounded:
                     self._check_finished()
                 self.network.drain()
@@ -176,9 +158,10 @@ class World:
                     self._bury(process)
 
     def _run_processes(self) -> None:
-        faults = self.faults
+        faults = self.scenario.faults
+        last = max(len(faults.crashes), len(faults.stops), len(faults.starts), self.scenario.calms_at is not None)
         for number in range(MOST_PROCESSES):
-            if number >= max(len(faults.crashes), len(faults.stops), len(faults.starts)):
+            if number >= last:
                 # From here on nothing goes wrong any more, and the job must come to its end.
                 self.faults = NO_FAULTS
             if self.chance("flips") and 0 < number == len(self.processes):  # else this one has begun already
@@ -221,9 +204,10 @@ class World:
     def _start(self, number: int, *, takes_over: bool = False) -> Process:
         one, faults = self.scenario, self.scenario.faults
         process = Process(number, self.clock, self.random, one.policy)
-        process.is_spared = self.faults is NO_FAULTS
+        if self.faults is NO_FAULTS:
+            process.is_spared, process.ends_by = True, self.clock.seconds + LONGEST_SECONDS
         process.loop.longest_blocking_seconds = one.blocking_seconds
-        if self.faults is not NO_FAULTS:
+        if not process.is_spared:
             process.loop.slow_calls = one.slow_calls
             if number < len(faults.crashes):
                 if number < len(faults.pauses) and faults.pauses[number]:
@@ -284,7 +268,7 @@ class World:
         return outcome
 
     def _stop(self, process: Process) -> None:
-        if process.supervisor is not None:
+        if process.supervisor is not None and not process.is_spared:
             self.happened["stop"] += 1
             process.supervisor.stop()
 
@@ -301,6 +285,7 @@ class World:
         with running(process.loop):
             while not process.has_ended and not process.is_superseded:
                 self._turn([process, *self.zombies] if self.zombies else [process])
+                self.recovery.check(process)
                 if process.loop.steps > MOST_STEPS or self.clock.seconds > deadline:
                     raise SimulationStuck(
                         f"process {process.number} is not done after {process.loop.steps} steps and "
@@ -353,9 +338,11 @@ class World:
     async def _main(self, process: Process, takes_over: bool) -> Outcome:
         one = self.scenario
         if self.faults is NO_FAULTS:
-            one.settings |= {"checkpoint_timeout": timedelta(seconds=20), "stalled_intervals": 100_000}
+            one.settings |= {"checkpoint_timeout": CALM_TIMEOUT}
         number = process.number
-        job = build(one, number, lambda spec: SimulatedSource(spec, self), lambda spec: SimulatedSink(spec, self))
+        job = build(
+            one, number, lambda spec: SimulatedSource(spec, self.line), lambda spec: SimulatedSink(spec, self.line)
+        )
         plan = job.plan()
         storage = CheckpointStorage(self.root, job.name, self.disk)
         lock = JobLock(storage.folder, self.ports)
