@@ -83,6 +83,7 @@ class Attempt:
         self._committers: dict[str, Committer] = {}
         self._is_stopping = False
         self._task: asyncio.Task[Any] | None = None
+        self._cancelled_before = 0
         self._running_since: float | None = None
         self._restored: int | None = None
 
@@ -94,6 +95,7 @@ class Attempt:
             self._coordinator.stop()
         elif self._task is not None and not self._is_stopping:
             # Nothing runs yet; restoring may be cut off anywhere, as by a crash.
+            self._cancelled_before = self._task.cancelling()
             self._task.cancel()
         self._is_stopping = True
 
@@ -133,14 +135,15 @@ class Attempt:
         workers = self._ports.threads.workers()
         task = self._task = asyncio.current_task()
         assert task is not None, "an attempt runs in a task"
-        # Not always 0: a task group that failed in an earlier attempt may have left one behind (Python 3.11).
-        cancelled_before = task.cancelling()
+        # Not always 0, and `stop` looks anew: each task group that has failed, in an earlier attempt or while this one
+        # settles, may have left one behind (Python 3.11).
+        self._cancelled_before = task.cancelling()
         try:
             if self._is_stopping:
                 return Ending.STOPPED
             return await self._run(workers, on_running)
         except asyncio.CancelledError:
-            if self._is_stopping and task.uncancel() <= cancelled_before:
+            if self._is_stopping and task.uncancel() <= self._cancelled_before:
                 return Ending.STOPPED
             raise
         finally:

@@ -342,7 +342,10 @@ class KafkaWorld:
         if self.engine_errors:
             raise EngineBroke(f"in the engine: {self.engine_errors[0]!r}") from self.engine_errors[0]
         self.restarts += process.supervisors[0].restarts if process.supervisors else 0
-        outcome = process.main.result()
+        try:
+            outcome = process.main.result()
+        except asyncio.CancelledError as error:
+            raise EngineBroke("the supervisor was cancelled, by nobody") from error
         self._bury(process)
         return outcome
 

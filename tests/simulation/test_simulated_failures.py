@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from streamlet import Restart
+from streamlet import Restart, SourceError
+from tests.simulation.connectors import SimulatedSource
+from tests.simulation.patches import Patches
 from tests.simulation.process import Process
 from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, SourceSpec
 from tests.simulation.world import World, simulate
@@ -61,6 +66,31 @@ def test_a_reader_that_fails_is_restarted_from_the_checkpoint() -> None:
 def test_a_stop_while_it_restores_for_the_second_time_suspends_the_job() -> None:
     # A task group whose child fails while the group already waits leaves its task cancelled once more (Python 3.11).
     world = simulate(_plain(Faults(request_lost=1.0, stops=(1.6,))))
+    assert world.outcomes == ["suspended", "finished"]
+
+
+def test_a_stop_while_it_restores_behind_a_group_of_questions_that_failed_suspends_the_job() -> None:
+    # Each task group whose child fails while the group waits leaves its task cancelled once more (Python 3.11).
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise SourceError("not now")
+
+    def discover(original: Any) -> Any:
+        async def asking_twice(self: Any, known: Any) -> Any:
+            with contextlib.suppress(ExceptionGroup):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fails())
+            await asyncio.sleep(1)
+            return await original(self, known)
+
+        return asking_twice
+
+    patches = Patches()
+    patches.put(SimulatedSource, "discover", discover)
+    try:
+        world = simulate(_plain(Faults(stops=(0.5,))))
+    finally:
+        patches.undo()
     assert world.outcomes == ["suspended", "finished"]
 
 
