@@ -1,6 +1,6 @@
-"""Runs seeds of the simulated Kafka, and plants bugs into it: `python -m tests.simulation.kafka_seeds --seeds 1000`.
+"""Runs seeds of the simulated Kafka: `python -m tests.simulation.kafka_seeds --seeds 1000`.
 
-`--seeds 1 --from 17` repeats one, `--planted` says how many seeds each planted bug needs.
+`--seeds 1 --from 17` repeats one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamlet.testing.errors import SimulationStuck
 from tests.simulation.kafka_scenario import KafkaScenario, kafka_scenario
 from tests.simulation.kafka_world import KafkaWorld
-from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput
-from tests.simulation.planted_kafka import PLANTED_KAFKA, with_kafka_bug
 from tests.simulation.seeds import chunks, describe, over_processes
 
 ONE_SEED = "python -m tests.simulation.kafka_seeds --seeds 1 --from"
-BUDGET = 250
 
 
 @dataclass
@@ -69,36 +65,12 @@ def run_kafka_seeds(seeds: Iterable[int]) -> KafkaReport:
     return report
 
 
-def hunt_kafka(name: str) -> tuple[str, int | None, str]:
-    """Plants one bug and runs seeds until one shows it: gives the number of seeds, None when none did."""
-    said = "nothing was noticed"
-    for seed in range(BUDGET):
-        try:
-            with with_kafka_bug(name):
-                simulate_kafka(kafka_scenario(seed))
-        except (WrongOutput, JobFailed, SimulationStuck, EngineBroke) as error:
-            if isinstance(error, EngineBroke) and not isinstance(error.__cause__, AssertionError):
-                said = describe(error)
-                break
-            return name, seed + 1, describe(error).splitlines()[0][:100]
-        except Exception as error:
-            said = f"seed {seed} raised what shows nothing: {describe(error)}"
-            break
-    return name, None, said
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.kafka_seeds", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (default 0)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
-    parser.add_argument("--planted", action="store_true", help="hunt the planted bugs instead")
     options = parser.parse_args()
-    if options.planted:
-        verdicts = list(over_processes(hunt_kafka, list(PLANTED_KAFKA), options.workers))
-        for name, seeds, said in verdicts:
-            print(f"{name:70s} {'none' if seeds is None else seeds:>5}  {said}")
-        return 1 if any(seeds is None for _, seeds, _ in verdicts) else 0
     if options.seeds == 1:
         world = simulate_kafka(kafka_scenario(options.first))  # what it raises is shown with all its causes
         print(kafka_scenario(options.first), *world.said, world.outcomes, world.happened(), sep="\n")

@@ -9,10 +9,12 @@ from typing import Any
 from streamlet.checkpoint import coordinator, settling, storage
 from streamlet.checkpoint.coordinator import CheckpointCoordinator
 from streamlet.checkpoint.lock import JobInstance
+from streamlet.checkpoint.messages import Marked
 from streamlet.checkpoint.pending import PendingCheckpoint
 from streamlet.checkpoint.settling import Settlement
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.runtime import restoring
+from streamlet.runtime.control import LocalControl
 from streamlet.runtime.restoring import Restorer
 from streamlet.testing.disk import SimulatedDisk
 from tests.simulation.patches import Patches
@@ -206,3 +208,33 @@ def taken_over_process_begins_an_attempt_beside_its_successor(patches: Patches) 
     patches.put(
         CheckpointStorage, "begin_attempt", lambda original: lambda self, is_mine=None: original(self, lambda: True)
     )
+
+
+@planted
+def every_start_begins_from_empty(patches: Patches) -> None:
+    patches.put(Restorer, "_request", lambda _: lambda self: "none")
+
+
+@planted
+def notice_of_a_durable_marker_is_lost(patches: Patches) -> None:
+    def tell(original: Any) -> Any:
+        def losing(self: Any, subtask: Any, message: Any) -> None:
+            if not isinstance(message, Marked):
+                original(self, subtask, message)
+
+        return losing
+
+    patches.put(LocalControl, "tell", tell)
+
+
+@planted
+def no_checkpoint_follows_on_an_abandoned_one(patches: Patches) -> None:
+    def one_checkpoint(original: Any) -> Any:
+        async def forgetting(self: Any, kind: Any) -> bool:
+            if not await original(self, kind):
+                await asyncio.Event().wait()
+            return True
+
+        return forgetting
+
+    patches.put(CheckpointCoordinator, "_one_checkpoint", one_checkpoint)

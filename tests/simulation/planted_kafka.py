@@ -1,10 +1,8 @@
-"""Planted bugs of the way to Kafka and back: patches of these tests, as in `planting`, in a table of their own."""
+"""Planted bugs of the way to Kafka and back."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from streamlet import Outcome
@@ -23,26 +21,12 @@ from streamlet_connectors.kafka.reading import KafkaReader
 from streamlet_connectors.kafka.records import Chunk
 from streamlet_connectors.kafka.transaction import Prepared, TransactionPool
 from streamlet_connectors.kafka.writer import KafkaWriter
+from tests.simulation.kafka_scenario import kafka_scenario
+from tests.simulation.kafka_seeds import simulate_kafka
 from tests.simulation.patches import Patches
+from tests.simulation.planting import planted_in
 
-Plant = Callable[[Patches], None]
-PLANTED_KAFKA: dict[str, Plant] = {}
-
-
-def planted(function: Plant) -> Plant:
-    PLANTED_KAFKA[function.__name__.replace("_", " ")] = function
-    return function
-
-
-@contextlib.contextmanager
-def with_kafka_bug(name: str) -> Iterator[None]:
-    """Runs what is inside with that bug in the connector or the engine."""
-    patches = Patches()
-    PLANTED_KAFKA[name](patches)
-    try:
-        yield
-    finally:
-        patches.undo()
+planted = planted_in("kafka", lambda seed: simulate_kafka(kafka_scenario(seed)), range(250))
 
 
 # --- deciding -------------------------------------------------------------------------------------------------------

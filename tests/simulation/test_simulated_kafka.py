@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from tests.simulation.kafka_leftovers import written
 from tests.simulation.kafka_scenario import kafka_scenario
-from tests.simulation.kafka_seeds import KafkaReport, hunt_kafka, run_kafka_seeds, simulate_kafka
-from tests.simulation.planted_kafka import PLANTED_KAFKA
+from tests.simulation.kafka_seeds import KafkaReport, run_kafka_seeds, simulate_kafka
 from tests.simulation.seeds import chunks, default_workers, over_processes
 
 SEEDS = 5000 if os.environ.get("STREAMLET_TEST_FULL", "") == "1" else 160
-ONCE_FAILED = (73, 124, 242, 1018)
-"""A connection that stayed open when closing was cancelled; a late InitProducerId of a process that had lost the job;
-an attempt that such a process had set aside; a reader that was not closed when its task was cancelled twice."""
+ONCE_FAILED = (61, 73, 124, 242, 1018)
+"""A stop while it settled, behind questions that had failed (61); a connection that stayed open when closing was
+cancelled; a late InitProducerId of a process that had lost the job; an attempt that such a process had set aside; a
+reader that was not closed when its task was cancelled twice."""
 MUST_HAPPEN = ("crash", "zombie", "restart", "cut connection", "broker restart", "disk failure", "going back", "calm")
 
 
@@ -38,12 +36,3 @@ def test_the_same_seed_gives_the_same_run_of_job_network_and_broker() -> None:
         assert (one.total, one.outcomes, one.happened()) == (other.total, other.outcomes, other.happened())
         assert one.clock.seconds == other.clock.seconds
         assert written(one.scenario, one.kafka) == written(other.scenario, other.kafka)
-
-
-def test_every_planted_bug_of_the_way_to_kafka_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    verdicts = sorted(over_processes(hunt_kafka, list(PLANTED_KAFKA), default_workers()))
-    with capsys.disabled():
-        print("\nplanted bug, seeds that it took to find it, and what was said of it")
-        for name, seeds, said in verdicts:
-            print(f"{name:70s} {'none' if seeds is None else seeds:>5}  {said}")
-    assert not [name for name, seeds, _ in verdicts if seeds is None]
