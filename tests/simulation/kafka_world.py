@@ -208,7 +208,9 @@ class KafkaWorld:
                 return True
             if final and isinstance(outcome.error, StateDirectoryError) and self.disk_failures:
                 return False
-            if final or self.is_calm:
+            # A job that fails while it stops does not try again: what goes wrong late is left to the next start.
+            stops_late = self.recovery.survivor is not None and self.outside.is_complete()
+            if final or (self.is_calm and not stops_late):
                 raise JobFailed(f"the job gave up: {outcome.error!r}") from outcome.error
             return False
         if outcome.state is JobState.FINISHED:

@@ -35,6 +35,8 @@ class Process:
         """When it must have, seconds."""
         self.is_asked_to_end = False
         """It was stopped because everything was read."""
+        self.is_asked_to_stop = False
+        """For this reason or any other: a job that fails while it stops does not try again."""
         self.supervisor: Supervisor | None = None
         self.main: asyncio.Task[Any]
         self.broken: BaseException | None = None
@@ -67,6 +69,12 @@ class Process:
             self.pauses_at = None
             return True
         return False
+
+    def stop(self) -> None:
+        """Asks it to stop, if there is something to stop."""
+        if self.supervisor is not None:
+            self.is_asked_to_stop = True
+            self.supervisor.stop()
 
     def spare(self, blocking_seconds: float) -> None:
         """Lets nothing more happen to it; what it asks of the disk takes so long."""

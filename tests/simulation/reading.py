@@ -38,7 +38,7 @@ class Reading:
         self._idle = self._idle + 1 if self._ends.items() <= self._positions.items() else 0
         if self._idle > IDLE_FETCHES and process.supervisor is not None and not self._has_in_flight():
             process.is_asked_to_end = True
-            process.supervisor.stop()
+            process.stop()
 
     def _has_in_flight(self) -> bool:
         """True when records were in flight at the newest checkpoint: a stop does not wait for them."""

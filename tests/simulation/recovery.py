@@ -55,6 +55,10 @@ class Recovery:
         if self.survivor is not None:
             self.survivor.marked(checkpoint_id, self._world.current, self._world.clock.seconds)
 
+    def may_fail(self, process: Process) -> bool:
+        """True when it was asked to stop: what goes wrong late is left to the next start, which nothing befalls."""
+        return self.survivor is not None and self.survivor.process is process and process.is_asked_to_stop
+
     def check(self, process: Process) -> None:
         """Raises when a process takes too long, or restarts though nothing has gone wrong since it began."""
         now, survivor = self._world.clock.seconds, self.survivor

@@ -181,6 +181,8 @@ class World:
                     self.accepts_losses = True
                     self.happened["loss accepted"] += 1
                     continue
+                if self.recovery.may_fail(self.processes[number]):
+                    continue
                 raise JobFailed(f"nothing goes wrong, but the job failed: {outcome.error!r}") from outcome.error
             self.clock.seconds += faults.downtime_seconds
         raise SimulationStuck(f"not finished after {MOST_PROCESSES} processes: {self.outcomes}")
@@ -270,7 +272,7 @@ class World:
     def _stop(self, process: Process) -> None:
         if process.supervisor is not None and not process.is_spared:
             self.happened["stop"] += 1
-            process.supervisor.stop()
+            process.stop()
 
     def _bury(self, process: Process) -> None:
         before, self.current = self.current, process
