@@ -131,9 +131,11 @@ class Supervisor:
 def is_outage(error: BaseException) -> bool:
     """True for what ends by itself or by an operator's hand, without a change to the job: also a full disk."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # one that is raised again may be the cause of its own cause
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return True
+        seen.add(id(cause))
         cause = cause.__cause__
     return isinstance(error, StreamletError) and error.is_outage
 

@@ -16,7 +16,7 @@ from streamlet import Restart, SourceError, SystemClock
 from streamlet.errors import StateDirectoryError
 from streamlet.runtime.attempt import Attempt, Ending
 from streamlet.runtime.job_state import JobState
-from streamlet.runtime.supervisor import Outcome, Supervisor
+from streamlet.runtime.supervisor import Outcome, Supervisor, is_outage
 
 AT_ONCE = timedelta(microseconds=1)
 
@@ -118,3 +118,9 @@ def test_the_failure_of_a_job_is_told_until_it_runs_again() -> None:
     assert played.supervisor.failure == ""
     failed = Played(Restart.fixed(AT_ONCE, attempts=1), RAN, (SourceError("broke\nagain"), False))
     assert failed.supervisor.failure == "broke"
+
+
+def test_an_error_that_is_the_cause_of_its_own_cause_is_judged_all_the_same() -> None:
+    error, cause = SourceError("no answer"), OSError("closed")
+    error.__cause__, cause.__cause__ = cause, error
+    assert not is_outage(error)

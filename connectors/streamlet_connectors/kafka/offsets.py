@@ -81,7 +81,9 @@ async def find_offsets(
                     connection.forget_leaders(topic)
                     await pauses.pause()
     except TimeoutError:
-        raise last or TransportError(f"no broker gave the offsets of topic {topic!r}") from last
+        if last is not None:
+            raise last from last.__cause__  # `from last` would make it the cause of itself
+        raise TransportError(f"no broker gave the offsets of topic {topic!r}") from None
     return found
 
 
