@@ -83,8 +83,8 @@ class Stages:
             found = self._timed("lookup", self._emitted, self._keyed.lookup, Batch(values, None, keys))
             results = self._timed("fold", self._emitted, self._keyed.operator, found)
             lines = self._timed("encode", self._out.encode_batch, results.values)
-            routes = self._timed("route", self._router.route, results)
-            self._timed("append", _append, routes, lines)
+            lanes, keys = self._timed("route", self._router.route, results)
+            self._timed("append", _append, lanes, keys, lines)
             self._batches += 1
             if self._batches % BATCHES_PER_CHECKPOINT == 0:
                 self._timed("checkpoint", checkpoint, self._keyed.store, self._keyed.store.cut + 1)
@@ -104,9 +104,9 @@ class Stages:
         return result
 
 
-def _append(routes: Sequence[tuple[Lane, bytes | None]], lines: Sequence[bytes]) -> None:
+def _append(lanes: Sequence[Lane], keys: Sequence[bytes | None], lines: Sequence[bytes]) -> None:
     # As the writer does it: no call but the builder's.
-    for (lane, key), timestamp, value in zip(routes, repeat(_NOW_MS), lines, strict=False):
+    for lane, key, timestamp, value in zip(lanes, keys, repeat(_NOW_MS), lines, strict=False):
         if lane.append(lane.count, timestamp, key, value, []) is None:
             lane.begin()
             lane.append(0, timestamp, key, value, [])

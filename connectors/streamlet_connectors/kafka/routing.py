@@ -1,10 +1,10 @@
-"""Turns the key of a record into bytes and a partition, once per key and not once per record."""
+"""Turns the keys of records into bytes and partitions, by column; the partition once per key, not once per record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from operator import length_hint
+from itertools import repeat
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -13,8 +13,6 @@ from streamlet import Batch, EncodeError, Format, Keyed, UserFunctionError
 from streamlet_connectors.kafka.partitioner import partition_of
 
 L = TypeVar("L")
-Route = tuple[L, bytes | None]
-"""A lane and the key's bytes."""
 StreamKey = Literal["stream"]
 Partition = Callable[[Any, Any, int], int]
 """(key, value, number of partitions) -> partition."""
@@ -76,10 +74,13 @@ def _choose(partition: Partition, key: Any, count: int, value: Any) -> int:
 
 
 class Router(Generic[L]):
-    """Gives each record of a batch its lane (a partition's writer) and key.
+    """Gives each record of a batch its lane (a partition's writer) and the bytes of its key.
 
     Records with one key go to one lane, the one that every Java client would choose.  Records without a key go to one
-    lane per batch, in turn.
+    lane per batch, in turn.  Lanes are true in the sense of `bool`.
+
+    A lane is remembered for each key, but the bytes are made again for each record: kept, they would double what lies
+    in memory for a key here, and fetching that from where no cache holds it takes longer.
     """
 
     def __init__(
@@ -97,77 +98,62 @@ class Router(Generic[L]):
         self._partition = partition
         self._owns_memo = owns_memo
         self._turn = 0
-        # By type, because 1, True and 1.0 are one key of a dict and three keys of a topic.
-        self._remembered: dict[type, dict[Any, Route[L]]] = {}
+        self._remembered: dict[bytes, L] = {}
 
-    def route(self, batch: Batch[Any]) -> Iterable[Route[L]]:
-        """Gives one route per record."""
+    def route(self, batch: Batch[Any]) -> tuple[Sequence[L], Sequence[bytes | None]]:
+        """Gives the column of lanes and that of keys."""
+        keys = self._keys(batch)
         if self._partition is not None:
-            return self._chosen(batch, self._partition)
+            return self._chosen(batch, keys, self._partition), self._encoded(keys or [None] * len(batch))
+        if keys is None:
+            return self._next_lane(len(batch)), [None] * len(batch)
+        data = self._encoded(keys)
+        if self._key == "stream" and self._owns_memo and batch.keys is not None:
+            # `or` and not a call: the memo is there but for a key's first record.
+            remember = self._remember
+            return [keyed.memo or remember(keyed, key) for keyed, key in zip(batch.keys, data, strict=True)], data
+        return self._looked_up(data), data
+
+    def _keys(self, batch: Batch[Any]) -> list[Any] | None:
+        """Gives the keys, not yet written; None where records have none."""
         if self._key == "stream":
-            if batch.keys is None:
-                return self._keyless(batch)
-            if self._owns_memo:
-                # `or` and not a call: the memo is there but for a key's first record.
-                remember = self._remember
-                column = iter(batch.keys)
-                try:
-                    return [keyed.memo or remember(keyed) for keyed in column]
-                except EncodeError as error:
-                    error.index = len(batch) - length_hint(column) - 1
-                    raise
-            return self._looked_up([keyed.key for keyed in batch.keys])
-        if self._key is None:
-            return self._keyless(batch)
-        return self._looked_up(applied(self._key, batch.values, "key=", batch))
+            return None if batch.keys is None else [keyed.key for keyed in batch.keys]
+        return None if self._key is None else applied(self._key, batch.values, "key=", batch)
 
-    def _keyless(self, batch: Batch[Any]) -> Iterable[Route[L]]:
+    def _next_lane(self, count: int) -> list[L]:
         self._turn = (self._turn + 1) % len(self._lanes)
-        return [(self._lanes[self._turn], None)] * len(batch)
+        return [self._lanes[self._turn]] * count
 
-    def _remember(self, keyed: Keyed) -> Route[L]:
-        route = keyed.memo = self._routed(keyed.key)
-        return route
+    def _remember(self, keyed: Keyed, data: bytes | None) -> L:
+        lane = keyed.memo = self._lane(data)
+        return lane
 
-    def _looked_up(self, keys: list[Any]) -> Iterable[Route[L]]:
-        types = set(map(type, keys))
-        if len(types) != 1:
-            return [self._look_up(self._known(type(key)), key, index) for index, key in enumerate(keys)]
-        only = types.pop()
-        if only is type(None):
-            self._turn = (self._turn + 1) % len(self._lanes)
-            return [(self._lanes[self._turn], None)] * len(keys)
-        known = self._known(only)
-        try:
-            routes = list(map(known.get, keys))
-        except TypeError:
-            routes = [None] * len(keys)  # cannot be hashed: each is looked at by itself, and refused there
-        return [route or self._look_up(known, keys[index], index) for index, route in enumerate(routes)]
+    def _lane(self, data: bytes | None) -> L:
+        return self._lanes[self._turn if data is None else partition_of(data, len(self._lanes))]
 
-    def _known(self, type_: type) -> dict[Any, Route[L]]:
-        known = self._remembered.setdefault(type_, {})
+    def _looked_up(self, column: Sequence[bytes | None]) -> Sequence[L]:
+        if not any(column) and column.count(None) == len(column):
+            return self._next_lane(len(column))
+        known: dict[Any, L] = self._remembered
         if len(known) > _REMEMBERED:
             known.clear()
-        return known
+        lanes = list(map(known.get, column))
+        if all(lanes):
+            return lanes  # type: ignore[return-value]  # no None is left
+        for data in {data for data, lane in zip(column, lanes, strict=True) if lane is None and data is not None}:
+            known[data] = self._lane(data)
+        return [known[data] if data is not None else self._lane(None) for data in column]
 
-    def _look_up(self, known: dict[Any, Route[L]], key: Any, index: int) -> Route[L]:
-        if key is None:
-            return (self._lanes[self._turn], None)
+    def _encoded(self, keys: Sequence[Any]) -> Sequence[bytes | None]:
         try:
-            route = known.get(key)
-            if route is None:
-                route = known[key] = self._routed(key, index)
-        except TypeError:
-            return self._routed(key, index)
-        return route
+            if self._key_format is not None:
+                return self._key_format.encode_batch(keys)
+            return list(map(str.encode, keys))
+        except (EncodeError, TypeError, ValueError, OverflowError):
+            # Not all are text, some are None, or one cannot be written.
+            return [self._encoded_one(key, index) for index, key in enumerate(keys)]
 
-    def _routed(self, key: Any, index: int = 0) -> Route[L]:
-        data = self._encoded(key, index)
-        if data is None:
-            return (self._lanes[self._turn], None)
-        return (self._lanes[partition_of(data, len(self._lanes))], data)
-
-    def _encoded(self, key: Any, index: int) -> bytes | None:
+    def _encoded_one(self, key: Any, index: int) -> bytes | None:
         if key is None:
             return None
         try:
@@ -180,11 +166,10 @@ class Router(Generic[L]):
                 remedy="use str, bytes, numbers, tuples or structs as keys, or give the sink a key_format",
             ) from error
 
-    def _chosen(self, batch: Batch[Any], partition: Partition) -> Iterable[Route[L]]:
-        keys = self._keys(batch)
+    def _chosen(self, batch: Batch[Any], keys: Sequence[Any] | None, partition: Partition) -> list[L]:
         count = len(self._lanes)
-        routes: list[Route[L]] = []
-        for index, (key, value) in enumerate(zip(keys, batch.values, strict=True)):
+        lanes: list[L] = []
+        for index, (key, value) in enumerate(zip(keys or repeat(None), batch.values, strict=False)):
             (chosen,) = applied(partial(_choose, partition, key, count), [value], "partition=", batch, index)
             if type(chosen) is not int or not 0 <= chosen < count:
                 raise EncodeError(
@@ -192,10 +177,5 @@ class Router(Generic[L]):
                     index=index,
                     remedy="give an int from 0 to the third argument - 1",
                 )
-            routes.append((self._lanes[chosen], self._encoded(key, index)))
-        return routes
-
-    def _keys(self, batch: Batch[Any]) -> Sequence[Any]:
-        if self._key == "stream":
-            return [None] * len(batch) if batch.keys is None else [keyed.key for keyed in batch.keys]
-        return [None] * len(batch) if self._key is None else applied(self._key, batch.values, "key=", batch)
+            lanes.append(self._lanes[chosen])
+        return lanes

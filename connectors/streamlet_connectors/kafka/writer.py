@@ -186,15 +186,15 @@ class KafkaWriter:
         self._announce(before)
 
     def _append_all(self, batch: Batch[Any]) -> None:
-        encoded, routes = self._encoded(batch)
+        encoded, lanes, keys = self._encoded(batch)
         headers: Iterable[Any] = repeat(_NO_HEADERS)
         if self._spec.headers is not None:
             headers = applied(self._spec.headers, batch.values, "headers=", batch)
         column = iter(encoded)
         try:
             # This loop is what a record costs. No calls but one, no objects but the builder's own.
-            for (lane, key), timestamp, value, header in zip(
-                routes, self._timestamps(batch), column, headers, strict=False
+            for lane, key, timestamp, value, header in zip(
+                lanes, keys, self._timestamps(batch), column, headers, strict=False
             ):
                 if lane.append(lane.count, timestamp, key, value, header) is None:
                     self._ship(lane)
@@ -203,12 +203,12 @@ class KafkaWriter:
         except EncodeError as error:
             raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
 
-    def _encoded(self, batch: Batch[Any]) -> tuple[list[bytes], Iterable[tuple[Lane, bytes | None]]]:
-        """Gives the value of each record as bytes, and where it goes."""
+    def _encoded(self, batch: Batch[Any]) -> tuple[list[bytes], Sequence[Lane], Sequence[bytes | None]]:
+        """Gives the value of each record as bytes, where it goes, and the bytes of its key."""
         assert self._router is not None
         try:
             encoded = self._spec.value.encode_batch(batch.values)
-            routes = self._router.route(batch)
+            lanes, keys = self._router.route(batch)
         except EncodeError as error:
             raise self._refused(batch, error.index, error) from error
         if len(encoded) != len(batch.values):
@@ -216,7 +216,7 @@ class KafkaWriter:
                 f"sink {self._context.uid!r}, topic {self._spec.topic!r}: the format {type(self._spec.value).__name__} "
                 f"made {len(encoded)} of {len(batch.values)} values"
             )
-        return encoded, routes
+        return encoded, lanes, keys
 
     def _refused(self, batch: Batch[Any], row: int, error: EncodeError) -> EncodeError:
         where = f"sink {self._context.uid!r}, topic {self._spec.topic!r}"
