@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest
 from streamlet.checkpoint.recovery import JobFacts, RecoveryPlan, choose, plan_start
 from streamlet.checkpoint.retention import CheckpointInfo
-from streamlet.errors import CheckpointDamagedError, CheckpointError
+from streamlet.errors import CheckpointDamagedError, CheckpointError, ConfigError
 from streamlet.sink import Committable
 
 JOB = JobFacts(key_groups=8, sinks=frozenset({"out"}))
@@ -125,8 +125,11 @@ def test_a_chosen_checkpoint_is_the_one_that_is_restored_and_nothing_newer_is_fo
     by_id = {info.id: info for info in infos}
     try:
         plan = choose(infos, wanted, JOB, has_history=True)
+    except ConfigError:
+        assert wanted not in by_id
+        return
     except CheckpointError:
-        assert wanted not in by_id or by_id[wanted].manifest is None
+        assert by_id[wanted].manifest is None
         return
     assert plan.restore is by_id[wanted] and plan.candidates[0] == wanted
     assert plan.needs_start == plan.is_forced == (wanted != max(by_id))
