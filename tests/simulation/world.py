@@ -48,6 +48,8 @@ MOST_STEPS = 200_000
 MOST_SECONDS = 600.0
 CALM_TIMEOUT = timedelta(seconds=20)
 """For a checkpoint of a process to which nothing goes wrong; that of the scenario may be too short for its disk."""
+LATE_SECONDS = 30.0
+"""So long after the end a process that still runs a job without end is stopped: it runs it rightly."""
 
 
 class World:
@@ -324,8 +326,13 @@ class World:
             self.happened[f"zombie {outcome.state.value}"] += 1
 
     def _end_zombies(self) -> None:
+        late = self.clock.seconds + LATE_SECONDS
         while self.zombies:
             self._turn(list(self.zombies))
+            for zombie in self.zombies:
+                # Not taken over after all: it slept before it had the lock, and has got it now.
+                if not self.scenario.is_bounded and self.clock.seconds > late and zombie.supervisor is not None:
+                    zombie.supervisor.stop()
             if any(zombie.loop.steps > MOST_STEPS for zombie in self.zombies):
                 raise SimulationStuck("a process that was taken over does not end")
         self.current = None
