@@ -87,7 +87,7 @@ def test_a_running_job_gets_over_cuts_silence_and_slowness_in_mid_transaction(sp
         # A Produce has just gone out, so a transaction is open.
         rule = proxy.plan(PRODUCE, Trouble.LOSE_ANSWER)
         feed_until(spending, job, lambda rule=rule: rule.hits == 1, "a transaction is open")  # type: ignore[misc]
-        assert proxy.cut() > 0
+        job.wait_until(lambda: proxy.cut() > 0, "what is connected is cut")
     with proxy.silence():
         spending.feed(RECORDS)
     proxy.slow(0.02)
