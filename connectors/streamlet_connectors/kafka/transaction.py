@@ -169,6 +169,10 @@ class Transaction:
             deadline_ms=self.first_add_ms + self._timeout_ms,
         )
 
+    def shut(self) -> None:
+        """Ends the background work without waiting for its end."""
+        _cancel(self._joining)
+
     async def abandon(self) -> None:
         """Aborts what is not prepared, so that readers need not wait for the time-out. Tries once."""
         joining, self._joining = self._joining, None
@@ -223,6 +227,10 @@ class TransactionPool:
             del self._held[prepared.transactional_id]
             self._free.append(prepared.transactional_id)
 
+    def shut(self) -> None:
+        """Ends the background work without waiting for its end."""
+        _cancel(self._next)
+
     async def close(self) -> None:
         """Ends the background work."""
         ready, self._next = self._next, None
@@ -257,6 +265,11 @@ class TransactionPool:
             else:
                 self._free.popleft()
                 return Transaction(self._connection, self._clock, id, producer_id, epoch, self._timeout_ms)
+
+
+def _cancel(work: asyncio.Task[Any] | None) -> None:
+    if work is not None and not work.cancel() and not work.cancelled():
+        work.exception()  # nobody will ask for it any more
 
 
 async def initialise(

@@ -122,8 +122,8 @@ class KafkaWriter:
         self._producer = await self._pool.take()
 
     async def close(self) -> None:
-        """Stops, and aborts the transaction that is not prepared if the broker answers within a second. The sockets
-        are closed also when this is cancelled, as it is when a second task of the attempt fails."""
+        """Stops, and aborts the transaction that is not prepared if the broker answers within a second.  Background
+        work is ended and sockets are closed also when this is cancelled, as when a second task of the attempt fails."""
         if self._linger is not None:
             self._linger.cancel()
         for lane in self._lanes:
@@ -132,6 +132,10 @@ class KafkaWriter:
             await self._delivery.close()
             await self._abandon()
         finally:
+            if self._pool is not None:
+                self._pool.shut()
+            if isinstance(self._producer, Transaction):
+                self._producer.shut()
             self._connection.shut()
         await self._connection.close()
 
