@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import Batch, EncodeError, Text, UserFunctionError
+from streamlet import Batch, EncodeError, Json, Text, UserFunctionError
 from streamlet_connectors.kafka.partitioner import partition_of
 from streamlet_connectors.kafka.routing import Router, encode_key
 
@@ -93,6 +93,11 @@ def test_a_key_function_may_give_none_for_some() -> None:
     chosen = routes(router(key=lambda value: value), ["a", None])
     assert [key for _, key in chosen] == [b"a", None]
     assert [key for _, key in routes(router(key=lambda _: None), [1, 2])] == [None, None]
+
+
+def test_none_is_no_key_for_a_key_format_that_could_write_it_too() -> None:
+    chosen = routes(router(key=lambda value: value, key_format=Json()), ["a", None])
+    assert [key for _, key in chosen] == [b'"a"', None]
 
 
 def test_no_key_at_all_can_be_asked_for() -> None:

@@ -146,12 +146,13 @@ class Router(Generic[L]):
 
     def _encoded(self, keys: Sequence[Any]) -> Sequence[bytes | None]:
         try:
-            if self._key_format is not None:
+            if self._key_format is None:
+                return list(map(str.encode, keys))
+            if all(key is not None for key in keys):  # a format may know None, but here it is no key
                 return self._key_format.encode_batch(keys)
-            return list(map(str.encode, keys))
         except (EncodeError, TypeError, ValueError, OverflowError):
-            # Not all are text, some are None, or one cannot be written.
-            return [self._encoded_one(key, index) for index, key in enumerate(keys)]
+            pass  # not all are text, or one cannot be written
+        return [self._encoded_one(key, index) for index, key in enumerate(keys)]
 
     def _encoded_one(self, key: Any, index: int) -> bytes | None:
         if key is None:
