@@ -61,6 +61,10 @@ class Timestamps:
                 raise self._refused(function, batch, row, f"the watermark function gave {one!r:.80}")
         return column
 
+    def not_before(self, time_ms: int) -> None:
+        """Takes up the clock where it stood before a restart: one that was set back meanwhile makes nothing late."""
+        self._last_ms = max(self._last_ms, time_ms)
+
     def clock_ms(self) -> int:
         """The wall clock, but never going back."""
         self._last_ms = max(self._last_ms, self._now_ms())

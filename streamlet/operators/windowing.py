@@ -212,13 +212,20 @@ class WindowOperator(CallingOperator):
         """The time at which a window is freed whose end has come at `final`."""
         return min(final + self.lateness_ms, MAX_TIMESTAMP)
 
+    def snapshot(self) -> Any:
+        return self._now_ms if self.is_by_clock else None
+
+    def restore(self, snapshots: list[Any]) -> None:
+        # Event time may have taken the place of the clock: nothing asks for it then.
+        self._now_ms = max(self._now_ms, *snapshots)
+
     def close(self) -> None:
         if self.late_records:
             log.info("%s: %d late records were dropped", self.context.place, self.late_records)
         self.contents.close()
 
     def _look_at_clock(self, now_ms: int) -> None:
-        # A clock that is set back does not open windows again.
+        # A clock that is set back does not open windows again, nor does one that was set back between two starts.
         self._now_ms = max(self._now_ms, now_ms)
 
 

@@ -116,6 +116,7 @@ class SplitWatermarks:
         for one in snapshots:
             for split in one["splits"].keys() & self._lowest.timestamps.keys():
                 self._lowest.add(split, one["splits"][split])
+                self._timestamps.not_before(one["splits"][split] + 1)
         # The lowest: a split may have moved here from a subtask whose event time was behind.
         told = [one["watermark"] for one in snapshots if one["splits"]]
         self._lowest.keep(min(told, default=MIN_TIMESTAMP))

@@ -155,6 +155,8 @@ BY_CLOCK: list[Step] = [
     Clock(13),
     Clock(40),
     Rows([5], [7], ["b"]),
+    Clock(22),
+    Rows([7], [7], ["a"]),
     Clock(200),
     Rows([6], [7], ["b"]),
     End(),

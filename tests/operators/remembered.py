@@ -41,7 +41,7 @@ FORGOTTEN: dict[type[Any], Mapping[str, str]] = {
     AlignedWindows: {"_open": "cells of the store, found again in it", "_evictions": _EVICTED},
     JoinBuffers: {"_known": "an index over the state, read again from it", "_evictions": _EVICTED},
     RunningMerges: {"_stacks": "made anew from the panes"},
-    WindowOperator: {"late_records": _COUNTED, "_now_ms": "the clock tells it again"},
+    WindowOperator: {"late_records": _COUNTED},
     KeyedJoin: {"late_records": _COUNTED},
     LeavingOut: {"skipped": _COUNTED},
     Contents: {"input": _IN_HAND},

@@ -52,7 +52,7 @@ class WindowOracle:
             if isinstance(step, Rows):
                 self._take(step)
             elif isinstance(step, Clock) and self.by_clock:
-                self._advance(step.now_ms - 1)
+                self._advance(max(self.progress, step.now_ms - 1))
             elif isinstance(step, Mark) and not self.by_clock:
                 self._advance(step.timestamp)
             elif isinstance(step, End):

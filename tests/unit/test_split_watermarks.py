@@ -198,6 +198,17 @@ def test_processing_time_follows_the_clock_with_and_without_records() -> None:
     assert times.timed(Batch(["x"], split="a")).timestamps == [1_000_200]
 
 
+def test_processing_time_goes_on_from_where_it_stood_when_the_clock_was_set_back_between_two_starts() -> None:
+    clock = VirtualClock()
+    first = _times(WatermarkStrategy.processing_time(), "a", clock=clock)
+    first.follow(first.timed(Batch(["x"], split="a")))
+    clock.skew_ms = -5000
+    second = _times(WatermarkStrategy.processing_time(), "a", clock=clock)
+    second.restore([first.snapshot()])
+    assert second.timed(Batch(["y"], split="a")).timestamps == [1_000_000]
+    assert second.current == Watermark(999_999)
+
+
 def test_times_from_the_value_replace_those_of_the_source() -> None:
     times = _times(BOUNDED.with_timestamps(lambda value: value["at"]), "a")
     batch = times.timed(Batch([{"at": 7}], [99], split="a", next_position=4, rows=[3]))
