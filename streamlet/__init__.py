@@ -74,6 +74,7 @@ from streamlet.source import LagReader, ReaderContext, Source, SourceReader
 from streamlet.state.broadcast import BroadcastState
 from streamlet.state.descriptors import AggregatingState, ListState, MapState, ReducingState, ValueState
 from streamlet.state.lifetimes import StateTtl
+from streamlet.task_group import TaskGroup
 
 __all__ = [
     "MAX_TIMESTAMP",
@@ -152,6 +153,7 @@ __all__ = [
     "StreamletError",
     "Sum",
     "SystemClock",
+    "TaskGroup",
     "Text",
     "TimerContext",
     "TimerService",

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE = "streamlet"
 CONNECTORS = "streamlet_connectors"
 
-FOUNDATION = {"errors", "elements", "clock", "config", "faults", "outages", "ports"}
+FOUNDATION = {"errors", "elements", "clock", "config", "faults", "outages", "ports", "task_group"}
 CONTRACTS = FOUNDATION | {"source", "sink", "formats"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outages": FOUNDATION,
     "config": FOUNDATION,
     "faults": set(),
+    "task_group": set(),
     "ports": {"clock"},
     "machine": FOUNDATION | {"machine"},
     "source": CONTRACTS,
@@ -45,7 +46,7 @@ RUNS_LATE = {("dsl", "runtime"), ("dsl", "cli")}
 """Imports that are right inside a function only: `job.run()` starts what the job file itself must not load."""
 
 MAY_USE_ASYNCIO = ("streamlet/runtime/", "streamlet/checkpoint/coordinator.py", "streamlet/operators/map_async.py",
-                   "streamlet/machine/threads.py",
+                   "streamlet/machine/threads.py", "streamlet/task_group.py",
                    "streamlet/cli/", "streamlet/testing/", "connectors/")  # fmt: skip
 MAY_READ_CLOCKS = ("streamlet/clock.py",)
 CLOCKS = {

@@ -42,6 +42,7 @@ from streamlet.errors import CheckpointFailedError, OutputLostError, SinkError
 from streamlet.ports import RunBlocking
 from streamlet.sink import Committer
 from streamlet.state.snapshot import StateSpec
+from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.checkpoint")
 
@@ -164,7 +165,7 @@ class CheckpointCoordinator:
 
     async def run(self) -> ManifestKind:
         """Runs until the last checkpoint is committed and marked; gives `final` or `stop`."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             workers = [
                 group.create_task(work(), name=f"coordinator-{work.__name__.strip('_')}")
                 for work in (self._listen, self._trigger, self._commit)

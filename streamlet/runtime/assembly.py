@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +38,7 @@ from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore, check_types
+from streamlet.task_group import TaskGroup
 
 Splits = Mapping[str, Mapping[str, Position]]
 """Source uid -> split -> position."""
@@ -167,7 +167,7 @@ class Assembly:
 
     async def run(self) -> None:
         """Runs all subtasks until it is cancelled; whichever fails ends them all."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for subtask in self.subtasks:
                 group.create_task(subtask.run(), name=f"{subtask.plan.name}-{subtask.subtask}")
 

@@ -41,6 +41,7 @@ from streamlet.runtime.figures import Figures
 from streamlet.runtime.hosting import HostMaker, LocalHost
 from streamlet.runtime.restoring import AttemptOptions, Restorer
 from streamlet.sink import Committer
+from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -83,7 +84,6 @@ class Attempt:
         self._committers: dict[str, Committer] = {}
         self._is_stopping = False
         self._task: asyncio.Task[Any] | None = None
-        self._cancelled_before = 0
         self._running_since: float | None = None
         self._restored: int | None = None
 
@@ -95,7 +95,6 @@ class Attempt:
             self._coordinator.stop()
         elif self._task is not None and not self._is_stopping:
             # Nothing runs yet; restoring may be cut off anywhere, as by a crash.
-            self._cancelled_before = self._task.cancelling()
             self._task.cancel()
         self._is_stopping = True
 
@@ -135,15 +134,13 @@ class Attempt:
         workers = self._ports.threads.workers()
         task = self._task = asyncio.current_task()
         assert task is not None, "an attempt runs in a task"
-        # Not always 0, and `stop` looks anew: each task group that has failed, in an earlier attempt or while this one
-        # settles, may have left one behind (Python 3.11).
-        self._cancelled_before = task.cancelling()
+        cancelled_before = task.cancelling()  # not 0 where an application that runs the job has swallowed one
         try:
             if self._is_stopping:
                 return Ending.STOPPED
             return await self._run(workers, on_running)
         except asyncio.CancelledError:
-            if self._is_stopping and task.uncancel() <= self._cancelled_before:
+            if self._is_stopping and task.uncancel() <= cancelled_before:
                 return Ending.STOPPED
             raise
         finally:
@@ -205,7 +202,7 @@ class Attempt:
 
     async def _together(self, positions: Splits, around: Surroundings, coordinator: CheckpointCoordinator) -> Ending:
         """Runs all tasks in one group: whichever fails ends them all."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [
                 group.create_task(self._host.run(), name="subtasks"),
                 group.create_task(self._watch_lock(), name="lock"),

@@ -21,6 +21,7 @@ from streamlet.graph.plan import ExecutionPlan
 from streamlet.runtime.assembly import Surroundings
 from streamlet.sink import Committer
 from streamlet.state.snapshot import StateSpec
+from streamlet.task_group import TaskGroup
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Restorer:
         """Ends what earlier attempts left open, but for what is not settled yet."""
         unsettled = plan.unsettled if plan is not None else ()
         # A group: a fence that went on after this attempt had failed would shut out the next one.
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for uid, committer in self._committers.items():
                 spare = [one.committable for one in unsettled if one.sink_uid == uid]
                 group.create_task(committer.fence(highest[uid], spare), name=f"fence-{uid}")

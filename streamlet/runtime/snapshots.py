@@ -16,6 +16,7 @@ from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.state import folding
 from streamlet.state.store import FoldJob, KeyedStore
+from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -40,7 +41,7 @@ class SubtaskSnapshots:
         processes: Processes,
         pressure: MemoryPressure,
     ) -> None:
-        self.group: asyncio.TaskGroup
+        self.group: TaskGroup
         self.is_ended = False
         self.stores = list(stores)
         self._task = task

@@ -25,6 +25,7 @@ from streamlet.runtime.control import LocalControl
 from streamlet.runtime.routing import Router
 from streamlet.runtime.sink_leaf import SinkLeaf
 from streamlet.runtime.snapshots import SubtaskSnapshots
+from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -73,11 +74,11 @@ class Subtask:
             stack.callback(self.silence)
             for sink in self.sinks:
                 stack.push_async_callback(sink.writer.close)
-            async with asyncio.TaskGroup() as opening:
+            async with TaskGroup() as opening:
                 for sink in self.sinks:
                     opening.create_task(sink.writer.open(), name=f"{sink.uid}-{self.subtask}-open")
             self._control.report(Opened(task=self.plan.name, subtask=self.subtask))
-            group = await stack.enter_async_context(asyncio.TaskGroup())
+            group = await stack.enter_async_context(TaskGroup())
             self.snapshots.group = group
             self._chain.spawn = group.create_task
             group.create_task(self._obey(), name=f"{self.plan.name}-{self.subtask}-control")

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from streamlet import Committable, FinalError, Outcome, OutputLostError, SinkContext, SinkError, fault_point
+from streamlet import Committable, FinalError, Outcome, OutputLostError, SinkContext, SinkError, TaskGroup, fault_point
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
 from streamlet_connectors.kafka.coordination import ask
@@ -215,7 +215,7 @@ class KafkaCommitter:
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Does it side by side; the first failure cancels the rest and is raised."""
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None

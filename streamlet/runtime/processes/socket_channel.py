@@ -27,6 +27,7 @@ from streamlet.runtime.processes.frames import (
     pieces,
 )
 from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link
+from streamlet.task_group import TaskGroup
 
 
 class SocketSender:
@@ -137,7 +138,7 @@ class SocketExchange:
 
     async def run(self) -> None:
         """Carries what comes, until it is cancelled. Begin when every worker has its channels."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for number, link in self._links.items():
                 group.create_task(self._carry(link), name=f"link-{number}")
 

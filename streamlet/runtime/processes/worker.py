@@ -40,6 +40,7 @@ from streamlet.runtime.processes.messages import (
     to_worker_of,
 )
 from streamlet.runtime.processes.socket_channel import SocketExchange
+from streamlet.task_group import TaskGroup
 
 _FIGURES_SECONDS = 0.5
 
@@ -92,7 +93,7 @@ class Worker:
             return
         if not isinstance(build, Build):
             raise WorkerDiedError(f"the parent has sent {build!r:.80} to a worker that is not built")
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             begin = asyncio.Event()
             obeying = group.create_task(self._obey(begin), name="obey")
             running = group.create_task(self._host(build, workers, begin), name="host")
@@ -118,7 +119,7 @@ class Worker:
         await assembly.build()
         _send(self._parent, Built())
         await begin.wait()
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             group.create_task(self._exchange.run(), name="exchange")
             group.create_task(assembly.run(), name="subtasks")
             group.create_task(self._tell_figures_often(assembly), name="figures")

@@ -41,6 +41,7 @@ from streamlet.runtime.processes.messages import (
     encoded,
     from_worker_of,
 )
+from streamlet.task_group import TaskGroup
 
 MODULE = "streamlet.cli.worker"
 """What a worker runs: it loads the job file, which only the cli may."""
@@ -84,13 +85,13 @@ class WorkerHost:
             None if manifest is None else manifests.encode(manifest),
             {uid: dict(splits) for uid, splits in positions.items()},
         )
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for worker in self._workers:
                 worker.send(build)
                 group.create_task(worker.until_built(), name=f"worker-{worker.number}")
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for worker in self._workers:
                 worker.send(Begin())
                 group.create_task(worker.listen(), name=f"worker-{worker.number}")
@@ -117,7 +118,7 @@ class WorkerHost:
             self._outages.back(message.what)
 
     async def close(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for worker in self._workers:
                 group.create_task(worker.close(), name=f"worker-{worker.number}-close")
         for process in self._processes[len(self._workers) :]:
