@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -74,9 +75,13 @@ class ChildProcess:
             )
         with self._process as process:
             _, said = process.communicate()
-        if process.returncode != 0:
+        code = process.returncode
+        if code < 0:
+            hint = "; was memory short?" if code == -signal.SIGKILL else ""
+            raise OSError(f"{self._what} was ended by signal {-code}{hint}")
+        if code:
             message = f"{self._what} failed: {said.decode(errors='replace').strip()[-_SAID_BYTES:]}"
-            raise (OSError if process.returncode == os.EX_IOERR else CheckpointError)(message)
+            raise (OSError if code == os.EX_IOERR else CheckpointError)(message)
 
     def kill(self) -> None:
         """Ends the command; one that has not begun never will."""

@@ -10,7 +10,7 @@ from typing import Any
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Busy, Decline, SubtaskReport
 from streamlet.elements import Position
-from streamlet.errors import CheckpointFailedError, DiskFullError
+from streamlet.errors import CheckpointError, CheckpointFailedError, DiskFailedError, DiskFullError
 from streamlet.ports import Processes, Workers
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
@@ -135,6 +135,13 @@ class SubtaskSnapshots:
             if job.arguments:
                 await self._fold_apart(job)
             await self._workers.run_blocking(store.finish_fold, job)
+        except CheckpointError as error:
+            store.abandon_fold(job)
+            # What later checkpoints would name cannot be read. A restart reads all of it, and falls back where it may.
+            raise DiskFailedError(
+                f"state of {self._task}[{self._subtask}] cannot be folded: {error.message}",
+                remedy="check the disk; the attempt ends, and the restart looks at what is there",
+            ) from error
         except BaseException:
             store.abandon_fold(job)
             raise

@@ -93,7 +93,7 @@ class Supervisor:
         was_waiting, self._is_waiting = self._is_waiting, is_outage(error)
         # Restarts of one outage are told once: the outage itself says how long it lasts.
         level = logging.DEBUG if self._is_waiting and was_waiting else logging.WARNING
-        log.log(level, "%s\nrestart %d in %.1f s, from the last checkpoint", describe(error), self.restarts, delay)
+        log.log(level, "%s\nrestart %d in %.1f s", describe(error), self.restarts, delay)
 
     def _ended(self, ending: Ending) -> Outcome:
         if ending is Ending.STOPPED:

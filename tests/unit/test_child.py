@@ -32,6 +32,13 @@ def test_a_command_that_could_not_write_fails_as_the_disk_would_here() -> None:
         _python("import os, sys; sys.exit(os.EX_IOERR)").run()
 
 
+def test_a_command_that_somebody_ends_can_be_tried_again() -> None:
+    with pytest.raises(OSError, match="the work was ended by signal 9; was memory short"):
+        _python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").run()
+    with pytest.raises(OSError, match="the work was ended by signal 15$"):
+        _python("import os, signal; os.kill(os.getpid(), signal.SIGTERM)").run()
+
+
 def test_a_command_is_in_a_process_group_of_its_own_so_that_ctrl_c_does_not_reach_it() -> None:
     _python("import os; assert os.getpgid(0) == os.getpid()").run()
 
@@ -46,12 +53,12 @@ def test_a_command_that_is_killed_before_it_began_never_begins(tmp_path: Path) -
 def test_a_command_can_be_killed_from_another_thread(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     child = _python(f"import signal; open({str(begun)!r}, 'w').close(); signal.pause()")
-    failed: list[CheckpointError] = []
+    failed: list[OSError] = []
 
     def run() -> None:
         try:
             child.run()
-        except CheckpointError as error:
+        except OSError as error:
             failed.append(error)
 
     thread = threading.Thread(target=run)

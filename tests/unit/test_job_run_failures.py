@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from streamlet import Batch, Committable, Count, Job, Restart, Sink, SinkContext, Stream
+from streamlet.errors import CheckpointDamagedError
+from streamlet.ports import Disk
+from streamlet.state import folding, logbook, memory
 from streamlet.state.key_groups import key_group, pack_key, subtask_of
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
@@ -56,6 +59,28 @@ def test_a_failure_before_the_first_checkpoint_begins_anew_without_doubling(tmp_
     numbers = job.source(Waiting(30), uid="numbers").map(failing, uid="failing")
     assert run(_counted(job, numbers, tmp_path)).code == 0
     assert lines(tmp_path / "out") == _counts(30)
+
+
+def test_a_log_that_cannot_be_read_when_it_is_folded_ends_the_attempt_and_not_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folded: list[Sequence[Path]] = []
+
+    def fails_once(disk: Disk, logs: Sequence[Path], *groups: int) -> Any:
+        folded.append(logs)
+        if len(folded) == 1:
+            raise CheckpointDamagedError(f"delta log {logs[0]}: it cannot be opened")
+        return folding.merge_logs(disk, logs, *groups)
+
+    monkeypatch.setattr(memory, "merge_logs", fails_once)
+    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    job = make_job(tmp_path, restart=Restart.fixed(AT_ONCE, attempts=3), state_backend="memory")
+    numbers = job.source(Waiting(200, 50, 100, 150), uid="numbers")
+    ran = run(_counted(job, numbers, tmp_path))
+    assert ran.code == 0, ran
+    assert f"state of numbers[0] cannot be folded: delta log {folded[0][0]}: it cannot be opened" in caplog.text
+    assert len(folded) > 1
+    assert sorted(lines(tmp_path / "out")) == sorted(_counts(200))
 
 
 def test_when_the_restarts_are_used_up_the_job_suspends_and_keeps_its_checkpoint(tmp_path: Path) -> None:
