@@ -24,7 +24,7 @@ StreamletError            retriable unless said otherwise
 +- CheckpointFailedError  a checkpoint was abandoned, or none completed for too long
 +- DiskFullError          no space left where state is kept
 +- WorkerDiedError        a process that hosts a part of the job has ended
-+- DiskFailedError       the disk failed under a checkpoint, which is not there; the attempt ends
++- DiskFailedError       the disk failed under a checkpoint, or what is written cannot be read; the attempt ends
 +- CheckpointUndecidedError  the attempt ends without knowing whether a checkpoint is durable
 ```
 """
@@ -166,7 +166,8 @@ class WorkerDiedError(StreamletError):
 
 
 class DiskFailedError(StreamletError):
-    """The disk failed where checkpoints are decided: the attempt ends, and the next one starts from what is there.
+    """The disk failed where checkpoints are decided, or does not give back what checkpoints are made of: the attempt
+    ends, and the next one starts from what is there.
 
     After a failed fsync a second one may succeed though the data is gone, so nothing from this attempt is believed.
     """

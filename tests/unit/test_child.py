@@ -35,7 +35,7 @@ def test_a_command_that_could_not_write_fails_as_the_disk_would_here() -> None:
 def test_a_command_that_somebody_ends_can_be_tried_again() -> None:
     with pytest.raises(OSError, match="the work was ended by signal 9; was memory short"):
         _python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").run()
-    with pytest.raises(OSError, match="the work was ended by signal 15$"):
+    with pytest.raises(OSError, match=r"the work was ended by signal 15$"):
         _python("import os, signal; os.kill(os.getpid(), signal.SIGTERM)").run()
 
 
