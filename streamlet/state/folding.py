@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from streamlet.errors import StreamletError
+from streamlet.faults import fault_point
 from streamlet.ports import Disk
 from streamlet.state.key_groups import group_prefix
 from streamlet.state.log import read_header, read_log
@@ -62,6 +63,7 @@ def _sorted_parts(disk: Disk, logs: Sequence[Path], bounds: Sequence[int]) -> It
 def main(disk: Disk, arguments: Sequence[str]) -> int:
     """Runs a fold; 1 when a log is damaged, os.EX_IOERR when the file cannot be written: nothing is lost then."""
     out, first_group, end_group, *logs = arguments
+    fault_point("during_fold")
     try:
         fold_logs(disk, [Path(log) for log in logs], Path(out), int(first_group), int(end_group))
     except StreamletError as error:

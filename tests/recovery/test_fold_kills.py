@@ -1,0 +1,66 @@
+"""Processes that fold logs, killed at work: the job goes on, and its state stays in its logs until the next fold."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.recovery.part_files import check_counts
+from tests.recovery.running_jobs import PROJECT, JobHome, RunningJob, a_home
+
+pytestmark = pytest.mark.timeout(120)
+
+COUNTING = PROJECT / "tests" / "recovery" / "counting.py"
+KEYS, COUNT, KILLS = 5000, 60_000, 3
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[JobHome]:
+    settings = {"KEYS": str(KEYS), "COUNT": str(COUNT), "RATE": "15000", "OUT": str(tmp_path / "out")}
+    with a_home(COUNTING, tmp_path / "state", settings) as home:
+        yield home
+
+
+class StoppedFolds:
+    """Folds stop at their fault point; the first ones are killed there, the others go on."""
+
+    def __init__(self, job: RunningJob) -> None:
+        self._job = job
+        self.met: set[int] = set()
+
+    def look(self) -> bool:
+        """True once more folds than are killed have come."""
+        for pid in self._stopped():
+            self.met.add(pid)
+            os.kill(pid, signal.SIGKILL if len(self.met) <= KILLS else signal.SIGCONT)
+        return len(self.met) > KILLS
+
+    def _stopped(self) -> list[int]:
+        found = []
+        for task in Path(f"/proc/{self._job.pid}/task").iterdir():
+            try:
+                children = (task / "children").read_text().split()
+                found += [int(one) for one in children if self._state(one) == "T" and int(one) not in self.met]
+            except FileNotFoundError:
+                continue  # it has ended between the two looks
+        return found
+
+    @staticmethod
+    def _state(pid: str) -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_job_goes_on_when_its_folds_are_killed(home: JobHome, tmp_path: Path) -> None:
+    job = home.start(fault="during_fold", stops=True)
+    folds = StoppedFolds(job)
+    job.wait_until(folds.look, "a fold comes behind those that were killed")
+    job.wait_until(lambda: job.has_ended or not folds.look(), "it has read everything")
+    assert job.process.returncode == 0, job.said
+    assert job.said.count("was ended by signal 9") == KILLS
+    assert "stays in its logs" in job.said
+    assert "restart" not in job.said
+    check_counts(tmp_path / "out", (number * 7919 % KEYS for number in range(COUNT)), key="key")
