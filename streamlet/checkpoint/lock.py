@@ -250,7 +250,11 @@ def _read_instance(disk: Disk, path: Path) -> _InstanceFile | None:
         if any(layout.checkpoint_number(name) is not None for name in layout.names_in(disk, path.parent)):
             raise StateDirectoryError(f"{path} is missing, though there are checkpoints", remedy=_REMEDY) from None
         return None
-    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise StateDirectoryError(
+            f"{path} cannot be read: {error.strerror or error}", remedy="check its permissions and the disk"
+        ) from error
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise _damaged(path, str(error)) from error
     if content.sealed() != data:
         raise _damaged(path, "its checksum does not fit its content")

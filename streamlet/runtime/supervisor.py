@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from streamlet.clock import Clock
 from streamlet.config import Restart
-from streamlet.errors import StreamletError, UserFunctionError
+from streamlet.errors import StateDirectoryError, StreamletError, UserFunctionError
 from streamlet.ports import Randomness
 from streamlet.runtime.attempt import Attempt, AttemptMaker, Ending
 from streamlet.runtime.job_state import JobLife, JobState
@@ -18,6 +18,8 @@ from streamlet.runtime.restart import RestartBudget
 log = logging.getLogger("streamlet.runtime")
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MAY_PASS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
+"""What a disk, or a file system behind a network, answers for a while."""
 
 
 @dataclass
@@ -111,7 +113,7 @@ class Supervisor:
     def _delay_after(self, error: BaseException, attempt: Attempt) -> float | None:
         if is_outage(error) and self._has_run:
             return self._budget.waits_for_outside(attempt.healthy_seconds())
-        if isinstance(error, StreamletError) and error.final:
+        if is_final(error):
             return None
         if isinstance(error, UserFunctionError):
             if error.place == self._last_place:
@@ -126,6 +128,15 @@ class Supervisor:
         except TimeoutError:
             return False
         return True
+
+
+def is_final(error: BaseException) -> bool:
+    """True when another attempt would meet the same: not where the disk of the state directory failed once, for then
+    nothing that lies there is known to be wrong."""
+    cause = error.__cause__
+    if isinstance(error, StateDirectoryError) and isinstance(cause, OSError) and cause.errno in _MAY_PASS:
+        return False
+    return isinstance(error, StreamletError) and error.final
 
 
 def is_outage(error: BaseException) -> bool:

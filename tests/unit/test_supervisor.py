@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -105,6 +106,15 @@ def test_an_outage_of_a_sink_that_never_opened_is_counted_though_the_attempts_ha
 
 def test_a_job_that_is_not_to_be_restarted_does_not_wait_for_an_outage() -> None:
     assert Played(Restart.none(), (NoAnswerError("no answer"), True)).outcome.state is JobState.FAILED
+
+
+@pytest.mark.parametrize(("code", "attempts"), [(errno.EIO, 2), (errno.ESTALE, 2), (errno.EACCES, 1)])
+def test_a_state_directory_whose_disk_failed_once_is_tried_again(code: int, attempts: int) -> None:
+    error = StateDirectoryError("a marker cannot be read")
+    error.__cause__ = OSError(code, os.strerror(code))
+    played = Played(Restart.fixed(AT_ONCE, attempts=9), (error, True), DONE)
+    assert played.outcome.state is (JobState.FINISHED if attempts == 2 else JobState.FAILED)
+    assert len(played.firsts) == attempts
 
 
 def test_what_the_start_was_asked_for_holds_until_an_attempt_has_run() -> None:
