@@ -216,7 +216,7 @@ class MapAsync(CallingOperator):
 
     def _timed_out(self, error: Exception) -> Exception:
         # The line at which the function waited is in what ended it.
-        cause = error.__cause__ or error
+        cause = error.__cause__ or error.__context__ or error  # the context alone in Python 3.11.0 to 3.11.2
         return TimeoutError(f"no result within {self._seconds:g} s").with_traceback(cause.__traceback__)
 
     def _fallen_back(self, call: Call, value: Any) -> list[Any]:
