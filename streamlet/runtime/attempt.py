@@ -84,6 +84,7 @@ class Attempt:
         self._committers: dict[str, Committer] = {}
         self._is_stopping = False
         self._task: asyncio.Task[Any] | None = None
+        self._cancelled_before = 0
         self._running_since: float | None = None
         self._restored: int | None = None
 
@@ -95,6 +96,7 @@ class Attempt:
             self._coordinator.stop()
         elif self._task is not None and not self._is_stopping:
             # Nothing runs yet; restoring may be cut off anywhere, as by a crash.
+            self._cancelled_before = self._task.cancelling()
             self._task.cancel()
         self._is_stopping = True
 
@@ -134,13 +136,15 @@ class Attempt:
         workers = self._ports.threads.workers()
         task = self._task = asyncio.current_task()
         assert task is not None, "an attempt runs in a task"
-        cancelled_before = task.cancelling()  # not 0 where an application that runs the job has swallowed one
+        # Not always 0, and `stop` looks anew: a task group of a connector's own that has failed, while this attempt
+        # restores or in an earlier one, may have left one behind (see `streamlet.task_group`).
+        self._cancelled_before = task.cancelling()
         try:
             if self._is_stopping:
                 return Ending.STOPPED
             return await self._run(workers, on_running)
         except asyncio.CancelledError:
-            if self._is_stopping and task.uncancel() <= cancelled_before:
+            if self._is_stopping and task.uncancel() <= self._cancelled_before:
                 return Ending.STOPPED
             raise
         finally:

@@ -44,7 +44,7 @@ def one_run(kafka: Kafka, name: str, work: Workload, in_topic: str, options: arg
     if name != HANDWRITTEN:
         program = programs.job(
             folder,
-            options.parallelism,
+            max(options.parallelism, options.processes if name == IN_PROCESSES else 1),
             options.interval,
             processes=options.processes if name == IN_PROCESSES else 1,
             with_lateness=options.lateness and not options.kill_every,

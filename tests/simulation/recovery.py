@@ -36,8 +36,8 @@ class Recovery:
 
     def _calm_down(self) -> None:
         world, newest = self._world, self._world.processes[-1]
-        if world.faults is NO_FAULTS or newest.has_ended:
-            return
+        if newest.is_spared or newest.has_ended:
+            return  # one that took over earlier is not spared, though no faults come any more: what is slow stays so
         world.faults = NO_FAULTS
         world.happened["calm"] += 1
         one, config, now = world.scenario, world.scenario.settings, world.clock.seconds

@@ -64,13 +64,13 @@ def test_a_reader_that_fails_is_restarted_from_the_checkpoint() -> None:
 
 
 def test_a_stop_while_it_restores_for_the_second_time_suspends_the_job() -> None:
-    # A task group whose child fails while the group already waits leaves its task cancelled once more (Python 3.11).
     world = simulate(_plain(Faults(request_lost=1.0, stops=(1.6,))))
     assert world.outcomes == ["suspended", "finished"]
 
 
 def test_a_stop_while_it_restores_behind_a_group_of_questions_that_failed_suspends_the_job() -> None:
-    # Each task group whose child fails while the group waits leaves its task cancelled once more (Python 3.11).
+    # A connector has asyncio's own: before Python 3.13 it leaves its task cancelled once more, when a child fails while
+    # it waits.
     async def fails() -> None:
         await asyncio.sleep(0)
         raise SourceError("not now")
