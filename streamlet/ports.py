@@ -166,7 +166,7 @@ class Child(Protocol):
 
     def run(self) -> None:
         """BLOCKING. Returns when the command has ended with 0; else raises what it said: as `OSError` when it could not
-        write (`os.EX_IOERR`), which may pass, as `CheckpointError` otherwise."""
+        write (`os.EX_IOERR`) or a signal ended it, which may pass, as `CheckpointError` otherwise."""
         ...
 
     def kill(self) -> None:

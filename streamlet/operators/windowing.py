@@ -216,6 +216,8 @@ class WindowOperator(CallingOperator):
         return self._now_ms if self.is_by_clock else None
 
     def restore(self, snapshots: list[Any]) -> None:
+        if any(type(one) is not int for one in snapshots):
+            super().restore(snapshots)  # of another operator that had this uid: refused
         # Event time may have taken the place of the clock: nothing asks for it then.
         self._now_ms = max(self._now_ms, *snapshots)
 

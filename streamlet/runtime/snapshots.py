@@ -123,6 +123,12 @@ class SubtaskSnapshots:
                     await self._make_room(store)
             except (OSError, CheckpointFailedError, DiskFullError) as error:
                 log.warning("state of %s[%d] stays in its logs: %s", self._task, self._subtask, error)
+            except CheckpointError as error:
+                # What later checkpoints would name cannot be read. A restart reads it all, and falls back where it may.
+                raise DiskFailedError(
+                    f"state of {self._task}[{self._subtask}] cannot be folded: {error.message}",
+                    remedy="check the disk; the attempt ends, and the restart looks at what is there",
+                ) from error
         self._has_asked = False
         await self._relieve()
 
@@ -135,13 +141,6 @@ class SubtaskSnapshots:
             if job.arguments:
                 await self._fold_apart(job)
             await self._workers.run_blocking(store.finish_fold, job)
-        except CheckpointError as error:
-            store.abandon_fold(job)
-            # What later checkpoints would name cannot be read. A restart reads all of it, and falls back where it may.
-            raise DiskFailedError(
-                f"state of {self._task}[{self._subtask}] cannot be folded: {error.message}",
-                remedy="check the disk; the attempt ends, and the restart looks at what is there",
-            ) from error
         except BaseException:
             store.abandon_fold(job)
             raise

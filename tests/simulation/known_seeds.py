@@ -1,6 +1,6 @@
 """Seeds that once found something, run by every test run for ever.
 
-They stand for other runs whenever the generator changes, so each also has a test that pins what it found.
+They stand for other runs whenever the generator changes, so what one found in the engine also has a test that pins it.
 """
 
 from __future__ import annotations

@@ -29,8 +29,14 @@ from streamlet import (
     WindowAssigner,
     WindowProcessFunction,
 )
+from streamlet.dsl.windowed import window_operator
+from streamlet.errors import CheckpointError
+from streamlet.operators.window_contents import Folded, folding_of
+from streamlet.operators.windowing import WindowPolicy
+from streamlet.state.memory import MemoryKeyedStore
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
+from tests.unit.operator_kit import Keyed
 
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 NO_DURATION: Any = 60
@@ -163,3 +169,14 @@ def test_a_windowed_stream_is_never_changed_by_what_is_asked_of_it(tmp_path: Pat
 def test_a_process_function_that_is_a_class_is_refused() -> None:
     with pytest.raises(JobDefinitionError, match="give an instance"):
         _keyed().window(CountWindows(2)).process(WindowProcessFunction)
+
+
+def test_windows_refuse_the_snapshot_of_another_operator_that_had_their_uid(tmp_path: Path) -> None:
+    assigner = TumblingWindows(timedelta(seconds=1), time="processing")
+    windows = Keyed(
+        MemoryKeyedStore, tmp_path, window_operator(WindowPolicy(assigner), Folded(folding_of((Count(),)), None))
+    )
+    with pytest.raises(CheckpointError, match="this operator cannot take over"):
+        windows.operator.restore([{"calls": []}])
+    windows.operator.restore([5000, 7000])
+    assert windows.operator.snapshot() == 7000
