@@ -173,7 +173,7 @@ class SimulatedLoop(_Loop):
         self._timers.clear()
         for task in self.tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine = task.get_coro()
+            coroutine: Any = task.get_coro()  # None for tasks that began eagerly, which this loop makes none of
             for _ in range(20):
                 try:
                     coroutine.close()
@@ -279,9 +279,11 @@ class SimulatedLoop(_Loop):
         self._numbers += 1
         return NumberedFuture(self, self._numbers)
 
-    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
+    def create_task(
+        self, coro: Any, *, name: object = None, context: Context | None = None, **more: Any
+    ) -> asyncio.Task[Any]:
         self._numbers += 1
-        task = NumberedTask(self, self._numbers, coro, name=name, context=context)
+        task = NumberedTask(self, self._numbers, coro, name=name, context=context, **more)
         self.tasks.append(task)
         if len(self.tasks) > 256:
             self.tasks = [one for one in self.tasks if not one.done()]
