@@ -53,6 +53,8 @@ class SimulatedDisk:
         self._locks: list[tuple[object, HeldLock]] = []
         self.owner: object = None
         """Which process makes the calls from now on."""
+        self.locked_by: object = None
+        """Which process was the last to take a lock."""
         root.mkdir(parents=True, exist_ok=True)
 
     # --- dying --------------------------------------------------------------------------------------------------
@@ -300,6 +302,7 @@ class SimulatedDisk:
         if held is None:
             return None
         self._locks.append((self.owner, held))
+        self.locked_by = self.owner
         return _SimulatedLock(self, path, held)
 
     def write_locked(self, held: HeldLock, path: Path, data: bytes) -> None:

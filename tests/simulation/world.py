@@ -20,6 +20,7 @@ from pathlib import Path
 from streamlet import OutputLostError
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.errors import AttemptSupersededError
 from streamlet.ports import Ports
 from streamlet.runtime.job_state import JobState
 from streamlet.runtime.restoring import AttemptOptions
@@ -169,21 +170,25 @@ class World:
             if self.chance("flips") and 0 < number == len(self.processes):  # else this one has begun already
                 self.decay.flip(self.random)
             outcome = self._run_process(number)
-            if not (is_superseded := self.processes[number].is_superseded):
+            process = self.processes[number]
+            if not (is_superseded := process.is_superseded):
                 self.decay.mend(outcome)  # else the next process has begun, and may have read what is damaged
             ended = "taken over" if is_superseded else "died"
             self.outcomes.append(ended if outcome is None else outcome.state.value)
             if outcome is not None and outcome.state is JobState.FINISHED:
                 self.forks.finished(number)
                 return
-            if outcome is not None and outcome.state is JobState.SUSPENDED and self.processes[number].is_asked_to_end:
+            if outcome is not None and outcome.state is JobState.SUSPENDED and process.is_asked_to_end:
                 return
-            if outcome is not None and outcome.state is JobState.FAILED and self.processes[number].is_spared:
+            if outcome is not None and outcome.state is JobState.FAILED and process.is_spared:
+                if isinstance(outcome.error, AttemptSupersededError) and self.disk.locked_by is not process:
+                    # By one that slept before it had the lock, and took over as it was told. Now it is taken over.
+                    continue
                 if self.scenario.may_lose and isinstance(outcome.error, OutputLostError) and not self.accepts_losses:
                     self.accepts_losses = True
                     self.happened["loss accepted"] += 1
                     continue
-                if self.recovery.may_fail(self.processes[number]):
+                if self.recovery.may_fail(process):
                     continue
                 raise JobFailed(f"nothing goes wrong, but the job failed: {outcome.error!r}") from outcome.error
             self.clock.seconds += faults.downtime_seconds
