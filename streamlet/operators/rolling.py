@@ -71,7 +71,7 @@ class RollingFold(CallingOperator):
 
     def _fold_live(self, batch: Batch[Any], inputs: Iterable[Any], accumulators: list[Any]) -> None:
         store, cells = self.store, self.cells
-        epoch, mark_dirty, load = store.epoch, store.dirty.append, cells.load
+        epoch, mark_dirty, load, keeps_old = store.epoch, store.dirty.append, cells.load, store.is_packing
         first, fold, emit = self.first, self.fold, accumulators.append
         is_checked, plain, encode = not self.is_trusted, cells.plain, cells.encode
         slots: Sequence[Any] = batch.keys or ()
@@ -84,7 +84,8 @@ class RollingFold(CallingOperator):
             if is_checked and new is not old and type(new) not in plain:
                 new = encode(new)
             if cell.epoch != epoch:
-                cell.old = old
+                if keeps_old:
+                    cell.old = old
                 cell.epoch = epoch
                 mark_dirty(cell)
             cell.value = new
@@ -101,7 +102,8 @@ class RollingFold(CallingOperator):
             new = self.first(value) if old is ABSENT else self.fold(cells.decode(old), value)
             packed = cells.encode(new)
             if cell.epoch != store.epoch:
-                cell.old = old
+                if store.is_packing:
+                    cell.old = old
                 cell.epoch = store.epoch
                 store.dirty.append(cell)
             cell.value = packed
@@ -201,7 +203,8 @@ class AggregateSeveral(RollingFold):
             return
         # The same loop as above for two numbers that only add up, without a call of its own.
         store, cells = self.store, self.cells
-        epoch, mark_dirty, load, emit = store.epoch, store.dirty.append, cells.load, accumulators.append
+        epoch, mark_dirty, load, keeps_old = store.epoch, store.dirty.append, cells.load, store.is_packing
+        emit = accumulators.append
         slots: Sequence[Any] = batch.keys or ()
         for cell, (value, other) in zip(slots if cells.inline else map(cells.cell, slots), inputs, strict=False):
             old = cell.value
@@ -210,7 +213,8 @@ class AggregateSeveral(RollingFold):
                 old = cell.value
             new = (0 + value, 0 + other) if old is ABSENT else (old[0] + value, old[1] + other)
             if cell.epoch != epoch:
-                cell.old = old
+                if keeps_old:
+                    cell.old = old
                 cell.epoch = epoch
                 mark_dirty(cell)
             cell.value = new

@@ -22,6 +22,11 @@ class CellSpace(Protocol):
     gone: deque[Cell]
     """Cells that became ABSENT: out of memory with them once they are so outside memory too."""
 
+    @property
+    def is_packing(self) -> bool:
+        """True while a cell that changes must keep what it was, see `KeyedStore.is_packing`."""
+        ...
+
     def unread_value(self) -> Any:
         """What a new cell holds: NOT_LOADED, or ABSENT when there is nothing that could be loaded."""
         ...
@@ -39,8 +44,8 @@ class StateCells:
     """The cells of one state.
 
     The loop of an operator that knows its columns may do `change` itself, cell by cell: load a cell whose value is
-    NOT_LOADED; if its epoch is not the store's, keep `old`, set the epoch and append it to the store's dirty list;
-    then set the value, encoded unless its class is in `plain`.
+    NOT_LOADED; if its epoch is not the store's, keep `old` while the store is packing, set the epoch and append it to
+    the store's dirty list; then set the value, encoded unless its class is in `plain`.
     """
 
     __slots__ = ("_id", "_space", "_state_id", "codec", "decode", "encode", "holds_bytes", "inline", "plain")
@@ -102,7 +107,8 @@ class StateCells:
         """Gives a cell a new content: encoded, or ABSENT. It need not have been loaded."""
         space = self._space
         if cell.epoch != space.epoch:
-            cell.old = cell.value
+            if space.is_packing:
+                cell.old = cell.value
             cell.epoch = space.epoch
             space.dirty.append(cell)
         cell.value = stored

@@ -59,6 +59,7 @@ class Delta:
         epoch = self.epoch
         # A cell that changed again since the freeze has its frozen value in `old`.
         values = [cell.value if cell.epoch == epoch else cell.old for cell in chunk]
+        changed_again = [cell for cell in chunk if cell.epoch != epoch]
         deletes: list[bytes] = []
         kept = chunk
         if Missing in set(map(type, values)):
@@ -75,7 +76,7 @@ class Delta:
             frame = _encode(([cell.stored for cell in kept], values, deletes))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._find_refused(kept, values, error) from error
-        for cell in chunk:
+        for cell in changed_again:
             cell.old = None
         self.frames.append(frame)
         self.entries += len(values) + len(deletes)

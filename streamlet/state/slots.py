@@ -36,7 +36,7 @@ class Cell(msgspec.Struct, gc=False, eq=False):
 
     value: Any
     old: Any
-    """The value before the first change after the last freeze: what a snapshot takes when the cell changed again."""
+    """While a freeze is not packed, the value before the first change behind it: what the snapshot takes then."""
     epoch: int
     """The interval between two freezes in which it was last changed; 0 for never."""
     key: Any
@@ -63,17 +63,16 @@ SlotTable = dict[Any, Slot]
 """Slots by key. A plain dict of keys and slots that the garbage collector does not see is not seen by it either."""
 
 
-def look_up(table: SlotTable, make: Callable[[Any], Slot], keys: Sequence[Any]) -> list[Slot]:
-    """Gives the slot of each key; those that are not there are made."""
-    found = list(map(table.get, keys))
-    if not all(found):
-        for row, key in enumerate(keys):
-            if found[row] is None:
-                slot = table.get(key)  # the same key may stand in several rows
-                if slot is None:
-                    slot = table[key] = make(key)
-                found[row] = slot
-    return found  # type: ignore[return-value]  # no None is left
+def make_missing(table: SlotTable, make: Callable[[Any], Slot], keys: Sequence[Any], found: list[Slot | None]) -> None:
+    """Makes the slots of those keys for which none was found, and puts them in."""
+    if all(found):
+        return
+    for row, key in enumerate(keys):
+        if found[row] is None:
+            slot = table.get(key)  # the same key may stand in several rows
+            if slot is None:
+                slot = table[key] = make(key)
+            found[row] = slot
 
 
 class KeyOfRow(msgspec.Struct):

@@ -49,6 +49,12 @@ class KeyedStore(Protocol):
     late_packs: int
     """How many freezes found the one before unpacked and packed it on the spot."""
 
+    @property
+    def is_packing(self) -> bool:
+        """True while frozen cells are in no frame yet: only then does a cell keep the value before its first change,
+        for letting go of one later costs more than letting go of it at once, while it is in the processor's cache."""
+        ...
+
     def open(self, restored: Sequence[StoreSnapshot] = ()) -> None:
         """BLOCKING. Starts from nothing, or from what the snapshots hold for this store's key groups and states."""
         ...

@@ -45,6 +45,11 @@ class TimerSpace(Protocol):
     first_group: int
     end_group: int
 
+    @property
+    def is_packing(self) -> bool:
+        """True while a cell that changes must keep what it was, see `KeyedStore.is_packing`."""
+        ...
+
     def unread_value(self) -> Any:
         """ABSENT when nothing lies outside memory."""
         ...
@@ -243,7 +248,8 @@ class Timers:
     def _change(self, cell: Cell, value: Any) -> None:
         space = self._space
         if cell.epoch != space.epoch:
-            cell.old = cell.value
+            if space.is_packing:
+                cell.old = cell.value
             cell.epoch = space.epoch
             space.dirty.append(cell)
         cell.value = value

@@ -33,6 +33,11 @@ def snapshot_aliases_live_state(patches: Patches) -> None:
 
 
 @planted
+def cell_that_changes_before_it_is_packed_keeps_nothing(patches: Patches) -> None:
+    patches.put(LoggedStore, "is_packing", lambda _: property(lambda self: False))
+
+
+@planted
 def delta_of_a_failed_log_is_dropped(patches: Patches) -> None:
     def write(original: Any) -> Any:
         def forgetting(self: Any) -> Any:
