@@ -16,6 +16,7 @@ pytestmark = pytest.mark.timeout(120)
 
 COUNTING = PROJECT / "tests" / "recovery" / "counting.py"
 KEYS, COUNT, KILLS = 5000, 60_000, 3
+KILLED = "was ended by signal 9"
 
 
 @pytest.fixture
@@ -60,7 +61,24 @@ def test_a_job_goes_on_when_its_folds_are_killed(home: JobHome, tmp_path: Path) 
     job.wait_until(folds.look, "a fold comes behind those that were killed")
     job.wait_until(lambda: job.has_ended or not folds.look(), "it has read everything")
     assert job.process.returncode == 0, job.said
-    assert job.said.count("was ended by signal 9") == KILLS
+    assert job.said.count(KILLED) == KILLS
     assert "stays in its logs" in job.said
     assert "restart" not in job.said
-    check_counts(tmp_path / "out", (number * 7919 % KEYS for number in range(COUNT)), key="key")
+    check_all(tmp_path)
+
+
+def test_a_job_that_is_killed_behind_its_killed_folds_has_its_state_from_its_logs(
+    home: JobHome, tmp_path: Path
+) -> None:
+    job = home.start(fault="during_fold", stops=True)
+    folds = StoppedFolds(job)
+    job.wait_until(lambda: folds.look() or job.said.count(KILLED) == KILLS, "its first folds are killed")
+    job.kill()
+    second = home.start()
+    assert second.wait() == 0, second.said
+    assert "restored checkpoint" in second.said
+    check_all(tmp_path)
+
+
+def check_all(folder: Path) -> None:
+    check_counts(folder / "out", (number * 7919 % KEYS for number in range(COUNT)), key="key")
