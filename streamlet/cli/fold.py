@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from streamlet.machine.disk import LocalDisk
+from streamlet.machine.hosts import die_with_parent
 from streamlet.state.folding import main
 
 if __name__ == "__main__":
+    die_with_parent()  # what a killed job was folding, its next start folds anew
     sys.exit(main(LocalDisk(), sys.argv[1:]))

@@ -120,13 +120,18 @@ def _socket(descriptor: int) -> socket.socket:
     return taken
 
 
+def die_with_parent() -> None:
+    """Has the system kill this process with the thread that started it, also while it is stopped: Linux can."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _end_with(ends: int) -> None:
     """The system kills this process with its parent where it can; where not, a thread that reads the parent's pipe to
     its end does, as soon as it gets a turn."""
     os.set_inheritable(ends, False)
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
 
     def watch() -> None:
         os.read(ends, 1)  # nothing is ever written

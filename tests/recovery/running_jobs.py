@@ -66,7 +66,10 @@ class RunningJob:
     def stands_still(self) -> bool:
         """True once every thread is stopped."""
         tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return all(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+        try:
+            return all(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # a thread has just ended: they do not all stand still
 
     @property
     def has_restored(self) -> bool:

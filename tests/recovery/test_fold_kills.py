@@ -27,17 +27,25 @@ def home(tmp_path: Path) -> Iterator[JobHome]:
 
 
 class StoppedFolds:
-    """Folds stop at their fault point; the first ones are killed there, the others go on."""
+    """Folds stop at their fault point; the first ones are killed there, the others go on, or stay there."""
 
-    def __init__(self, job: RunningJob) -> None:
+    def __init__(self, job: RunningJob, *, goes_on: bool = True) -> None:
         self._job = job
+        self._goes_on = goes_on
         self.met: set[int] = set()
+
+    @property
+    def are_gone(self) -> bool:
+        return all(self._state(str(pid)) in ("", "Z") for pid in self.met)
 
     def look(self) -> bool:
         """True once more folds than are killed have come."""
         for pid in self._stopped():
             self.met.add(pid)
-            os.kill(pid, signal.SIGKILL if len(self.met) <= KILLS else signal.SIGCONT)
+            if len(self.met) <= KILLS:
+                os.kill(pid, signal.SIGKILL)
+            elif self._goes_on:
+                os.kill(pid, signal.SIGCONT)
         return len(self.met) > KILLS
 
     def _stopped(self) -> list[int]:
@@ -46,13 +54,17 @@ class StoppedFolds:
             try:
                 children = (task / "children").read_text().split()
                 found += [int(one) for one in children if self._state(one) == "T" and int(one) not in self.met]
-            except FileNotFoundError:
-                continue  # it has ended between the two looks
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # the thread has ended between the two looks
         return found
 
     @staticmethod
     def _state(pid: str) -> str:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        """The letter of a process; "" when it is gone."""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):  # before the file is opened, or while it is
+            return ""
 
 
 def test_a_job_goes_on_when_its_folds_are_killed(home: JobHome, tmp_path: Path) -> None:
@@ -71,10 +83,12 @@ def test_a_job_that_is_killed_behind_its_killed_folds_has_its_state_from_its_log
     home: JobHome, tmp_path: Path
 ) -> None:
     job = home.start(fault="during_fold", stops=True)
-    folds = StoppedFolds(job)
-    job.wait_until(lambda: folds.look() or job.said.count(KILLED) == KILLS, "its first folds are killed")
+    folds = StoppedFolds(job, goes_on=False)
+    job.wait_until(folds.look, "its first folds are killed, and one is at work")
+    assert not folds.are_gone
     job.kill()
     second = home.start()
+    second.wait_until(lambda: folds.are_gone, "the fold that was at work has ended with the job")
     assert second.wait() == 0, second.said
     assert "restored checkpoint" in second.said
     check_all(tmp_path)

@@ -169,11 +169,10 @@ class World:
                 self.faults = NO_FAULTS
             if self.chance("flips") and 0 < number == len(self.processes):  # else this one has begun already
                 self.decay.flip(self.random)
-            outcome = self._run_process(number)
-            process = self.processes[number]
-            if not (is_superseded := process.is_superseded):
+            outcome, process = self._run_process(number), self.processes[number]
+            if not process.is_superseded:
                 self.decay.mend(outcome)  # else the next process has begun, and may have read what is damaged
-            ended = "taken over" if is_superseded else "died"
+            ended = "taken over" if process.is_superseded else "died"
             self.outcomes.append(ended if outcome is None else outcome.state.value)
             if outcome is not None and outcome.state is JobState.FINISHED:
                 self.forks.finished(number)
