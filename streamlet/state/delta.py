@@ -59,7 +59,8 @@ class Delta:
         epoch = self.epoch
         # A cell that changed again since the freeze has its frozen value in `old`.
         values = [cell.value if cell.epoch == epoch else cell.old for cell in chunk]
-        changed_again = [cell for cell in chunk if cell.epoch != epoch]
+        # It may also hold one that nobody needs: of a change behind its own packing, while others were packed.
+        holding = [cell for cell in chunk if cell.old is not None]
         deletes: list[bytes] = []
         kept = chunk
         if Missing in set(map(type, values)):
@@ -76,7 +77,7 @@ class Delta:
             frame = _encode(([cell.stored for cell in kept], values, deletes))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._find_refused(kept, values, error) from error
-        for cell in changed_again:
+        for cell in holding:
             cell.old = None
         self.frames.append(frame)
         self.entries += len(values) + len(deletes)

@@ -14,6 +14,11 @@ from streamlet.errors import KeyTypeError, StateTypeError
 from streamlet.state.key_groups import pack_key
 from streamlet.state.types import type_facts
 
+KEY_TYPE_NOTE = b"key type"
+"""Under `META_STATE`: the shape of the keys, so that a restored job refuses another one."""
+KEY_CLASSES_NOTE = b"key classes"
+"""Under `META_STATE`: where their classes are, so that a restored timer finds its key before any record comes."""
+
 KEY_SCALARS: frozenset[type] = frozenset({str, bytes, int, bool})
 
 Shape = Any

@@ -26,19 +26,13 @@ from streamlet.state.descriptors import StateDeclaration
 from streamlet.state.handles import Handle, ListHandle, MapHandle, ValueHandle
 from streamlet.state.journal import Journal, cells_in, timers_in
 from streamlet.state.key_groups import META_STATE, NO_STATE, namespace_of, pack_key, state_of, stored_key
-from streamlet.state.keys import KeyType
+from streamlet.state.keys import KEY_CLASSES_NOTE, KEY_TYPE_NOTE, KeyType
 from streamlet.state.logbook import LogBook
 from streamlet.state.overlay import Overlay
 from streamlet.state.residency import Residency
-from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, SlotTable, make_missing
+from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, SlotTable, look_up
 from streamlet.state.snapshot import LogRef, SnapshotFiles, StateSpec, StoreSnapshot
 from streamlet.state.timers import Timers
-
-KEY_TYPE_NOTE = b"key type"
-"""Under `META_STATE`: the shape of the keys, so that a restored job refuses another one."""
-KEY_CLASSES_NOTE = b"key classes"
-"""Under `META_STATE`: where their classes are, so that a restored timer finds its key before any record comes."""
-_TEXT = frozenset({str})
 
 
 class LoggedStore:
@@ -93,14 +87,11 @@ class LoggedStore:
         """Gives the slot of each key; raises `KeyTypeError` with the row of the first that is no key of this stream."""
         key_type = self._keys
         try:
-            found = list(map(self._slots.get, keys))
-            if key_type.expected == _TEXT and all(found):  # text equals nothing but text
-                return found  # type: ignore[return-value]  # no None is left
             if set(map(key_type.probe, keys)) != key_type.expected:
                 key_type.check(keys)
             ring = self.residency.ring
             known = len(ring)
-            make_missing(self._slots, self._make_slot, keys, found)
+            found = look_up(self._slots, self._make_slot, keys)
         except (KeyTypeError, OverflowError, ValueError, TypeError):
             key_type.check(keys)
             key_type.check_packable(keys)
@@ -108,7 +99,7 @@ class LoggedStore:
         if len(ring) > known and self._inline_cells is not None:
             # Together, for one by one they take three times as long.
             self._inline_cells.load_all(list(islice(reversed(ring), len(ring) - known)))
-        return found  # type: ignore[return-value]  # no None is left
+        return found
 
     def value_cells(self, spec: StateSpec) -> StateCells:
         """Gives the cells of a declared state."""
@@ -361,11 +352,10 @@ class LoggedStore:
         """Notes the shape of the keys in the state itself, once it is known."""
         if self._keys.text != self._noted:
             self._noted = self._keys.text
-            stored = stored_key(self.first_group, META_STATE, KEY_TYPE_NOTE)
-            self.dirty.append(Cell(self._keys.text, None, self.epoch, None, stored))
-            if self._keys.classes:
-                stored = stored_key(self.first_group, META_STATE, KEY_CLASSES_NOTE)
-                self.dirty.append(Cell(self._keys.classes, None, self.epoch, None, stored))
+            for note, text in ((KEY_TYPE_NOTE, self._keys.text), (KEY_CLASSES_NOTE, self._keys.classes)):
+                if text:
+                    stored = stored_key(self.first_group, META_STATE, note)
+                    self.dirty.append(Cell(text, None, self.epoch, None, stored))
 
     def restore_key_type(self) -> None:
         """Takes the shape of the keys from the restored state."""

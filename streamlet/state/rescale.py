@@ -13,7 +13,7 @@ from pathlib import Path
 
 from streamlet.errors import CheckpointDamagedError
 from streamlet.state.key_groups import META_STATE, group_prefix, state_of, stored_key
-from streamlet.state.logged import KEY_TYPE_NOTE
+from streamlet.state.keys import KEY_TYPE_NOTE
 from streamlet.state.overlay import Overlay
 from streamlet.state.rocks import RocksBase, write_sst
 from streamlet.state.snapshot import SnapshotFiles, StoreSnapshot

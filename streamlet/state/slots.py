@@ -63,16 +63,17 @@ SlotTable = dict[Any, Slot]
 """Slots by key. A plain dict of keys and slots that the garbage collector does not see is not seen by it either."""
 
 
-def make_missing(table: SlotTable, make: Callable[[Any], Slot], keys: Sequence[Any], found: list[Slot | None]) -> None:
-    """Makes the slots of those keys for which none was found, and puts them in."""
-    if all(found):
-        return
-    for row, key in enumerate(keys):
-        if found[row] is None:
-            slot = table.get(key)  # the same key may stand in several rows
-            if slot is None:
-                slot = table[key] = make(key)
-            found[row] = slot
+def look_up(table: SlotTable, make: Callable[[Any], Slot], keys: Sequence[Any]) -> list[Slot]:
+    """Gives the slot of each key; those that are not there are made."""
+    found = list(map(table.get, keys))
+    if not all(found):
+        for row, key in enumerate(keys):
+            if found[row] is None:
+                slot = table.get(key)  # the same key may stand in several rows
+                if slot is None:
+                    slot = table[key] = make(key)
+                found[row] = slot
+    return found  # type: ignore[return-value]  # no None is left
 
 
 class KeyOfRow(msgspec.Struct):

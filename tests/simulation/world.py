@@ -181,8 +181,7 @@ class World:
                 return
             if outcome is not None and outcome.state is JobState.FAILED and process.is_spared:
                 if isinstance(outcome.error, AttemptSupersededError) and self.disk.locked_by is not process:
-                    # By one that slept before it had the lock, and took over as it was told. Now it is taken over.
-                    continue
+                    continue  # by one that slept before it had the lock; now that one is taken over
                 if self.scenario.may_lose and isinstance(outcome.error, OutputLostError) and not self.accepts_losses:
                     self.accepts_losses = True
                     self.happened["loss accepted"] += 1
