@@ -63,6 +63,22 @@ def test_a_snapshot_holds_what_was_there_at_the_freeze_and_no_later_change(kind:
     assert restored_value(kind, tmp_path, snapshot, "box", "a") == [1]
 
 
+def test_what_was_there_before_a_change_is_kept_only_while_a_freeze_is_packed(kind: type[Any], tmp_path: Path) -> None:
+    store = open_store(kind, tmp_path)
+    made = handle(store, "n", "a")
+    made.update(1)
+    checkpoint(store, 1)
+    made.update(2)
+    (slot,) = store.lookup(["a"])
+    assert (slot.value, slot.old) == (2, None)
+    store.freeze(2)
+    made.update(3)
+    assert (slot.value, slot.old) == (3, 2)
+    assert store.pack(1.0)
+    assert slot.old is None
+    store.close()
+
+
 def test_what_the_user_changes_in_place_without_update_is_never_kept(kind: type[Any], tmp_path: Path) -> None:
     store = open_store(kind, tmp_path)
     mine = [1]
