@@ -85,3 +85,8 @@ def _run(job_file: Path, folder: Path, options: Sequence[str]) -> list[str]:
 def handwritten() -> Program:
     """The loop that keeps nothing."""
     return Program("handwritten", (sys.executable, "-m", "tests.benchmarks.handwritten"), False)
+
+
+def by_poll() -> Program:
+    """The loop over a client in C."""
+    return Program("by_poll", (sys.executable, "-m", "tests.benchmarks.poll_loop"), False)

@@ -24,8 +24,8 @@ TINY: dict[str, tuple[list[str], set[str]]] = {
     "word_count": (SHORT, {"streamlet", "handwritten"}),
     "checkpoints": ([*ONCE, "--intervals", "200ms", "--records", "2000"], {"200ms", "off"}),
     "latency": (
-        [*ONCE, "--rates", "200", "--seconds", "1", "--warm", "0", "--only", "at_least_once"],
-        {"at_least_once, 200/s"},
+        [*ONCE, "--rates", "200", "--seconds", "1", "--warm", "0", "--only", "at_least_once", "by hand"],
+        {"at_least_once, 200/s", "by hand, 200/s"},
     ),
     "recovery": ([*ONCE, "--state", "1MB", "--kills", "1", "--interval", "0.2", "--rate", "500"], {"1MB"}),
     "startup": (ONCE, {"python", "imports", "streamlet"}),
