@@ -138,11 +138,20 @@ class Router(Generic[L]):
         if len(known) > _REMEMBERED:
             known.clear()
         lanes = list(map(known.get, column))
-        if all(lanes):
-            return lanes  # type: ignore[return-value]  # no None is left
-        for data in {data for data, lane in zip(column, lanes, strict=True) if lane is None and data is not None}:
-            known[data] = self._lane(data)
-        return [known[data] if data is not None else self._lane(None) for data in column]
+        if not all(lanes):
+            for row, lane in enumerate(lanes):
+                if lane is None:
+                    lanes[row] = self._lane_of(column[row])
+        return lanes  # type: ignore[return-value]  # no None is left
+
+    def _lane_of(self, data: bytes | None) -> L:
+        """The lane of what was not known when its batch came; the same key may stand in several rows."""
+        if data is None:
+            return self._lane(None)
+        lane = self._remembered.get(data)
+        if lane is None:
+            lane = self._remembered[data] = self._lane(data)
+        return lane
 
     def _encoded(self, keys: Sequence[Any]) -> Sequence[bytes | None]:
         try:
