@@ -12,8 +12,8 @@ A partition is in at most one request at a time.  The next one goes out while it
 not while more than a chunk waits: a slow job stops fetching, and nothing else stops.  The order of partitions in a
 request rotates, for a broker fills its answer from the front.
 
-Behind an answer that brings little the next request waits for 2 ms: records that come one by one, a thousand a second,
-would cost a request each, and with it half a core here and as much at the broker.
+Behind an answer that brings little the next request waits for 2 ms: records that come one by one would cost a request
+each, which at a thousand a second is a third of what the whole job costs.
 """
 
 from __future__ import annotations
