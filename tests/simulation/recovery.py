@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LONGEST_SECONDS = 30.0
 """In so much time a job of these tests comes to its end when nothing goes wrong; most take a second, the slowest of
 hundreds of seeds took seven."""
+LONGEST_FAULTS_SECONDS = 60.0
+"""A process that lives so long among faults is spared from then on: where they are dense it would not get through for
+hours, and rightly so, as when its memory is full and no fold of it succeeds on a disk that fails."""
 CALM_CALL_SHARE = 0.02
 """Of the time-out of a checkpoint: so long takes a call of the disk, or a way to the outside, when all is well again.
 One that cannot answer within the time-out is not well."""
@@ -61,7 +64,10 @@ class Recovery:
 
     def check(self, process: Process) -> None:
         """Raises when a process takes too long, or restarts though nothing has gone wrong since it began."""
-        now, survivor = self._world.clock.seconds, self.survivor
+        now = self._world.clock.seconds
+        if self.survivor is None and not process.is_spared and now > process.began + LONGEST_FAULTS_SECONDS:
+            self._calm_down()
+        survivor = self.survivor
         if survivor is not None:
             survivor.check(process, now)
         if now > process.ends_by:
