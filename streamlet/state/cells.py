@@ -11,7 +11,7 @@ import msgspec
 from streamlet.errors import StateTypeError
 from streamlet.state.codec import Codec
 from streamlet.state.key_groups import stored_key
-from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot
+from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, content
 
 
 class CellSpace(Protocol):
@@ -46,6 +46,9 @@ class StateCells:
     The loop of an operator that knows its columns may do `change` itself, cell by cell: load a cell whose value is
     NOT_LOADED; if its epoch is not the store's, keep `old` while the store is packing, set the epoch and append it to
     the store's dirty list; then set the value, encoded unless its class is in `plain`.
+
+    A loop that owns its state may keep pairs in two halves, `value` and `second`: an object less in memory for each
+    key.  They are loaded in one piece.
     """
 
     __slots__ = ("_id", "_space", "_state_id", "codec", "decode", "encode", "holds_bytes", "inline", "plain")
@@ -76,7 +79,7 @@ class StateCells:
         if cell is None:
             space = self._space
             stored = stored_key(slot.group, self._state_id, slot.packed, namespace)
-            cell = cells[place] = Cell(space.unread_value(), None, 0, slot.key, stored)
+            cell = cells[place] = Cell(space.unread_value(), None, None, 0, slot.key, stored)
             space.remember(cell)
         return cell
 
@@ -100,7 +103,7 @@ class StateCells:
         cell = self.cell(slot, namespace)
         if cell.value is NOT_LOADED:
             self.load(cell)
-        stored = cell.value
+        stored = content(cell)
         return self.decode(stored) if self.holds_bytes and stored is not ABSENT else stored
 
     def change(self, cell: Cell, stored: Any) -> None:
@@ -108,10 +111,12 @@ class StateCells:
         space = self._space
         if cell.epoch != space.epoch:
             if space.is_packing:
-                cell.old = cell.value
+                cell.old = content(cell)
             cell.epoch = space.epoch
             space.dirty.append(cell)
         cell.value = stored
+        if cell.second is not None:
+            cell.second = None
         if stored is ABSENT:
             space.gone.append(cell)
 

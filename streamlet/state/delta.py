@@ -58,7 +58,10 @@ class Delta:
     def _pack_frame(self, chunk: list[Cell]) -> None:
         epoch = self.epoch
         # A cell that changed again since the freeze has its frozen value in `old`.
-        values = [cell.value if cell.epoch == epoch else cell.old for cell in chunk]
+        values = [
+            (cell.value if cell.second is None else (cell.value, cell.second)) if cell.epoch == epoch else cell.old
+            for cell in chunk
+        ]
         # It may also hold one that nobody needs: of a change behind its own packing, while others were packed.
         holding = [cell for cell in chunk if cell.old is not None]
         deletes: list[bytes] = []

@@ -30,7 +30,7 @@ class Journal:
 
     def __init__(self, space: Journaling) -> None:
         self._space = space
-        self._cells: list[tuple[Cell, Any, Any, int]] = []
+        self._cells: list[tuple[Cell, Any, Any, Any, int]] = []
         self._born: list[tuple[dict[bytes, Cell], bytes]] = []
         self._first_dirty = 0
         self.is_open = False
@@ -48,8 +48,8 @@ class Journal:
 
     def undo(self) -> None:
         """Brings everything back to where it was, and closes."""
-        for cell, value, old, epoch in reversed(self._cells):
-            cell.value, cell.old, cell.epoch = value, old, epoch
+        for cell, value, second, old, epoch in reversed(self._cells):
+            cell.value, cell.second, cell.old, cell.epoch = value, second, old, epoch
         for cells, stored in self._born:
             cell = cells.pop(stored, None)
             if cell is not None:
@@ -60,7 +60,7 @@ class Journal:
 
     def note(self, cell: Cell) -> None:
         """Keeps what a cell is before it may change."""
-        self._cells.append((cell, cell.value, cell.old, cell.epoch))
+        self._cells.append((cell, cell.value, cell.second, cell.old, cell.epoch))
 
     def note_birth(self, cells: dict[bytes, Cell], stored: bytes) -> None:
         """Says that there is no such cell yet, and that this means something."""

@@ -30,7 +30,7 @@ from streamlet.state.keys import KEY_CLASSES_NOTE, KEY_TYPE_NOTE, KeyType
 from streamlet.state.logbook import LogBook
 from streamlet.state.overlay import Overlay
 from streamlet.state.residency import Residency
-from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, SlotTable, look_up
+from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, SlotTable, content, look_up
 from streamlet.state.snapshot import LogRef, SnapshotFiles, StateSpec, StoreSnapshot
 from streamlet.state.timers import Timers
 
@@ -138,7 +138,7 @@ class LoggedStore:
             if cell.value is ABSENT:
                 found.pop(cell.stored, None)
             elif cell.value is not NOT_LOADED:
-                found[cell.stored] = cell.value
+                found[cell.stored] = content(cell)
         return [(namespace_of(stored), found[stored]) for stored in sorted(found)]
 
     def read(self, stored: Sequence[bytes]) -> Sequence[bytes | msgspec.Raw | None]:
@@ -342,7 +342,7 @@ class LoggedStore:
                 )
             size = len(packed)
             head = heads[group] + (lengths[size] if size < 256 else size.to_bytes(4, "big"))
-            slot = Slot(unread_value(), None, 0, key, head + packed, group)
+            slot = Slot(unread_value(), None, None, 0, key, head + packed, group)
             self.remember(slot)
             return slot
 
@@ -355,7 +355,7 @@ class LoggedStore:
             for note, text in ((KEY_TYPE_NOTE, self._keys.text), (KEY_CLASSES_NOTE, self._keys.classes)):
                 if text:
                     stored = stored_key(self.first_group, META_STATE, note)
-                    self.dirty.append(Cell(text, None, self.epoch, None, stored))
+                    self.dirty.append(Cell(text, None, None, self.epoch, None, stored))
 
     def restore_key_type(self) -> None:
         """Takes the shape of the keys from the restored state."""

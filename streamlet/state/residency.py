@@ -193,6 +193,8 @@ class Residency:
 
 def _size_of_cell(cell: Cell) -> int:
     size = sys.getsizeof(cell) + sys.getsizeof(cell.stored) + 2 * ALLOCATION_BYTES + _size_of_value(cell.value)
+    if cell.second is not None:
+        size += _size_of_value(cell.second)
     if cell.old is not None and cell.old is not cell.value:
         size += _size_of_value(cell.old)
     if isinstance(cell, Slot):

@@ -35,6 +35,8 @@ class Cell(msgspec.Struct, gc=False, eq=False):
     """One value: of one state, for one key, in one namespace."""
 
     value: Any
+    second: Any
+    """The other half of a pair that is added to in place: then `value` is the first. None: `value` is all of it."""
     old: Any
     """While a freeze is not packed, the value before the first change behind it: what the snapshot takes then."""
     epoch: int
@@ -42,6 +44,11 @@ class Cell(msgspec.Struct, gc=False, eq=False):
     key: Any
     stored: bytes
     """Its key in logs and in RocksDB."""
+
+
+def content(cell: Cell) -> Any:
+    """What a cell holds, in one piece."""
+    return cell.value if cell.second is None else (cell.value, cell.second)
 
 
 class Slot(Cell, gc=False, eq=False):

@@ -115,7 +115,7 @@ class Timers:
         cell = group.cells.get(stored)
         if cell is None:
             # What lies on disk need not be known: it would say the same.
-            cell = group.cells[stored] = Cell(ABSENT, None, 0, slot.key, stored)
+            cell = group.cells[stored] = Cell(ABSENT, None, None, 0, slot.key, stored)
         elif cell.value is True:
             return
         self._change(cell, True)
@@ -131,7 +131,7 @@ class Timers:
         if cell is None:
             if group.cursor is None or stored < group.cursor:
                 return
-            cell = group.cells[stored] = Cell(True, None, 0, slot.key, stored)
+            cell = group.cells[stored] = Cell(True, None, None, 0, slot.key, stored)
         if cell.value is True:
             self._forget(group, cell)
 
@@ -231,7 +231,7 @@ class Timers:
         cells = group.cells
         for stored in found:
             if stored not in cells:
-                cells[stored] = Cell(True, None, 0, self._space.decode_key(split_timer_key(stored)[1]), stored)
+                cells[stored] = Cell(True, None, None, 0, self._space.decode_key(split_timer_key(stored)[1]), stored)
         known = group.cursor
         group.cursor = cursor
         # What was set meanwhile beyond the former cursor stands in memory only.

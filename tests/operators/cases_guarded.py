@@ -21,7 +21,7 @@ from streamlet import (
 )
 from streamlet.operators.guarded import Guarded
 from streamlet.operators.process import KeyedProcess
-from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
+from streamlet.operators.rolling import Aggregate, Reduce, aggregating
 from streamlet.operators.stateless import Map, Split
 from tests.operators.cases_basic import KEYS
 from tests.operators.recipe import Case, Clock, Mark, Row, Rows, Step
@@ -243,7 +243,7 @@ CASES = [
     *map(_folding, KEYS),
     Case(
         "guarded result of several aggregates",
-        lambda: Guarded(AggregateSeveral((Count(), Sum()), _late), DEAD),
+        lambda: Guarded(aggregating((Count(), Sum()), _late), DEAD),
         STEPS,
         _late_rows(),
     ),

@@ -165,7 +165,7 @@ def test_a_field_without_a_type_carries_plain_data_or_is_refused(column: list[An
 )
 def test_a_batch_comes_back_as_it_was(rows: list[Any], has_times: bool, has_keys: bool, has_slots: bool) -> None:
     values, times, keys = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
-    column: list[Any] = [Slot(0, 0, 0, key, b"", 0) for key in keys] if has_slots else keys
+    column: list[Any] = [Slot(0, None, 0, 0, key, b"", 0) for key in keys] if has_slots else keys
     back = batch_of(batch_body(Batch(values, times if has_times else None, column if has_keys else None)))
     assert typed(back.values) == typed(values)
     assert back.timestamps == (times if has_times else None)

@@ -98,6 +98,10 @@ CASES: dict[str, tuple[Callable[[], Operator], list[Any]]] = {
         lambda: AggregateSeveral([Count(), Sum()], None),
         [(1, 3), (1, 4), (2, 4), (2, 12), (3, 9), (3, 16), (4, 12)],
     ),
+    "two that add": (
+        lambda: aggregating([Count(), Sum()], None),
+        [(1, 3), (1, 4), (2, 4), (2, 12), (3, 9), (3, 16), (4, 12)],
+    ),
     "three": (
         lambda: AggregateSeveral([Count(), Distinct(), Mean()], lambda key, *rest: (key[0], *rest)),
         [
@@ -138,10 +142,15 @@ def test_a_restored_operator_goes_on_as_if_nothing_had_happened(
 
 
 @pytest.mark.parametrize("kind", STORES)
-def test_a_mutable_accumulator_that_changes_after_the_freeze_is_not_in_the_snapshot(
-    kind: type[Any], tmp_path: Path
+@pytest.mark.parametrize(
+    ("make", "then"),
+    [(lambda: Aggregate(Distinct(), None), 3), (lambda: aggregating([Count(), Sum()], None), (3, 12))],
+    ids=["mutable", "two halves"],
+)
+def test_an_accumulator_that_is_changed_in_place_behind_the_freeze_is_not_in_the_snapshot(
+    kind: type[Any], make: Callable[[], Operator], then: Any, tmp_path: Path
 ) -> None:
-    before = Keyed(kind, tmp_path, Aggregate(Distinct(), None))
+    before = Keyed(kind, tmp_path, make())
     before.values([1, 2], lambda _: "k")
     before.store.freeze(1)
     before.values([3, 4, 5], lambda _: "k")
@@ -149,8 +158,19 @@ def test_a_mutable_accumulator_that_changes_after_the_freeze_is_not_in_the_snaps
     before.store.write_log()
     snapshot = before.store.snapshot(1)
     before.store.close()
-    after = Keyed(kind, tmp_path, Aggregate(Distinct(), None), snapshot)
-    assert after.values([9], lambda _: "k") == [3]
+    after = Keyed(kind, tmp_path, make(), snapshot)
+    assert after.values([9], lambda _: "k") == [then]
+    after.checkpoint()
+
+
+def test_two_numbers_that_add_are_kept_in_two_halves_once_they_are_added_to(tmp_path: Path) -> None:
+    before = Keyed(STORES[1], tmp_path, aggregating([Count(), Sum()], None))
+    (batch,) = before.feed([3, 4], lambda _: "k")
+    (slot, _) = batch.keys or ()
+    assert (slot.value, slot.second) == (2, 7)
+    after = Keyed(STORES[1], tmp_path, aggregating([Count(), Sum()], None), before.checkpoint())
+    assert [slot.value for slot in after.store.lookup(["k"])] == [(2, 7)]  # loaded in one piece
+    assert after.values([0.5], lambda _: "k") == [(3, 7.5)]
     after.checkpoint()
 
 
@@ -187,6 +207,7 @@ def _stop_at_four(value: int, other: int = 0) -> int:
         lambda: Aggregate(Sum(_fail_at_four), None),
         lambda: Aggregate(Count(), lambda key, count: _fail_at_four(count + 2)),
         lambda: AggregateSeveral([Count(), Max(_fail_at_four)], None),
+        lambda: aggregating([Count(), Sum(_fail_at_four)], None),
         lambda: Reduce(lambda so_far, value: _fail_at_four(value)),
     ],
 )

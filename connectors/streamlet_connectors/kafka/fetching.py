@@ -94,8 +94,10 @@ class Fetcher:
             raise self._failure
         for turn, feed in enumerate(self._feeds):
             if feed.has_something:
+                buffered = feed.buffered
                 rows = feed.take(limit)
-                self._room.set()
+                if feed.buffered != buffered:  # a chunk was used up; else there is no more room than before
+                    self._room.set()
                 if rows is not None:
                     self._feeds.append(self._feeds.pop(turn))
                     return feed, rows
