@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,17 @@ class CallingOperator(Operator):
     def call(self, function: Callable[..., Any], batch: Batch[Any], *columns: Sequence[Any]) -> list[Any]:
         """Calls `function` per row; a failure names the user's line, this operator and the record."""
         return call_each(function, batch, *columns, fail=self.failure)
+
+    def pluck(
+        self, function: Callable[[Any], Any], selector: Callable[[Any], Any] | None, batch: Batch[Any]
+    ) -> list[Any]:
+        """Like `call`, by the function's `selector`, where it has one."""
+        if selector is not None:
+            with contextlib.suppress(Exception):
+                results = list(map(selector, batch.values))
+                if len(results) == len(batch.values):  # else something raised StopIteration
+                    return results
+        return self.call(function, batch)  # what fails does so again, at the user's line
 
     def call_most(
         self, function: Callable[..., Any], batch: Batch[Any], *columns: Sequence[Any], is_told: bool = True

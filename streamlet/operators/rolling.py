@@ -16,6 +16,7 @@ from streamlet.errors import JobDefinitionError
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Mean, SelectingAggregate, Sum
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.operators.selectors import selector
 from streamlet.state.descriptors import Descriptor, ValueState
 from streamlet.state.slots import ABSENT, NOT_LOADED, content
 
@@ -134,12 +135,14 @@ class Aggregate(RollingFold):
         self.accumulator_type = function.accumulator_type
         self.type_option = function.type_option
         self.select: Callable[[Any], Any] | None = None
+        self._selector: Callable[[Any], Any] | None = None
         self._takes_numbers = False
         if isinstance(function, SelectingAggregate):
             # Count makes its accumulator itself; what Sum and Mean make is a number because their inputs are.
             self.is_trusted = type(function) in _OWN_AGGREGATES and "accumulator_type" not in vars(function)
             self._takes_numbers = self.is_trusted and type(function) is not Count
             self.select = function.select
+            self._selector = None if self.select is None else selector(self.select)
             self.fold = operator.add if type(function) is Count else function.fold
         else:
             self.fold = function.add
@@ -151,7 +154,7 @@ class Aggregate(RollingFold):
     def inputs(self, batch: Batch[Any]) -> Iterable[Any]:
         if type(self.function) is Count:
             return repeat(1, len(batch))
-        column = batch.values if self.select is None else self.call(self.select, batch)
+        column = batch.values if self.select is None else self.pluck(self.select, self._selector, batch)
         if self._takes_numbers and not _NUMBERS.issuperset(map(type, column)):
             row = next(row for row, value in enumerate(column) if type(value) not in _NUMBERS)
             name, got = type(self.function).__name__, type(column[row]).__qualname__

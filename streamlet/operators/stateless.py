@@ -11,6 +11,7 @@ from streamlet.elements import Batch, OutputTag
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import FunctionOperator
 from streamlet.operators.operator import Emit, Operator
+from streamlet.operators.selectors import selector
 
 
 class Map(FunctionOperator):
@@ -48,8 +49,12 @@ class FlatMap(FunctionOperator):
 class KeyBy(FunctionOperator):
     """Puts each value's key into the key column. Nothing is in its state."""
 
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__(function)
+        self._selector = selector(function)
+
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        keys = self.call(self.function, batch)
+        keys = self.pluck(self.function, self._selector, batch)
         out(Batch(batch.values, batch.timestamps, keys, split=batch.split, origin=batch.origin, rows=batch.rows))
 
 

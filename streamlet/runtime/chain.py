@@ -171,7 +171,7 @@ class Chain:
     @property
     def has_room(self) -> bool:
         """True when the next batch may come."""
-        return all(operator.has_room() for operator in self._bounded)
+        return not self._bounded or all(operator.has_room() for operator in self._bounded)
 
     @property
     def has_clock(self) -> bool:

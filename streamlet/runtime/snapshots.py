@@ -165,10 +165,12 @@ class SubtaskSnapshots:
         for store in self.stores:
             if is_looking:
                 store.memory_bytes()
-            await self._make_room(store)
-            if store.needs_fold_to_evict():
-                self._pressure.press(self)
-            elif is_looking and not self._has_asked and store.wants_checkpoint():
+            if not store.is_at_rest:
+                await self._make_room(store)
+                if store.needs_fold_to_evict():
+                    self._pressure.press(self)
+                    continue
+            if is_looking and not self._has_asked and store.wants_checkpoint():
                 # Early, so that the fold is done before memory is full.
                 self._has_asked = True
                 self._pressure.ask()

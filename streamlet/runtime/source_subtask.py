@@ -171,7 +171,8 @@ class SourceSubtask(Subtask):
                     if not self._chain.has_room:
                         await self._until_room()
                     yield batch
-                    await self._barrier_if_asked()
+                    if self._triggers:
+                        await self._barrier_if_asked()
                     if self._has_clock:
                         await self.follow_clock()
                     await asyncio.sleep(0)

@@ -292,6 +292,11 @@ class LoggedStore:
                 self.memory_bytes()
         return dropped
 
+    @property
+    def is_at_rest(self) -> bool:
+        """True when nothing is to be done for memory: neither `can_evict` nor `needs_fold_to_evict`."""
+        return self.residency.is_at_rest
+
     def can_evict(self) -> bool:
         """True when `evict` may find something to drop: memory is over its bound, or holds cells that are gone."""
         residency = self.residency

@@ -72,6 +72,17 @@ class Residency:
         return self._estimate() > self.bound_bytes
 
     @property
+    def is_at_rest(self) -> bool:
+        """True when it is under its bound, and nothing that is gone waits: then there is nothing to do."""
+        return (
+            not self.gone
+            and not self._to_sweep
+            and self._buried <= LITTER
+            and (len(self.ring) - self._buried) * (self._average + TABLE_ENTRY_BYTES) + self.other_bytes
+            <= self.bound_bytes
+        )
+
+    @property
     def is_nearly_full(self) -> bool:
         """True when little more may come into memory."""
         return self._estimate() > self.bound_bytes * NEARLY_FULL

@@ -143,6 +143,11 @@ class KeyedStore(Protocol):
         slots.  Gives how many clean ones it dropped."""
         ...
 
+    @property
+    def is_at_rest(self) -> bool:
+        """True when nothing is to be done for memory: neither `can_evict` nor `needs_fold_to_evict`."""
+        ...
+
     def can_evict(self) -> bool:
         """True when `evict` may find something to drop: memory is over its bound, or holds cells that are gone."""
         ...

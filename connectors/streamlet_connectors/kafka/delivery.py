@@ -86,6 +86,11 @@ class Delivery:
         if partition not in self._tasks:
             self._tasks[partition] = asyncio.ensure_future(self._run(partition))
 
+    @property
+    def has_room(self) -> bool:
+        """True when `room` would neither wait nor raise."""
+        return self.in_flight < IN_FLIGHT_BYTES and self.failure is None
+
     async def room(self) -> None:
         """Waits until less than 8 MiB is on its way; raises the failure."""
         await self._wait_below(IN_FLIGHT_BYTES)

@@ -109,9 +109,11 @@ class Router(Generic[L]):
             return self._next_lane(len(batch)), [None] * len(batch)
         data = self._encoded(keys)
         if self._key == "stream" and self._owns_memo and batch.keys is not None:
-            # `or` and not a call: the memo is there but for a key's first record.
-            remember = self._remember
-            return [keyed.memo or remember(keyed, key) for keyed, key in zip(batch.keys, data, strict=True)], data
+            lanes = [keyed.memo for keyed in batch.keys]
+            if not all(lanes):  # there is a key's first record among them
+                remember = self._remember
+                lanes = [keyed.memo or remember(keyed, key) for keyed, key in zip(batch.keys, data, strict=True)]
+            return lanes, data
         return self._looked_up(data), data
 
     def _keys(self, batch: Batch[Any]) -> list[Any] | None:

@@ -173,7 +173,8 @@ class KafkaWriter:
 
     async def write(self, batch: Batch[Any]) -> None:
         """Takes a batch; waits while 8 MiB are on their way to the brokers."""
-        await self._delivery.room()
+        if not self._delivery.has_room:
+            await self._delivery.room()
         if self._producer is None:
             assert self._pool is not None, "open() comes first"
             self._producer = await self._pool.take()
