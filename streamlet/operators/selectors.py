@@ -34,7 +34,7 @@ _WHICH = _item.co_consts.index("item")
 def selector(function: Callable[[Any], Any]) -> Callable[[Any], Any] | None:
     """Gives `attrgetter("user")` for `lambda payment: payment.user` and `itemgetter("id")` for `lambda row: row["id"]`.
 
-    None for any other function: it is told by the code, which must be that of such a function.
+    None for any other function: it is told by the code, which must be that of such a function. Debuggers see no call.
     """
     if type(function) is not FunctionType:
         return None
