@@ -139,7 +139,7 @@ class Aggregate(RollingFold):
         self._takes_numbers = False
         if isinstance(function, SelectingAggregate):
             # Count makes its accumulator itself; what Sum and Mean make is a number because their inputs are.
-            self.is_trusted = type(function) in _OWN_AGGREGATES and "accumulator_type" not in vars(function)
+            self.is_trusted = _is_own(function)
             self._takes_numbers = self.is_trusted and type(function) is not Count
             self.select = function.select
             self._selector = None if self.select is None else selector(self.select)
@@ -272,9 +272,13 @@ def aggregating(
 def _several(
     functions: Sequence[AggregateFunction[Any, Any, Any]], result: Callable[..., Any] | None
 ) -> AggregateSeveral:
-    several = AggregateSeveral(functions, result)
-    adds_two = len(functions) == 2 and several.is_trusted and all(type(one) in (Count, Sum) for one in functions)
-    return AddTwo(functions, result) if adds_two else several
+    adds_two = len(functions) == 2 and all(_is_own(one) and type(one) is not Mean for one in functions)
+    return (AddTwo if adds_two else AggregateSeveral)(functions, result)
+
+
+def _is_own(function: AggregateFunction[Any, Any, Any]) -> bool:
+    """True for one whose accumulators are known to be of its type."""
+    return type(function) in _OWN_AGGREGATES and "accumulator_type" not in vars(function)
 
 
 def _each(folds: Sequence[Callable[[Any, Any], Any]]) -> Callable[[Any, Any], Any]:

@@ -74,13 +74,7 @@ class Residency:
     @property
     def is_at_rest(self) -> bool:
         """True when it is under its bound, and nothing that is gone waits: then there is nothing to do."""
-        return (
-            not self.gone
-            and not self._to_sweep
-            and self._buried <= LITTER
-            and (len(self.ring) - self._buried) * (self._average + TABLE_ENTRY_BYTES) + self.other_bytes
-            <= self.bound_bytes
-        )
+        return not (self.gone or self._to_sweep or self._buried > LITTER or self.is_over_bound)
 
     @property
     def is_nearly_full(self) -> bool:
