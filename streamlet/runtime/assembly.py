@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,6 +187,8 @@ class Assembly:
         for store in self.stores:
             with contextlib.suppress(Exception):
                 await self._around.workers.run_apart(store.close)
+            while store.let_go():  # noqa: ASYNC110 - a turn for others, not a wait
+                await asyncio.sleep(0)
 
     def _hosted(self, task: TaskPlan) -> list[int]:
         return [subtask for subtask in range(task.parallelism) if self._placement.is_here(subtask)]

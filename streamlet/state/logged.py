@@ -30,7 +30,8 @@ from streamlet.state.keys import KEY_CLASSES_NOTE, KEY_TYPE_NOTE, KeyType
 from streamlet.state.logbook import LogBook
 from streamlet.state.overlay import Overlay
 from streamlet.state.residency import Residency
-from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, SlotTable, content, look_up
+from streamlet.state.slot_table import SlotTable
+from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, content
 from streamlet.state.snapshot import LogRef, SnapshotFiles, StateSpec, StoreSnapshot
 from streamlet.state.timers import Timers
 
@@ -76,7 +77,7 @@ class LoggedStore:
         self._inline_cells = self.value_cells(self.states[values[0]].spec) if values else None
         self._frozen: Delta | None = None
         self._timers: dict[int, Timers] = {}
-        self._slots: SlotTable = {}
+        self._slots = SlotTable()
         self._make_slot = self._slot_maker()
         self.residency = Residency(self._slots, memory_bytes)
         self.gone = self.residency.gone
@@ -91,7 +92,7 @@ class LoggedStore:
                 key_type.check(keys)
             ring = self.residency.ring
             known = len(ring)
-            found = look_up(self._slots, self._make_slot, keys)
+            found = self._slots.look_up(keys, self._make_slot)
         except (KeyTypeError, OverflowError, ValueError, TypeError):
             key_type.check(keys)
             key_type.check_packable(keys)
@@ -317,15 +318,15 @@ class LoggedStore:
             timers.look_again()
 
     def close(self) -> None:
-        """Lets go of memory."""
+        """Ends the work; what is in memory stays there for `let_go`."""
         self._timers.clear()
         self.current = None
-        self._frozen = None
-        self.dirty = []
-        self.residency.ring.clear()
-        self.gone.clear()
-        self._slots.clear()
+        self._frozen, self.dirty = None, []
         self.overlay = Overlay()
+
+    def let_go(self) -> bool:
+        """Lets go of a piece of memory; True while there is more."""
+        return self.residency.let_go()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -396,5 +397,4 @@ class LoggedStore:
         return True
 
     def _refused(self, cell: Cell, value: object, error: Exception) -> StateTypeError:
-        state = self.states[state_of(cell.stored)]
-        return refused_value(state.spec.where, cell.key, value, error)
+        return refused_value(self.states[state_of(cell.stored)].spec.where, cell.key, value, error)

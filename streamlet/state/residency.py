@@ -12,7 +12,8 @@ import msgspec
 
 from streamlet.clock import Clock
 from streamlet.state.key_groups import namespace_of
-from streamlet.state.slots import ABSENT, BURIED, Cell, Slot, SlotTable
+from streamlet.state.slot_table import MOVED, SlotTable
+from streamlet.state.slots import ABSENT, BURIED, Cell, Slot
 
 SAMPLE = 16
 """Cells measured per estimate: the average follows a change of value sizes within some dozen estimates."""
@@ -125,6 +126,13 @@ class Residency:
                 self._sweep_slice()
             if clock.monotonic() >= deadline:
                 break
+
+    def let_go(self) -> bool:
+        """Lets go of some of everything; True while there is more."""
+        self.gone.clear()
+        for _ in range(min(MOVED, len(self.ring))):
+            self.ring.popleft()
+        return bool(self.ring) or self._table.let_go()
 
     def _bury_slice(self, clean: int, unstore: Callable[[bytes], None]) -> bool:
         """Takes cells that are gone out of their slots; False when there is none."""

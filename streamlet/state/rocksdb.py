@@ -96,7 +96,7 @@ class RocksDbKeyedStore(LoggedStore):
         return [] if self._base.is_empty else self._base.keys(low, high, limit)
 
     def close(self) -> None:
-        """BLOCKING. Closes RocksDB and lets go of memory."""
+        """BLOCKING. Closes RocksDB."""
         super().close()
         if self._rocks is not None:
             self._rocks.close()

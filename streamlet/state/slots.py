@@ -8,7 +8,6 @@ never form a cycle: a cell therefore carries its key and its stored key instead 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -64,23 +63,6 @@ class Slot(Cell, gc=False, eq=False):
     def packed(self) -> bytes:
         """The msgpack bytes of the key."""
         return self.stored[HEAD_BYTES:]
-
-
-SlotTable = dict[Any, Slot]
-"""Slots by key. A plain dict of keys and slots that the garbage collector does not see is not seen by it either."""
-
-
-def look_up(table: SlotTable, make: Callable[[Any], Slot], keys: Sequence[Any]) -> list[Slot]:
-    """Gives the slot of each key; those that are not there are made."""
-    found = list(map(table.get, keys))
-    if not all(found):
-        for row, key in enumerate(keys):
-            if found[row] is None:
-                slot = table.get(key)  # the same key may stand in several rows
-                if slot is None:
-                    slot = table[key] = make(key)
-                found[row] = slot
-    return found  # type: ignore[return-value]  # no None is left
 
 
 class KeyOfRow(msgspec.Struct):

@@ -161,7 +161,12 @@ class KeyedStore(Protocol):
         ...
 
     def close(self) -> None:
-        """BLOCKING. Lets go of files and memory. May be called twice."""
+        """BLOCKING. Lets go of files. May be called twice."""
+        ...
+
+    def let_go(self) -> bool:
+        """Lets go of a piece of a closed store's memory, for a million keys in one go stop the event loop; True while
+        there is more."""
         ...
 
 
