@@ -70,6 +70,8 @@ def _check_records(uid: str, values: list[Any], inputs: dict[str, list[Record]],
 def _check_keyed(uid: str, values: list[Any], inputs: dict[str, list[Record]], one: Scenario) -> None:
     assert one.keyed is not None
     expected = Counter(record for records in inputs.values() for record in records)
+    if one.keyed == "pair":
+        values = _with_ids(values)
     _require_same(uid, Counter((value[0], value[1]) for value in values), expected)
     by_key: dict[int, list[Output]] = {}
     for value in values:
@@ -80,6 +82,16 @@ def _check_keyed(uid: str, values: list[Any], inputs: dict[str, list[Record]], o
             raise WrongOutput(f"{uid}: key {key} came as {mine}, which no order of its input gives")
         if one.keeps_order:
             _require_order(uid, key, ids, inputs)
+
+
+def _with_ids(values: list[Any]) -> list[Output]:
+    """Outputs of `functions.paired` with the id of the input: what the total of its key has grown by."""
+    totals: dict[int, int] = {}
+    found: list[Output] = []
+    for key, _, count, total in values:
+        found.append((key, total - totals.get(key, 0), count, total))
+        totals[key] = total
+    return found
 
 
 def _check_regrouped(uid: str, values: list[Any], inputs: dict[str, list[Record]], one: Scenario) -> None:

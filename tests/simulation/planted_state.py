@@ -7,6 +7,7 @@ from typing import Any
 from xxhash import xxh3_64_intdigest
 
 from streamlet.checkpoint.pending import PendingCheckpoint
+from streamlet.operators.rolling import AddTwo
 from streamlet.runtime import routing
 from streamlet.state import folding, logged, memory
 from streamlet.state.delta import Delta
@@ -35,6 +36,20 @@ def snapshot_aliases_live_state(patches: Patches) -> None:
 @planted
 def cell_that_changes_before_it_is_packed_keeps_nothing(patches: Patches) -> None:
     patches.put(LoggedStore, "is_packing", lambda _: property(lambda self: False))
+
+
+@planted
+def pair_that_changes_before_it_is_packed_keeps_half_of_what_it_was(patches: Patches) -> None:
+    def add(original: Any) -> Any:
+        def aliasing(self: Any, batch: Any, *columns: Any) -> None:
+            original(self, batch, *columns)
+            for cell in map(self.cells.cell, batch.keys):
+                if isinstance(cell.old, tuple):
+                    cell.old = (cell.old[0], cell.second)
+
+        return aliasing
+
+    patches.put(AddTwo, "_add", add)
 
 
 @planted

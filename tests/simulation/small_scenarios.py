@@ -57,7 +57,7 @@ def _shape(default: int, source: int | None = None, keyed: int | None = None) ->
 
 
 def _one_chain() -> Scenario:
-    return replace(small(), shapes=[_shape(1)], sinks=[SinkSpec("out", "end", "pooled")])
+    return replace(small(), keyed="pair", shapes=[_shape(1)], sinks=[SinkSpec("out", "end", "pooled")])
 
 
 def _more_subtasks_after_each_start() -> Scenario:

@@ -12,7 +12,7 @@ from streamlet.checkpoint.messages import Acknowledge
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.restoring import Restorer
-from streamlet.state import logbook
+from streamlet.state import logbook, slot_table
 from streamlet.state.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
 from tests.simulation import functions
 from tests.simulation.forks import Forks
@@ -66,6 +66,8 @@ def surrounded(world: Simulated) -> Iterator[None]:
     """Puts the simulation around the engine, for the time of one run."""
     patches = Patches()
     patches.put(logbook, "FOLD_LOGS", lambda _: world.scenario.folds_after)
+    patches.put(slot_table, "LARGE", lambda _: 3)
+    patches.put(slot_table, "MOVED", lambda _: 2)
     patches.put(LocalControl, "report", lambda report: _repeating(world, report))
     patches.put(CheckpointStorage, "reserve", lambda reserve: _rising(world, reserve))
     patches.put(CheckpointStorage, "write_marker", lambda write: _marking(world, write))
