@@ -12,7 +12,7 @@ Three laws carry exactly-once, and an implementer must keep them:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -32,8 +32,9 @@ class ReaderContext(msgspec.Struct, frozen=True):
     uid: str
     subtask: int
     parallelism: int
-    batch_records: int
-    """Upper bound for one batch. Cut batches from what is there; never wait to fill one."""
+    batch_limit: Callable[[], int]
+    """The upper bound for the next batch, in records: it follows the time that batches take, so ask for each. Cut
+    batches from what is there; never wait to fill one."""
     clock: Clock
     run_blocking: RunBlocking
     outages: Outages = msgspec.field(default_factory=lambda: Outages(SystemClock()))

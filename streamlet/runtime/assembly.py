@@ -18,6 +18,7 @@ from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
+from streamlet.runtime.batch_size import BatchSize
 from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet.runtime.channel import Exchange, InputGate, Sender
 from streamlet.runtime.control import LocalControl
@@ -141,6 +142,7 @@ class Assembly:
         self.subtasks: list[Subtask] = []
         self.stores: list[KeyedStore] = []
         self.pressure = MemoryPressure(lambda: around.control.report(Pressed()))
+        self._batch_size = BatchSize(plan.config.batch_records)
         self._plan = plan
         self._around = around
         self._states = states
@@ -240,7 +242,7 @@ class Assembly:
         )
         parts = (
             task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
-            around.ports.clock, self._had_ended(task),
+            around.ports.clock, self._batch_size, self._had_ended(task),
         )  # fmt: skip
         if not task.is_source:
             gate = self._gates[task.id, subtask]
@@ -257,7 +259,7 @@ class Assembly:
             task.name,
             subtask,
             task.parallelism,
-            config.batch_records,
+            self._batch_size,
             around.ports.clock,
             around.workers.run_blocking,
             around.outages,

@@ -20,7 +20,7 @@ from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.runtime")
 
-_SLICE_SECONDS = 0.002
+_SLICE_SECONDS = 0.001
 """Longest piece of packing or eviction between two batches."""
 _LOOK_BATCHES = 16
 """Memory is estimated anew every so many batches; in between it is counted."""

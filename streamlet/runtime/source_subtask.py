@@ -167,6 +167,7 @@ class SourceSubtask(Subtask):
                 if batches is None:
                     await self.end()
                     await self._only_barriers()
+                self._begin_turn()
                 for batch in batches:
                     if not self._chain.has_room:
                         await self._until_room()
@@ -176,6 +177,7 @@ class SourceSubtask(Subtask):
                     if self._has_clock:
                         await self.follow_clock()
                     await asyncio.sleep(0)
+                    self._begin_turn()
         finally:
             if fetch is not None:
                 fetch.cancel()

@@ -19,6 +19,7 @@ from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
 from streamlet.runtime.alarm import Alarm
+from streamlet.runtime.batch_size import BatchSize
 from streamlet.runtime.chain import Chain, event_time_key
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.control import LocalControl
@@ -43,6 +44,7 @@ class Subtask:
         snapshots: SubtaskSnapshots,
         control: LocalControl,
         clock: Clock,
+        batch_size: BatchSize,
         had_ended: bool,
     ) -> None:
         """`had_ended`: in the restored checkpoint all that this task does had been told of the end of its input."""
@@ -63,6 +65,9 @@ class Subtask:
         self._control = control
         self._inbox = control.inbox((plan.name, subtask))
         self._clock = clock
+        self._batch_size = batch_size
+        self._turn_began = 0.0
+        self._has_turned = False
         self._alarm = Alarm(lambda: clock.now_ms() / 1000, self.interrupt)
         self._has_clock = chain.has_clock
         chain.ring = self.interrupt
@@ -129,7 +134,20 @@ class Subtask:
             self._control.report(Started())
         self.records += len(batch)
         enter(batch)
+        held = self._clock.monotonic() - self._turn_began
         await self.deliver()
+        if not self._has_turned:
+            held = self._clock.monotonic() - self._turn_began
+        self._batch_size.took(self, len(batch), held)
+
+    def _begin_turn(self) -> None:
+        """Says that the event loop is held from now on."""
+        self._turn_began = self._clock.monotonic()
+        self._has_turned = False
+        asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._has_turned = True
 
     async def deliver(self) -> None:
         """Sends on what the chain has produced; waits while the receivers are full."""
@@ -233,6 +251,7 @@ class GatedSubtask(Subtask):
                 await self.follow_clock()
             element = await self._gate.next(takes_batches=self._chain.has_room)
             if isinstance(element, Batch):
+                self._begin_turn()
                 await self.process(enter[self._gate.input], element)
                 await self.snapshots.mind_memory()
                 await asyncio.sleep(0)

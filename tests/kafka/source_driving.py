@@ -27,7 +27,7 @@ def reader_context(batch_records: int = 250) -> ReaderContext:
         uid="in",
         subtask=0,
         parallelism=1,
-        batch_records=batch_records,
+        batch_limit=lambda: batch_records,
         clock=SystemClock(),
         run_blocking=in_place,
     )

@@ -122,7 +122,7 @@ class SimulatedReader:
     def _cut(self, split: str, records: list[Any]) -> Batch[Any]:
         """Record i lies at position 2 i, and behind each of them is a gap."""
         start = self.positions[split]
-        end = min(start + self.source.line.number(2 * self.context.batch_records), len(records) * 2)
+        end = min(start + self.source.line.number(2 * self.context.batch_limit()), len(records) * 2)
         self.positions[split] = end
         return Batch(records[(start + 1) // 2 : (end + 1) // 2], split=split, next_position=end)
 

@@ -84,7 +84,7 @@ class Waiting(Source[int]):
         return {} if known else {"split": 0}
 
     def reader(self, context: ReaderContext, splits: Mapping[str, Position]) -> WaitingReader:
-        return WaitingReader(self, context.batch_records, splits)
+        return WaitingReader(self, context.batch_limit(), splits)
 
 
 class WaitingReader:

@@ -35,7 +35,7 @@ def context(batch_records: int = 3) -> ReaderContext:
         uid="in",
         subtask=0,
         parallelism=1,
-        batch_records=batch_records,
+        batch_limit=lambda: batch_records,
         clock=SystemClock(),
         run_blocking=in_place,
     )

@@ -39,7 +39,7 @@ def context(batch_records: int = 4, clock: HandClock | None = None) -> ReaderCon
         uid="in",
         subtask=0,
         parallelism=1,
-        batch_records=batch_records,
+        batch_limit=lambda: batch_records,
         clock=clock or HandClock(),
         run_blocking=never_blocks,
     )

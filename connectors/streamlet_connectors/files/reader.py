@@ -154,7 +154,7 @@ class FilesReader(Generic[T]):
         return read_header(path, self._options.layout, most=self._options.max_record_bytes)
 
     def _cut_batch(self, cursor: _Cursor) -> Batch[T]:
-        records = cursor.ahead[cursor.taken : cursor.taken + self._context.batch_records]
+        records = cursor.ahead[cursor.taken : cursor.taken + self._context.batch_limit()]
         start = cursor.position
         rows: list[int] | None = None
         if self._options.layout.skips_blank and (not all(records) or b"\r" in records):

@@ -121,7 +121,7 @@ class GeneratorReader(Generic[T]):
 
     def _allowance(self) -> tuple[int, float]:
         """How many records may be given now, and how long until the next one."""
-        size = self._context.batch_records
+        size = self._context.batch_limit()
         if self._source.rate_per_second is None:
             return size, 0.0
         now = self._context.clock.monotonic()

@@ -38,7 +38,7 @@ class ReadingOptions(msgspec.Struct, frozen=True):
 class KafkaReader:
     """Reads some partitions from their positions; nothing is connected or started before the first `fetch`.
 
-    Each batch is of one partition, at most `context.batch_records` long, and cut from what is there.
+    Each batch is of one partition, at most `context.batch_limit()` long, and cut from what is there.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class KafkaReader:
     ) -> None:
         self._options = options
         self._decoder = decoder
-        self._limit = context.batch_records
+        self._limit = context.batch_limit
         self._bounded = bounded
         self._connection = KafkaConnection(kafka, outages=context.outages)
         self._fetcher = Fetcher(
@@ -74,12 +74,12 @@ class KafkaReader:
         if self._failure is not None:
             raise self._failure
         self._fetcher.start()
-        taken = self._fetcher.take(self._limit)
+        taken = self._fetcher.take(self._limit())
         if taken is None:
             if self._bounded and all(feed.is_done for feed in self._fetcher.feeds):
                 return None
             await self._fetcher.wait(_WAIT_SECONDS)
-            taken = self._fetcher.take(self._limit)
+            taken = self._fetcher.take(self._limit())
         return [] if taken is None else self._batches(taken)
 
     def add_splits(self, splits: Mapping[str, Position]) -> None:
@@ -129,7 +129,7 @@ class KafkaReader:
             taken = None  # The rows have no use from here on.
             yield from batches
             if self._failure is None and not self._is_closed:
-                taken = self._fetcher.take(self._limit)
+                taken = self._fetcher.take(self._limit())
 
     def _cut(self, feed: Feed, rows: list[Row]) -> list[Batch[Any]]:
         """One batch, or where records are bad that are given beside the stream, one for each run of good or bad ones:
