@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS
 from operator import attrgetter, itemgetter
 from types import CodeType, FunctionType
 from typing import Any
 
-_NESTED = 0x10
-"""The flag of a function that is defined in another one."""
+_KINDS = CO_VARARGS | CO_VARKEYWORDS | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+"""The flags that say how a function is called; others say where it is defined, and under which `__future__` imports."""
 
 
 def _shape(code: CodeType) -> tuple[object, ...]:
@@ -18,7 +19,7 @@ def _shape(code: CodeType) -> tuple[object, ...]:
         code.co_argcount,
         code.co_posonlyargcount,
         code.co_kwonlyargcount,
-        code.co_flags & ~_NESTED,
+        code.co_flags & _KINDS,
         len(code.co_names),
         len(code.co_consts),
         code.co_exceptiontable,

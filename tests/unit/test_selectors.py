@@ -55,6 +55,14 @@ def test_a_function_that_gives_an_item(function: Callable[[Any], Any]) -> None:
     assert quick(value) is function(value)
 
 
+@pytest.mark.parametrize("header", ["", "from __future__ import annotations\n", "from __future__ import division\n"])
+@pytest.mark.parametrize("text", ["lambda value: value.first", "lambda value: value['first']"])
+def test_whatever_the_job_file_imports_from_the_future(text: str, header: str) -> None:
+    job_file: dict[str, Any] = {}
+    exec(compile(f"{header}function = {text}", "job.py", "exec", dont_inherit=True), job_file)  # noqa: S102 - as a job file is
+    assert selector(job_file["function"]) is not None
+
+
 OTHERS: dict[str, Callable[..., Any]] = {
     "two attributes": lambda value: value.first.second,
     "an attribute called": lambda value: value.first(),
