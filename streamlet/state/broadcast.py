@@ -9,6 +9,7 @@ import msgspec
 
 from streamlet.errors import CheckpointError, JobDefinitionError
 from streamlet.state.codec import Codec
+from streamlet.state.descriptors import declared
 from streamlet.state.handles import MapKeys
 from streamlet.state.keys import declared_shape
 from streamlet.state.types import type_text
@@ -159,6 +160,7 @@ class BroadcastState(Generic[K, V]):
     def __get__(self, instance: object | None, owner: type) -> BroadcastState[K, V] | BroadcastTable[K, V]:
         if instance is None:
             return self
+        declared(instance, BroadcastState)  # says so where it is a method that was meant
         raise JobDefinitionError(
             f"broadcast state {self.name!r} of {type(instance).__qualname__} was used outside a running job",
             remedy="use it only inside the methods that the engine calls",
@@ -171,11 +173,4 @@ class BroadcastState(Generic[K, V]):
 
 def declared_tables(function: object) -> dict[str, BroadcastState[Any, Any]]:
     """The broadcast states that the class of a function declares, by name."""
-    found: dict[str, BroadcastState[Any, Any]] = {}
-    for part in reversed(type(function).__mro__):
-        for name, attribute in vars(part).items():
-            if isinstance(attribute, BroadcastState):
-                found[name] = attribute
-            else:
-                found.pop(name, None)
-    return found
+    return declared(function, BroadcastState)

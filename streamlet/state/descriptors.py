@@ -30,6 +30,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
 R = TypeVar("R")
+D = TypeVar("D")
 
 Ttl = timedelta | StateTtl | None
 
@@ -92,6 +93,7 @@ class Descriptor:
         return ExpiringValueHandle[Any](store, store.value_cells(spec), lifetime)
 
     def _unbound(self, instance: object) -> JobDefinitionError:
+        declared_states(instance)  # says so where it is a method that was meant
         return JobDefinitionError(
             f"state {self.name!r} of {type(instance).__qualname__} was used outside a running job",
             remedy="use state only inside the methods that the engine calls for a record or a timer",
@@ -269,14 +271,27 @@ def declared_states(function: object) -> dict[str, Descriptor]:
 
     `function` is an instance or a class.
     """
+    return declared(function, Descriptor)
+
+
+def declared(function: object, kind: type[D]) -> dict[str, D]:
+    """The same for any kind of state; raises `JobDefinitionError` for one that hides a method."""
     owner = function if isinstance(function, type) else type(function)
-    found: dict[str, Descriptor] = {}
+    found: dict[str, D] = {}
+    methods: dict[str, str] = {}
     for part in reversed(owner.__mro__):
         for name, attribute in vars(part).items():
-            if isinstance(attribute, Descriptor):
-                found[name] = attribute
-            else:
+            if not isinstance(attribute, kind):
                 found.pop(name, None)
+                if callable(attribute):
+                    methods[name] = part.__name__
+            elif name in methods:
+                raise JobDefinitionError(
+                    f"state {name!r} of {owner.__name__} has the name of a method of {methods[name]}",
+                    remedy="give the state another name",
+                )
+            else:
+                found[name] = attribute
     return found
 
 

@@ -8,10 +8,13 @@ from typing import Any, assert_type
 
 import pytest
 
+from streamlet import BroadcastState, Job, KeyedBroadcastProcessFunction, KeyedProcessFunction
 from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.state.descriptors import ListState, MapState, ValueState, declared_states
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.store import bind_states, check_types
+from streamlet_connectors.generator import Generator
+from streamlet_connectors.print import Print
 from tests.unit.state_kit import declare, make_store
 
 
@@ -44,6 +47,27 @@ def test_a_class_tells_its_states_in_the_order_of_declaration() -> None:
     assert list(declared_states(Function)) == ["last", "history", "seen"]
     assert list(declared_states(Child())) == ["last", "seen", "more"]
     assert [state.kind for state in declared_states(Function).values()] == ["value", "list", "map"]
+
+
+@pytest.mark.parametrize("name", ["process_element", "on_timer"])
+def test_a_state_that_hides_a_method_is_refused_by_name(name: str) -> None:
+    hiding = type("Hiding", (KeyedProcessFunction,), {name: ValueState(int)})
+    job = Job("job")
+    keyed = job.source(Generator(int, count=1), uid="in").key_by(lambda number: number)
+    with pytest.raises(JobDefinitionError, match=f"state '{name}' of Hiding has the name of a method"):
+        keyed.process(hiding(), uid="hiding").sink(Print(), uid="out")
+        job.plan()
+
+
+def test_a_broadcast_state_that_hides_a_method_is_refused_by_name() -> None:
+    name = "process_broadcast_element"
+    hiding = type("Hiding", (KeyedBroadcastProcessFunction,), {name: BroadcastState(str)})
+    job = Job("job")
+    numbers = job.source(Generator(int, count=1), uid="in")
+    with pytest.raises(JobDefinitionError, match=f"state '{name}' of Hiding has the name of a method"):
+        both = numbers.key_by(lambda number: number).connect_broadcast(numbers)
+        both.process(hiding(), uid="hiding").sink(Print(), uid="out")
+        job.plan()
 
 
 def test_a_bound_function_sees_the_state_of_the_key_in_hand(tmp_path: Path) -> None:
