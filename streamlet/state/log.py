@@ -1,4 +1,4 @@
-"""The file of a delta log: what changed between two freezes, in frames of a few hundred entries.
+"""The file of a delta log: what changed between two freezes, in frames of a thousand entries at most.
 
 ```text
 header  magic 8 | version u16 | cut u64 | frames u32 | entries u64 | raw bytes u64 | xxh3 of the header u64

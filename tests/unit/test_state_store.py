@@ -12,6 +12,7 @@ import pytest
 
 from streamlet.errors import CheckpointDamagedError, CheckpointFailedError, JobDefinitionError, StateTypeError
 from streamlet.machine.disk import LocalDisk
+from streamlet.state.delta import FRAME_ENTRIES
 from streamlet.state.descriptors import ListState, MapState, ValueState
 from streamlet.state.folding import MODULE, main
 from streamlet.state.memory import MemoryKeyedStore
@@ -164,16 +165,16 @@ def test_a_snapshot_of_what_is_not_packed_is_refused(kind: type[Any], tmp_path: 
 
 def test_packing_stops_when_its_time_is_over_and_goes_on_later(kind: type[Any], tmp_path: Path) -> None:
     store = open_store(kind, tmp_path, clock=SteppingClock(0.001))
-    for slot in store.lookup([f"k{number}" for number in range(2_000)]):
+    for slot in store.lookup([f"k{number}" for number in range(4 * FRAME_ENTRIES)]):
         store.current = slot
         store.handle(STATES[0].spec).update(1)
     store.freeze(1)
     slices = 1
     while not store.pack(0.0005):
         slices += 1
-    # 2,000 values and the note of the key type, in frames of 500.
+    # Four full frames, and one with the note of the key type.
     assert slices == 5
-    assert store.write_log().entries == 2_001
+    assert store.write_log().entries == 4 * FRAME_ENTRIES + 1
     store.close()
 
 
