@@ -142,7 +142,6 @@ class Assembly:
         self.subtasks: list[Subtask] = []
         self.stores: list[KeyedStore] = []
         self.pressure = MemoryPressure(lambda: around.control.report(Pressed()))
-        self._batch_size = BatchSize(plan.config.batch_records)
         self._plan = plan
         self._around = around
         self._states = states
@@ -240,9 +239,10 @@ class Assembly:
             around.ports.processes,
             self.pressure,
         )
+        batch_size = BatchSize(config.batch_records)
         parts = (
             task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
-            around.ports.clock, self._batch_size, self._had_ended(task),
+            around.ports.clock, batch_size, self._had_ended(task),
         )  # fmt: skip
         if not task.is_source:
             gate = self._gates[task.id, subtask]
@@ -259,7 +259,7 @@ class Assembly:
             task.name,
             subtask,
             task.parallelism,
-            self._batch_size,
+            batch_size,
             around.ports.clock,
             around.workers.run_blocking,
             around.outages,

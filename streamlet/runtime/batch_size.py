@@ -1,6 +1,11 @@
-"""How many records a source gives at once: as many as pass through in the time that the event loop may be held."""
+"""How large batches are: as many records as a subtask can work off in the time that the event loop may be held."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from streamlet.elements import Batch
 
 _TURN_SECONDS = 0.002
 """What one batch may take: a tenth of it is what a batch costs beside its records, and nothing else runs meanwhile."""
@@ -11,23 +16,39 @@ _MEMORY = 7 / 8
 
 
 class BatchSize:
-    """The size of the sources' batches in one process, from what each of its subtasks needs for a record.
-
-    All of them share the event loop, and a batch is cut by those downstream at most: so the slowest counts.
-    """
+    """The size of one subtask's batches, from what its last ones took."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._size = min(most, _FIRST_RECORDS)
-        self._taken: dict[object, tuple[float, float]] = {}
+        self._records = self._seconds = 0.0
 
     def __call__(self) -> int:
         """How many records the next batch may have."""
         return self._size
 
-    def took(self, who: object, records: int, seconds: float) -> None:
-        """Tells how long a subtask held the event loop for a batch, which must not be empty."""
-        before_records, before_seconds = self._taken.get(who, (0.0, 0.0))
-        self._taken[who] = before_records * _MEMORY + records, before_seconds * _MEMORY + seconds
-        slowest = max(seconds / records for records, seconds in self._taken.values())
-        self._size = max(1, min(self._most, int(_TURN_SECONDS / slowest) if slowest > 0 else self._most))
+    def took(self, records: int, seconds: float) -> None:
+        """Tells how long the event loop was held for a batch, which must not be empty."""
+        self._records = self._records * _MEMORY + records
+        self._seconds = self._seconds * _MEMORY + seconds
+        fit = _TURN_SECONDS * self._records / self._seconds if self._seconds > 0 else self._most
+        self._size = max(1, min(self._most, int(fit)))
+
+
+def pieces(batch: Batch[Any], most_records: int) -> Sequence[Batch[Any]]:
+    """Cuts a batch that is too long."""
+    if len(batch) <= most_records:
+        return (batch,)
+    timestamps, keys = batch.timestamps, batch.keys
+    rows = batch.rows if batch.rows is not None or batch.origin is None else range(len(batch))
+    return [
+        Batch(
+            batch.values[start : start + most_records],
+            timestamps[start : start + most_records] if timestamps is not None else None,
+            keys[start : start + most_records] if keys is not None else None,
+            split=batch.split,
+            origin=batch.origin,
+            rows=rows[start : start + most_records] if rows is not None else None,
+        )
+        for start in range(0, len(batch), most_records)
+    ]

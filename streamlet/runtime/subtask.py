@@ -19,7 +19,7 @@ from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
 from streamlet.runtime.alarm import Alarm
-from streamlet.runtime.batch_size import BatchSize
+from streamlet.runtime.batch_size import BatchSize, pieces
 from streamlet.runtime.chain import Chain, event_time_key
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.control import LocalControl
@@ -68,6 +68,7 @@ class Subtask:
         self._batch_size = batch_size
         self._turn_began = 0.0
         self._has_turned = False
+        """True once others have run since: then it is not known who held the loop."""
         self._alarm = Alarm(lambda: clock.now_ms() / 1000, self.interrupt)
         self._has_clock = chain.has_clock
         chain.ring = self.interrupt
@@ -138,7 +139,7 @@ class Subtask:
         await self.deliver()
         if not self._has_turned:
             held = self._clock.monotonic() - self._turn_began
-        self._batch_size.took(self, len(batch), held)
+        self._batch_size.took(len(batch), held)
 
     def _begin_turn(self) -> None:
         """Says that the event loop is held from now on."""
@@ -251,10 +252,11 @@ class GatedSubtask(Subtask):
                 await self.follow_clock()
             element = await self._gate.next(takes_batches=self._chain.has_room)
             if isinstance(element, Batch):
-                self._begin_turn()
-                await self.process(enter[self._gate.input], element)
-                await self.snapshots.mind_memory()
-                await asyncio.sleep(0)
+                for piece in pieces(element, self._batch_size()):
+                    self._begin_turn()
+                    await self.process(enter[self._gate.input], piece)
+                    await self.snapshots.mind_memory()
+                    await asyncio.sleep(0)
             elif isinstance(element, Watermark):
                 await self.advance(element)
             elif isinstance(element, Barrier):

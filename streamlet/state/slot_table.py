@@ -39,18 +39,13 @@ class SlotTable:
 
     def get(self, key: Any) -> Slot | None:
         """The slot of a key that is in memory."""
-        slot = self._first.get(key)
-        return self._part(key).get(key) if slot is None and self._parts else slot
+        return self._home(key).get(key)
 
     def __getitem__(self, key: Any) -> Slot:
-        slot = self.get(key)
-        if slot is None:
-            raise KeyError(key)
-        return slot
+        return self._home(key)[key]
 
     def __delitem__(self, key: Any) -> None:
-        if self._first.pop(key, None) is None:
-            del self._part(key)[key]
+        del self._home(key)[key]
 
     def look_up(self, keys: Sequence[Any], make: Callable[[Any], Slot]) -> list[Slot]:
         """Gives the slot of each key; those that are not there are made."""
@@ -60,8 +55,7 @@ class SlotTable:
                 if found[row] is None:
                     slot = self.get(key)  # the same key may stand in several rows
                     if slot is None:
-                        slot = make(key)
-                        (self._part(key) if self._parts else self._first)[key] = slot
+                        slot = self._home(key)[key] = make(key)
                     found[row] = slot
         return found  # type: ignore[return-value]  # no None is left
 
@@ -85,11 +79,14 @@ class SlotTable:
         parts = map(self._parts.__getitem__, map(mod, map(hash, keys), repeat(PARTS)))
         return list(map(dict.get, parts, keys))
 
-    def _part(self, key: Any) -> dict[Any, Slot]:
-        return self._parts[hash(key) % PARTS]
+    def _home(self, key: Any) -> dict[Any, Slot]:
+        """The dict that has a key, or that takes it when it is new."""
+        return self._parts[hash(key) % PARTS] if self._parts and key not in self._first else self._first
 
     def _move(self) -> None:
         first = self._first
         for _ in range(min(MOVED, len(first))):
             key, slot = first.popitem()
-            self._part(key)[key] = slot
+            self._parts[hash(key) % PARTS][key] = slot
+        if not first:
+            self._first = {}  # an emptied dict keeps its memory

@@ -7,10 +7,10 @@ import pytest
 from streamlet.runtime.batch_size import BatchSize
 
 
-def after(size: BatchSize, seconds_per_record: float, *, fixed: float = 0.0, who: object = "source") -> int:
+def after(size: BatchSize, seconds_per_record: float, *, fixed: float = 0.0) -> int:
     """The size behind many batches that were as large as it allowed."""
     for _ in range(100):
-        size.took(who, size(), fixed + size() * seconds_per_record)
+        size.took(size(), fixed + size() * seconds_per_record)
     return size()
 
 
@@ -28,20 +28,19 @@ def test_it_begins_small_and_has_bounds() -> None:
     assert after(BatchSize(2_000), 1.0) == 1
 
 
-def test_the_slowest_subtask_counts_and_is_followed_when_it_gets_faster() -> None:
+def test_it_follows_what_becomes_slower_and_faster() -> None:
     size = BatchSize(2_000)
-    after(size, 1e-6, who="source")
-    assert after(size, 20e-6, who="behind a shuffle") == pytest.approx(100, abs=2)
-    assert after(size, 1e-6, who="source") == pytest.approx(100, abs=2)
-    assert after(size, 4e-6, who="behind a shuffle") == pytest.approx(500, abs=5)
+    assert after(size, 1e-6) == pytest.approx(2_000, abs=20)
+    assert after(size, 20e-6) == pytest.approx(100, abs=2)
+    assert after(size, 4e-6) == pytest.approx(500, abs=5)
 
 
 def test_single_records_that_come_now_and_then_do_not_keep_it_small() -> None:
     size = BatchSize(2_000)
     for _ in range(100):
-        size.took("source", 1, 150e-6)
+        size.took(1, 150e-6)
     needed = 0
     while size() < 700:
-        size.took("source", size(), 150e-6 + size() * 2e-6)
+        size.took(size(), 150e-6 + size() * 2e-6)
         needed += 1
     assert needed < 15

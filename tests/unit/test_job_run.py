@@ -14,6 +14,7 @@ import pytest
 from streamlet import Count, Job, KeyedProcessFunction, KeyedStream, Mean, ProcessContext, Stream, Sum, ValueState
 from streamlet.checkpoint.lock import JobLock
 from streamlet.machine.local import local_ports
+from streamlet.runtime.subtask import Subtask
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import BACKENDS, lines, make_job, run, storage
@@ -203,6 +204,29 @@ def test_the_smallest_batches_and_channels_change_nothing(tmp_path: Path) -> Non
     _sums(_numbers(job).key_by(_user)).sink(FileSink(tmp_path / "out"), uid="out")
     assert run(job).code == 0
     assert sorted(lines(tmp_path / "out")) == sorted(_running_sums(list(range(NUMBERS))))
+
+
+def test_batches_that_grow_on_their_way_are_cut_behind_a_shuffle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one subtask puts out at once may take the next one long."""
+    process, sizes = Subtask.process, Counter[str]()
+
+    async def noting(self: Subtask, enter: Any, batch: Any) -> None:
+        sizes[self.plan.name] = max(sizes[self.plan.name], len(batch))
+        await process(self, enter, batch)
+
+    monkeypatch.setattr(Subtask, "process", noting)
+    job = make_job(tmp_path, parallelism=2, batch_records=10)
+    _sums(_numbers(job).flat_map(lambda number: [number] * 50, uid="more").key_by(_user)).sink(
+        FileSink(tmp_path / "out"), uid="out"
+    )
+    assert run(job).code == 0
+    assert len(sizes) > 1
+    assert max(sizes.values()) == 10
+    assert sorted(lines(tmp_path / "out")) == sorted(
+        _running_sums([number for number in range(NUMBERS) for _ in range(50)])
+    )
 
 
 def test_a_job_that_has_finished_says_so_and_does_nothing_more(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def test_it_finds_what_a_dict_finds(kind: str, seed: int, monkeypatch: pytest.Mo
     }
     key_of = kinds[kind]
     table, model = SlotTable(), dict[Any, Slot]()
+    with pytest.raises(KeyError):
+        del table["not there"]
     for _ in range(60):
         keys = [key_of(rng.randrange(200)) for _ in range(rng.randrange(12))]
         found = table.look_up(keys, make)

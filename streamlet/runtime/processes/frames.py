@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +25,7 @@ from streamlet.state.slots import KeyOfRow, Slot
 
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _HEAD = struct.Struct(">BHHHHI")
-_MOST_RECORDS = 1000
+MOST_RECORDS = 1000
 
 
 class FrameKind(enum.IntEnum):
@@ -76,24 +75,6 @@ def parsed(data: bytes) -> tuple[int, ChannelAddress, int, bytes]:
     except (struct.error, ValueError) as error:
         raise WorkerDiedError(f"another worker has sent {len(data)} bytes that are no frame: {error}") from error
     return kind, ChannelAddress(task, input_index, sender, receiver), records, data[_HEAD.size :]
-
-
-def pieces(batch: Batch[Any], most_records: int = _MOST_RECORDS) -> Sequence[Batch[Any]]:
-    """Cuts a batch that is too long for one frame."""
-    if len(batch) <= most_records:
-        return (batch,)
-    timestamps, keys = batch.timestamps, batch.keys
-    rows = batch.rows if batch.rows is not None or batch.origin is None else range(len(batch))
-    return [
-        Batch(
-            batch.values[start : start + most_records],
-            timestamps[start : start + most_records] if timestamps is not None else None,
-            keys[start : start + most_records] if keys is not None else None,
-            origin=batch.origin,
-            rows=rows[start : start + most_records] if rows is not None else None,
-        )
-        for start in range(0, len(batch), most_records)
-    ]
 
 
 def batch_body(batch: Batch[Any]) -> bytes:

@@ -14,9 +14,11 @@ from typing import Any
 from streamlet.elements import Batch, Element, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.operators.place import Place
+from streamlet.runtime.batch_size import pieces
 from streamlet.runtime.channel import Channel, InputGate
 from streamlet.runtime.placement import ChannelAddress, Placement
 from streamlet.runtime.processes.frames import (
+    MOST_RECORDS,
     FrameKind,
     batch_body,
     batch_of,
@@ -24,7 +26,6 @@ from streamlet.runtime.processes.frames import (
     element_of,
     frame,
     parsed,
-    pieces,
 )
 from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link
 from streamlet.task_group import TaskGroup
@@ -46,7 +47,7 @@ class SocketSender:
         if not isinstance(element, Batch):
             self._link.send(frame(FrameKind.ELEMENT, self._address, 0, element_body(element)))
             return
-        for piece in pieces(element):
+        for piece in pieces(element, MOST_RECORDS):
             for records, data in self._frames(piece):
                 while self.records >= self._bound:
                     self._space.clear()
