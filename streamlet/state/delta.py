@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import msgspec
 
@@ -21,20 +22,34 @@ Refused = Callable[[Cell, object, Exception], StateTypeError]
 
 
 class Delta:
-    """What changed up to one cut: frozen cells at first, frames in the end. Nothing in a frame is shared with cells."""
+    """What changed up to one cut: frozen cells at first, frames in the end. Nothing in a frame is shared with cells.
 
-    def __init__(self, cut: int, epoch: int, cells: list[Cell], refused: Refused) -> None:
+    A *whole* one has everything that there is: all cells of the store, and before them what was restored and may have
+    no cell.  Nothing that was written earlier is needed then.
+    """
+
+    def __init__(
+        self,
+        cut: int,
+        epoch: int,
+        cells: list[Cell],
+        refused: Refused,
+        restored: Mapping[bytes, msgspec.Raw | None] | None = None,
+    ) -> None:
+        """`restored` makes it whole. Its keys stay; a value may become None while it is packed."""
         self.cut = cut
         self.epoch = epoch
         self.entries = 0
         self.frames: list[bytes] = []
+        self.is_whole = restored is not None
+        self._restored: Iterator[tuple[bytes, msgspec.Raw | None]] | None = iter(restored.items()) if restored else None
         self._cells = cells
         self._refused = refused
 
     @property
     def is_packed(self) -> bool:
-        """True when every cell is in a frame."""
-        return not self._cells
+        """True when everything is in a frame."""
+        return not self._cells and self._restored is None
 
     @property
     def left(self) -> int:
@@ -45,21 +60,35 @@ class Delta:
         """Packs until done or out of time; without a clock, all. True when all is packed."""
         cells = self._cells
         deadline = clock.monotonic() + budget_seconds if clock is not None else 0.0
-        while cells:
+        while not self.is_packed:
+            if self._restored is not None:
+                self._pack_restored(self._restored)
             # From the end and piece by piece: releasing a list of a million in one go stalls for 8-11 ms.
             # The order does not matter, since a cell joins the dirty list once per interval.
-            chunk = cells[-FRAME_ENTRIES:]
-            self._pack_frame(chunk)
-            del cells[-FRAME_ENTRIES:]
+            else:
+                chunk = cells[-FRAME_ENTRIES:]
+                self._pack_frame(chunk)
+                del cells[-FRAME_ENTRIES:]
             if clock is not None and clock.monotonic() >= deadline:
                 break
-        return not cells
+        return self.is_packed
+
+    def _pack_restored(self, restored: Iterator[tuple[bytes, msgspec.Raw | None]]) -> None:
+        """A frame of what was restored. A cell of the same key comes behind it, and counts."""
+        some = list(islice(restored, FRAME_ENTRIES))
+        if not some:
+            self._restored = None
+            return
+        kept = [(stored, value) for stored, value in some if value is not None]
+        if kept:
+            self.frames.append(_encode(([stored for stored, _ in kept], [value for _, value in kept], ())))
+            self.entries += len(kept)
 
     def _pack_frame(self, chunk: list[Cell]) -> None:
         epoch = self.epoch
         # A cell that changed again since the freeze has its frozen value in `old`.
         values = [
-            (cell.value if cell.second is None else (cell.value, cell.second)) if cell.epoch == epoch else cell.old
+            (cell.value if cell.second is None else (cell.value, cell.second)) if cell.epoch <= epoch else cell.old
             for cell in chunk
         ]
         # It may also hold one that nobody needs: of a change behind its own packing, while others were packed.
@@ -67,7 +96,8 @@ class Delta:
         deletes: list[bytes] = []
         kept = chunk
         if Missing in set(map(type, values)):
-            deletes = [cell.stored for cell, value in zip(chunk, values, strict=True) if value is ABSENT]
+            # One that has never changed had nothing to delete.
+            deletes = [cell.stored for cell, value in zip(chunk, values, strict=True) if value is ABSENT and cell.epoch]
             # NOT_LOADED: changed blindly, and the change was undone.
             pairs = [
                 (cell, value)

@@ -12,6 +12,7 @@ from streamlet.state.cells import StateCells
 from streamlet.state.key_groups import pack_key
 from streamlet.state.keys import KeyType
 from streamlet.state.slots import ABSENT, NOT_LOADED, Slot
+from streamlet.state.snapshot import StateSpec
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -30,6 +31,18 @@ class Current(Protocol):
 
     def scan(self, cells: StateCells, slot: Slot) -> list[tuple[bytes, Any]]:
         """Gives what the cells of all namespaces of a key hold, in the order of their namespaces."""
+        ...
+
+
+class Space(Current, Protocol):
+    """The store, as handles are made of it."""
+
+    def value_cells(self, spec: StateSpec) -> StateCells:
+        """Gives the cells of a declared state."""
+        ...
+
+    def length_cells(self, spec: StateSpec, type: Any) -> StateCells:
+        """Gives the cells that say how long the lists of a state are, in the form of `type`."""
         ...
 
 
@@ -296,3 +309,15 @@ class MapHandle(Handle, Generic[K, V]):
 def list_place(index: int) -> bytes:
     """The namespace of a list's entry; that of its length is empty."""
     return index.to_bytes(8, "big")
+
+
+def handle_of(store: Space, spec: StateSpec, key_type: Any) -> Handle:
+    """Gives the typed view of a declared state; `key_type` is that of a map's keys."""
+    cells = store.value_cells(spec)
+    if spec.kind == "value":
+        return ValueHandle[Any](store, cells)
+    if spec.kind == "map":
+        return MapHandle[Any, Any](store, cells, key_type)
+    if spec.kind == "list":
+        return ListHandle[Any](store, cells, store.length_cells(spec, int))
+    raise JobDefinitionError(f"{spec.where}: there is no state of kind {spec.kind!r}")

@@ -9,30 +9,32 @@ lookup -> slot -> cell --first change after a freeze--> dirty --freeze--> delta 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from xxhash import xxh3_64_intdigest
 
 from streamlet.clock import Clock
-from streamlet.errors import CheckpointFailedError, JobDefinitionError, KeyTypeError, StateTypeError
+from streamlet.errors import CheckpointFailedError, KeyTypeError, StateTypeError
 from streamlet.state.cells import StateCells
 from streamlet.state.codec import Codec, refused_value
 from streamlet.state.delta import Delta
 from streamlet.state.descriptors import StateDeclaration
-from streamlet.state.handles import Handle, ListHandle, MapHandle, ValueHandle
+from streamlet.state.handles import Handle, handle_of
 from streamlet.state.journal import Journal, cells_in, timers_in
-from streamlet.state.key_groups import META_STATE, NO_STATE, namespace_of, pack_key, state_of, stored_key
-from streamlet.state.keys import KEY_CLASSES_NOTE, KEY_TYPE_NOTE, KeyType
-from streamlet.state.logbook import LogBook
+from streamlet.state.key_groups import NO_STATE, namespace_of, state_of
+from streamlet.state.key_notes import KeyNotes
+from streamlet.state.keys import KeyType
+from streamlet.state.logbook import ClosedLog, LogBook
 from streamlet.state.overlay import Overlay
 from streamlet.state.residency import Residency
+from streamlet.state.slot_maker import slot_maker
 from streamlet.state.slot_table import SlotTable
 from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot, content
 from streamlet.state.snapshot import LogRef, SnapshotFiles, StateSpec, StoreSnapshot
+from streamlet.state.store import FoldJob
 from streamlet.state.timers import Timers
 
 
@@ -62,6 +64,7 @@ class LoggedStore:
         self.clock = clock
         self.epoch = 1
         self.folded_epoch = 0
+        self.rewritten_epoch = 0
         self.dirty: list[Cell] = []
         self.current: Slot | None = None
         self.late_packs = 0
@@ -69,7 +72,7 @@ class LoggedStore:
         self.logbook = LogBook(files, f"{name}-{subtask}".replace("/", "_"))
         self.overlay = Overlay()
         self._keys = keys or KeyType(f"keyed state of {name!r}")
-        self._noted = ""
+        self.notes = KeyNotes(self._keys, first_group)
         self._codecs = {id: Codec(one.type, where=one.spec.where, option=one.option) for id, one in self.states.items()}
         values = [state.spec.id for state in states if state.spec.kind == "value"]
         self._inline = values[0] if values else None
@@ -78,9 +81,17 @@ class LoggedStore:
         self._frozen: Delta | None = None
         self._timers: dict[int, Timers] = {}
         self._slots = SlotTable()
-        self._make_slot = self._slot_maker()
+        self._make_slot = slot_maker(
+            name,
+            NO_STATE if self._inline is None else self._inline,
+            key_groups=key_groups,
+            groups=(first_group, end_group),
+            unread_value=self.unread_value if values else lambda: ABSENT,
+            remember=self.remember,
+        )
         self.residency = Residency(self._slots, memory_bytes)
         self.gone = self.residency.gone
+        self._is_folding = False
 
     # -- looking up and reading ------------------------------------------------------------------------------
 
@@ -108,14 +119,7 @@ class LoggedStore:
 
     def handle(self, spec: StateSpec) -> Handle:
         """Gives the typed view of a declared state."""
-        cells = self.value_cells(spec)
-        if spec.kind == "value":
-            return ValueHandle[Any](self, cells)
-        if spec.kind == "map":
-            return MapHandle[Any, Any](self, cells, self.states[spec.id].key_type)
-        if spec.kind == "list":
-            return ListHandle[Any](self, cells, self.length_cells(spec, int))
-        raise JobDefinitionError(f"{spec.where}: there is no state of kind {spec.kind!r}")
+        return handle_of(self, spec, self.states[spec.id].key_type)
 
     def length_cells(self, spec: StateSpec, type: Any) -> StateCells:
         """Gives the cells that say how long the lists of a state are, in the form of `type`."""
@@ -165,10 +169,12 @@ class LoggedStore:
 
     def buried_epoch(self) -> int:
         """Tombstones of this epoch or before are needed no more in memory."""
-        return self.folded_epoch
+        return max(self.folded_epoch, self.rewritten_epoch)
 
     def unstore(self, stored: bytes) -> None:
-        """Says that a tombstone leaves memory."""
+        """Says that a tombstone leaves memory: what was restored must not show through."""
+        if stored in self.overlay.entries:
+            self.overlay.entries[stored] = None
 
     def decode_key(self, packed: bytes) -> Any:
         """The key of its packed bytes."""
@@ -209,8 +215,11 @@ class LoggedStore:
         if self._frozen is not None:
             self.late_packs += 1
             self._pack(None, 0.0)
-        self.note_key_type()
-        self._frozen = Delta(checkpoint_id, self.epoch, self.dirty, self._refused)
+        if self.is_rewrite_due():
+            self._frozen = Delta(checkpoint_id, self.epoch, self._everything(), self._refused, self.overlay.entries)
+        else:
+            self.dirty += self.notes.news(self.epoch)
+            self._frozen = Delta(checkpoint_id, self.epoch, self.dirty, self._refused)
         self.cut = checkpoint_id
         self.dirty = []
         self.epoch += 1
@@ -233,23 +242,49 @@ class LoggedStore:
         if self._frozen is not None and self._frozen.cut <= checkpoint_id:
             raise CheckpointFailedError(f"{self.name}: checkpoint {checkpoint_id} is not packed yet")
         book = self.logbook
+        if book.rewritten_epoch > self.rewritten_epoch:
+            self.rewritten_epoch = book.rewritten_epoch
+            self.became_clean()
+        groups, logs = (self.first_group, self.end_group), book.named_by(checkpoint_id)
         return StoreSnapshot(
-            self.name,
-            self.subtask,
-            self.first_group,
-            self.end_group,
-            checkpoint_id,
-            book.base_cut,
-            book.base,
-            book.named_by(checkpoint_id),
-            tuple(self.states),
+            self.name, self.subtask, *groups, checkpoint_id, book.base_cut, book.base, logs, tuple(self.states)
         )
 
+    def is_rewrite_due(self) -> bool:
+        """True when the next freeze takes everything, so that no older log is needed: there is much in logs, no base,
+        and little enough in memory."""
+        if self._is_folding or not self.is_base_empty() or self.residency.is_nearly_full:
+            return False
+        cells = len(self.residency.ring) + sum(map(len, self._timers.values()))
+        return self.logbook.is_rewrite_due(self.memory_bound, cells, len(self.overlay.entries))
+
     def fold_due(self) -> bool:
-        """True when there is so much in logs that a fold is worth it."""
+        """True when there is so much in logs that a fold is worth it, and a rewrite is not the way."""
         if self.logbook.is_fold_due(self.memory_bound):
-            return True
+            return not self.is_rewrite_due()
         return self.residency.is_nearly_full and self.logbook.entries() >= self.residency.room_cells() // 3
+
+    def begin_fold(self) -> FoldJob | None:
+        """Describes a fold of all closed logs; None when there are none, or when everything is on its way into one."""
+        is_rewriting = self.logbook.is_rewriting or (self._frozen is not None and self._frozen.is_whole)
+        job = None if is_rewriting else self.fold_of(list(self.logbook.closed))
+        # What is written as a whole meanwhile would stand on a base of older logs, and not tell what was deleted.
+        self._is_folding = job is not None
+        return job
+
+    def fold_of(self, closed: Sequence[ClosedLog]) -> FoldJob | None:
+        """Describes a fold of these logs, for subclasses."""
+        raise NotImplementedError
+
+    def adopt_fold(self, job: FoldJob) -> None:
+        """Lets checkpoints name what a fold made; subclasses do so first."""
+        self._is_folding = False
+        self.became_clean()
+
+    def abandon_fold(self, job: FoldJob) -> None:
+        """Gives a fold up, at any time before `adopt_fold`: nothing is lost."""
+        self._is_folding = False
+        self.files.disk.remove(job.out)
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
@@ -330,53 +365,17 @@ class LoggedStore:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _slot_maker(self) -> Callable[[Any], Slot]:
-        """The function behind every first touch of a key: all it needs is bound once."""
-        state_id = NO_STATE if self._inline is None else self._inline
-        heads = [group.to_bytes(2, "big") + state_id.to_bytes(2, "big") for group in range(self.key_groups)]
-        lengths = [length.to_bytes(4, "big") for length in range(256)]
-        key_groups, first, end = self.key_groups, self.first_group, self.end_group
-        unread_value = self.unread_value if self._inline is not None else lambda: ABSENT
-
-        def make(key: Any) -> Slot:
-            packed = pack_key(key)
-            group = xxh3_64_intdigest(packed, 0) % key_groups
-            if not first <= group < end:
-                raise JobDefinitionError(
-                    f"key {key!r} of key group {group} came to {self.name!r}, which has groups {first} to {end - 1}",
-                    remedy="this is a fault of streamlet: please report it with the output of `streamlet plan`",
-                )
-            size = len(packed)
-            head = heads[group] + (lengths[size] if size < 256 else size.to_bytes(4, "big"))
-            slot = Slot(unread_value(), None, None, 0, key, head + packed, group)
-            self.remember(slot)
-            return slot
-
-        return make
-
-    def note_key_type(self) -> None:
-        """Notes the shape of the keys in the state itself, once it is known."""
-        if self._keys.text != self._noted:
-            self._noted = self._keys.text
-            for note, text in ((KEY_TYPE_NOTE, self._keys.text), (KEY_CLASSES_NOTE, self._keys.classes)):
-                if text:
-                    stored = stored_key(self.first_group, META_STATE, note)
-                    self.dirty.append(Cell(text, None, None, self.epoch, None, stored))
-
-    def restore_key_type(self) -> None:
-        """Takes the shape of the keys from the restored state."""
-        notes = [stored_key(self.first_group, META_STATE, note) for note in (KEY_TYPE_NOTE, KEY_CLASSES_NOTE)]
-        noted, classes = self.read(notes)
-        if noted is not None:
-            self._noted = msgspec.msgpack.decode(noted, type=str)
-            self._keys.restore(self._noted, "" if classes is None else msgspec.msgpack.decode(classes, type=str))
-
     def replay(self, restored: StoreSnapshot) -> None:
         """Reads the logs of a snapshot into the overlay and names them from now on. Blocks."""
         self.overlay.replay(self.files.disk, [self.files.path(log.file) for log in restored.logs])
         self.overlay.order([id for id, state in self.states.items() if state.spec.kind in ("map", "entries", "timers")])
         self.logbook.restore(restored.base_cut, restored.base, restored.logs)
         self.cut = restored.cut
+
+    def _everything(self) -> list[Cell]:
+        """All cells that are in memory."""
+        timers = [cell for one in self._timers.values() for cell in one.cells()]
+        return [*self.residency.cells(), *timers, *self.notes.all(self.epoch)]
 
     def _is_exhausted(self) -> bool:
         return self.residency.is_exhausted and all(timers.is_exhausted for timers in self._timers.values())

@@ -8,6 +8,7 @@ import msgspec
 
 from streamlet.state.folding import merge_logs
 from streamlet.state.log import write_log
+from streamlet.state.logbook import ClosedLog
 from streamlet.state.logged import LoggedStore
 from streamlet.state.overlay import Overlay
 from streamlet.state.rescale import read_part
@@ -32,11 +33,10 @@ class MemoryKeyedStore(LoggedStore):
             self.replay(restored[0])
         elif restored:
             self._restore_rescaled(restored)
-        self.restore_key_type()
+        self.notes.restore(self.read)
 
-    def begin_fold(self) -> FoldJob | None:
-        """Describes a fold of all closed logs; None when there are fewer than two."""
-        closed = list(self.logbook.closed)
+    def fold_of(self, closed: Sequence[ClosedLog]) -> FoldJob | None:
+        """A fold into one log; None when there are fewer than two."""
         if len(closed) < 2:
             return None
         cut = closed[-1].ref.cut
@@ -52,21 +52,11 @@ class MemoryKeyedStore(LoggedStore):
         """Lets checkpoints name the merged log instead of the others."""
         if job.merged is not None:
             self.logbook.rebase(job.cut, (), (job.merged,))
-
-        self.became_clean()
+        super().adopt_fold(job)
 
     def buried_epoch(self) -> int:
         """What was packed: below it nothing is read but the overlay."""
         return self.epoch - 1 if self._frozen is None else self.epoch - 2
-
-    def unstore(self, stored: bytes) -> None:
-        """Lets the overlay remember that an entry is gone."""
-        if stored in self.overlay.entries:
-            self.overlay.entries[stored] = None
-
-    def abandon_fold(self, job: FoldJob) -> None:
-        """Gives a fold up: nothing is lost."""
-        self.files.disk.remove(job.out)
 
     def _write_merged(self, job: FoldJob, entries: dict[bytes, bytes]) -> LogRef:
         frames = list(_frames(entries))

@@ -127,6 +127,10 @@ class Residency:
             if clock.monotonic() >= deadline:
                 break
 
+    def cells(self) -> list[Cell]:
+        """Everything in memory. A key that is buried may be there again, so what is buried does not count."""
+        return [cell for cell in self.ring if cell.epoch != BURIED] if self._buried else list(self.ring)
+
     def let_go(self) -> bool:
         """Lets go of some of everything; True while there is more."""
         self.gone.clear()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamlet.errors import CheckpointDamagedError
+from streamlet.state.logbook import ClosedLog
 from streamlet.state.logged import LoggedStore
 from streamlet.state.overlay import Overlay
 from streamlet.state.rescale import write_part
@@ -40,11 +41,10 @@ class RocksDbKeyedStore(LoggedStore):
             self._rocks = self._new_base()
             if restored:
                 self._restore_rescaled(restored)
-        self.restore_key_type()
+        self.notes.restore(self.read)
 
-    def begin_fold(self) -> FoldJob | None:
-        """Describes a fold of all closed logs; None when there are none."""
-        closed = list(self.logbook.closed)
+    def fold_of(self, closed: Sequence[ClosedLog]) -> FoldJob | None:
+        """A fold into a new base; None when there is no log."""
         if not closed:
             return None
         cut = closed[-1].ref.cut
@@ -69,11 +69,7 @@ class RocksDbKeyedStore(LoggedStore):
         self.folded_epoch = max(self.folded_epoch, self.logbook.rebase(job.cut, job.base))
         # Every restored log is older than any cut of this attempt, so all of the overlay is in the base now.
         self.overlay = Overlay()
-        self.became_clean()
-
-    def abandon_fold(self, job: FoldJob) -> None:
-        """Gives a fold up, at any time before `adopt_fold`: nothing is lost."""
-        self.files.disk.remove(job.out)
+        super().adopt_fold(job)
 
     def cache_bytes(self) -> int:
         """What RocksDB's block cache may take."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from streamlet.state.key_groups import split_timer_key, timer_key, timer_prefix
@@ -155,6 +156,10 @@ class Timers:
 
     def __len__(self) -> int:
         return sum(len(group.cells) for group in self._groups.values())
+
+    def cells(self) -> Iterator[Cell]:
+        """All timers in memory, and those that are gone and not yet let go of."""
+        return chain.from_iterable(group.cells.values() for group in self._groups.values())
 
     # -- memory ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from streamlet.state import logbook
 from streamlet.state.descriptors import ListState, MapState, ValueState
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
@@ -213,8 +214,13 @@ class MemoryStoreAgainstDicts(StoreAgainstDicts):
     kind = MemoryKeyedStore
 
 
+@pytest.mark.parametrize("most_logs", [logbook.FOLD_LOGS, 1])
 @pytest.mark.parametrize("machine", [StoreAgainstDicts, MemoryStoreAgainstDicts])
-def test_a_store_does_what_plain_dicts_do(machine: type[StoreAgainstDicts]) -> None:
+def test_a_store_does_what_plain_dicts_do(
+    machine: type[StoreAgainstDicts], most_logs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one log at most it is written anew at nearly each freeze, until it is folded."""
+    monkeypatch.setattr(logbook, "FOLD_LOGS", most_logs)
     run_state_machine_as_test(
         machine,
         settings=settings(

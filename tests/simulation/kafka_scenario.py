@@ -13,6 +13,7 @@ from streamlet.testing.network import Weather
 from streamlet_connectors.kafka import KafkaSink, KafkaSource
 from tests.simulation import functions
 from tests.simulation.functions import Record
+from tests.simulation.scenario import rewrites
 
 INPUT, OUTPUT, RAW = "in", "out", "raw"
 TIMEOUT_SECONDS = 6.0
@@ -70,6 +71,7 @@ class KafkaScenario:
     timeout_seconds: float = 900.0
     request_timeout_seconds: float = 2.0
     folds_after: int = 3
+    rewrites: float = 0.0
     memory_cells: int | None = None
     delays: tuple[tuple[str, int, float], ...] = ()
     """(api, how many requests of it pass before, seconds): one request that the broker handles so much later."""
@@ -137,6 +139,7 @@ def kafka_scenario(seed: int) -> KafkaScenario:
         power=rng.choice((0.0, 0.5, 1.0)),
         downtime_seconds=rng.choice((0.0, 0.0, 1.0)),
         folds_after=rng.choice((2, 3, 60)),
+        rewrites=rewrites(seed),
         delays=_delays(rng),
         disk_fails=rng.choice((0.0, 0.0, 0.003, 0.02)),
     )

@@ -9,7 +9,8 @@ nothing expects, as a patch that does not fit the engine any more raises, shows 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from streamlet import StreamletError
 from streamlet.errors import UserFunctionError
@@ -25,7 +26,7 @@ from tests.simulation import (
 )
 from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput
 from tests.simulation.planting import PLANTED, with_bug
-from tests.simulation.scenario import Scenario, scenario
+from tests.simulation.scenario import Faults, Scenario, SinkSpec, scenario
 from tests.simulation.seeds import default_workers, describe, over_processes
 from tests.simulation.world import simulate
 
@@ -51,7 +52,21 @@ def paused_where_it_begins(seed: int) -> Scenario:
     return one
 
 
-SHAPED = {"taken over process begins an attempt beside its successor": paused_where_it_begins}
+def rewritten_and_folded(seed: int) -> Scenario:
+    """A scenario whose keys come, go and come again, with rewrites and slow folds in turns, and nothing but a crash."""
+    one = replace(scenario(seed), keyed="clearing", regroups=False, may_lose=False, rewrites=0.6, folds_after=2)
+    one.settings["checkpoint_interval"] = timedelta(seconds=0.01)
+    one.sinks = [SinkSpec("out", "end", "pooled")]
+    one.slow_calls = {"finish_fold": 10.0}
+    one.faults = Faults(crashes=(("step", 150 + seed * 37 % 900),))
+    return one
+
+
+SHAPED = {
+    "taken over process begins an attempt beside its successor": paused_where_it_begins,
+    "rewrite deletes a key that is there again": rewritten_and_folded,
+    "rewrite stands on the base of a fold under way": rewritten_and_folded,
+}
 """Bugs that are hunted in scenarios of their own."""
 
 

@@ -41,6 +41,11 @@ def timers_not_restored(patches: Patches) -> None:
     patches.put(Timers, "__init__", init)
 
 
+@planted("timers", "sessions", "clock")
+def timers_left_out_of_a_rewrite(patches: Patches) -> None:
+    patches.put(Timers, "cells", lambda _: lambda self: iter(()))
+
+
 @planted("windows")
 def event_time_not_in_the_checkpoint(patches: Patches) -> None:
     patches.put(SourceSubtask, "event_time", lambda _: lambda self: None)

@@ -9,7 +9,7 @@ from xxhash import xxh3_64_intdigest
 from streamlet.checkpoint.pending import PendingCheckpoint
 from streamlet.operators.rolling import AddTwo
 from streamlet.runtime import routing
-from streamlet.state import folding, logged, memory
+from streamlet.state import folding, memory, slot_maker
 from streamlet.state.delta import Delta
 from streamlet.state.logbook import LogBook
 from streamlet.state.logged import LoggedStore
@@ -114,6 +114,33 @@ def fold_covers_logs_that_it_has_not_read(patches: Patches) -> None:
 
 
 @planted
+def rewrite_leaves_out_what_was_restored(patches: Patches) -> None:
+    def init(original: Any) -> Any:
+        def __init__(self: Any, *args: Any) -> None:
+            original(self, *args)
+            self._restored = None
+
+        return __init__
+
+    patches.put(Delta, "__init__", init)
+
+
+@planted
+def rewrite_takes_only_what_has_changed(patches: Patches) -> None:
+    patches.put(LoggedStore, "_everything", lambda _: lambda self: self.dirty)
+
+
+@planted
+def rewrite_deletes_a_key_that_is_there_again(patches: Patches) -> None:
+    patches.put(Residency, "cells", lambda _: lambda self: list(self.ring))
+
+
+@planted
+def rewrite_stands_on_the_base_of_a_fold_under_way(patches: Patches) -> None:
+    patches.add(LoggedStore, "_is_folding", property(lambda self: False, lambda self, value: None))
+
+
+@planted
 def restored_logs_are_ignored(patches: Patches) -> None:
     patches.put(Overlay, "replay", lambda _: lambda self, disk, logs: None)
 
@@ -158,5 +185,5 @@ def key_hash_is_salted_per_process(patches: Patches) -> None:
         return __init__
 
     patches.put(SimulatedLoop, "__init__", init)
-    patches.put(logged, "xxh3_64_intdigest", lambda original: lambda data, _: original(data, salt[0]))
+    patches.put(slot_maker, "xxh3_64_intdigest", lambda original: lambda data, _: original(data, salt[0]))
     patches.put(routing, "key_group", lambda _: lambda packed, groups: xxh3_64_intdigest(packed, salt[0]) % groups)

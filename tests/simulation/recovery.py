@@ -59,8 +59,11 @@ class Recovery:
             self.survivor.marked(checkpoint_id, self._world.current, self._world.clock.seconds)
 
     def may_fail(self, process: Process) -> bool:
-        """True when it was asked to stop: what goes wrong late is left to the next start, which nothing befalls."""
-        return self.survivor is not None and self.survivor.process is process and process.is_asked_to_stop
+        """True when it was asked to stop, or had used up restarts before it was spared: what goes wrong late is left to
+        the next start, which nothing befalls."""
+        if self.survivor is None or self.survivor.process is not process:
+            return False
+        return process.is_asked_to_stop or self._world.scenario.settings["restart"].attempts is not None
 
     def check(self, process: Process) -> None:
         """Raises when a process takes too long, or restarts though nothing has gone wrong since it began."""

@@ -121,6 +121,8 @@ class Scenario:
     answer_seconds: float
     watermarks: WatermarkStrategy[Any] | None = None
     """Of every source; only some tests ask for event time."""
+    rewrites: float = 0.0
+    """How often a state is written anew where it may be; else it is folded."""
     may_lose: bool = False
     """The outside may abort one of several units of a checkpoint: then the job stops, and is told to go on without."""
     calms_at: float | None = None
@@ -193,6 +195,7 @@ def scenario(seed: int) -> Scenario:
         },
         blocking_seconds=rng.choice((0.001, 0.01, 0.05, 0.05, 0.2)),
         answer_seconds=rng.choice((0.001, 0.01, 0.05, 0.05)),
+        rewrites=rewrites(seed),
     )
     if one.settings["state_backend"] == "rocksdb":
         one.settings["verify"] = "full" if one.faults.flips else one.settings["verify"]
@@ -206,6 +209,11 @@ def scenario(seed: int) -> Scenario:
         one.keyed = random.Random(f"{seed} pair").choice(("aggregate", "pair"))
     _let_recover(one)
     return one
+
+
+def rewrites(seed: int) -> float:
+    """How often a state is written anew and not folded."""
+    return random.Random(f"{seed} rewrites").choice((0.0, 0.5, 0.9, 1.0))
 
 
 def _sources(rng: random.Random) -> list[SourceSpec]:

@@ -41,6 +41,7 @@ def small(faults: Faults | None = None, **settings: Any) -> Scenario:
         slow_calls={},
         blocking_seconds=0.004,
         answer_seconds=0.01,
+        rewrites=1.0,
     )
 
 
@@ -57,7 +58,7 @@ def _shape(default: int, source: int | None = None, keyed: int | None = None) ->
 
 
 def _one_chain() -> Scenario:
-    return replace(small(), keyed="pair", shapes=[_shape(1)], sinks=[SinkSpec("out", "end", "pooled")])
+    return replace(small(), keyed="pair", rewrites=0.0, shapes=[_shape(1)], sinks=[SinkSpec("out", "end", "pooled")])
 
 
 def _more_subtasks_after_each_start() -> Scenario:
@@ -65,7 +66,7 @@ def _more_subtasks_after_each_start() -> Scenario:
 
 
 def _fewer_subtasks_after_each_start() -> Scenario:
-    return replace(small(), keyed="list", shapes=[_shape(3), _shape(2), _shape(1)])
+    return replace(small(), keyed="list", rewrites=0.0, shapes=[_shape(3), _shape(2), _shape(1)])
 
 
 def _two_sources_and_a_second_shuffle() -> Scenario:
@@ -87,7 +88,7 @@ def _unbounded_with_new_splits() -> Scenario:
     one = small()
     one.sources[0].is_bounded = False
     one.sources[0].appears = {"s1": 0.05}
-    return replace(one, keyed="aggregate")
+    return replace(one, keyed="aggregate", rewrites=0.0)
 
 
 def _from_an_older_checkpoint() -> Scenario:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import random
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.restoring import Restorer
 from streamlet.state import logbook, slot_table
+from streamlet.state.logbook import LogBook
 from streamlet.state.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
 from tests.simulation import functions
 from tests.simulation.forks import Forks
@@ -30,6 +32,8 @@ class Shrunk(Protocol):
     def seed(self) -> int: ...
     @property
     def folds_after(self) -> int: ...
+    @property
+    def rewrites(self) -> float: ...
     @property
     def memory_cells(self) -> int | None: ...
 
@@ -66,6 +70,7 @@ def surrounded(world: Simulated) -> Iterator[None]:
     """Puts the simulation around the engine, for the time of one run."""
     patches = Patches()
     patches.put(logbook, "FOLD_LOGS", lambda _: world.scenario.folds_after)
+    patches.put(LogBook, "is_rewrite_due", lambda due: _at_times(world, due))
     patches.put(slot_table, "LARGE", lambda _: 3)
     patches.put(slot_table, "MOVED", lambda _: 2)
     patches.put(LocalControl, "report", lambda report: _repeating(world, report))
@@ -141,6 +146,17 @@ def _beginning(world: Simulated, begin: Any) -> Any:
         return positions, parent
 
     return beginning
+
+
+def _at_times(world: Simulated, due: Any) -> Any:
+    """Rewrites and folds in turns: what is small enough now may have been too large before."""
+    rng = random.Random(f"{world.scenario.seed} rewrites")
+
+    @functools.wraps(due)
+    def at_times(book: LogBook, *args: int) -> Any:
+        return due(book, *args) and rng.random() < world.scenario.rewrites
+
+    return at_times
 
 
 def _tight(world: Simulated) -> Any:

@@ -74,6 +74,7 @@ def test_a_log_that_cannot_be_read_when_it_is_folded_ends_the_attempt_and_not_th
 
     monkeypatch.setattr(memory, "merge_logs", fails_once)
     monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    monkeypatch.setattr(logbook, "REWRITTEN", 0)
     job = make_job(tmp_path, restart=Restart.fixed(AT_ONCE, attempts=3), state_backend="memory")
     numbers = job.source(Waiting(200, 50, 100, 150), uid="numbers")
     ran = run(_counted(job, numbers, tmp_path))

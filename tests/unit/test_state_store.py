@@ -10,14 +10,22 @@ from typing import Any
 
 import pytest
 
-from streamlet.errors import CheckpointDamagedError, CheckpointFailedError, JobDefinitionError, StateTypeError
+from streamlet.errors import (
+    CheckpointDamagedError,
+    CheckpointFailedError,
+    JobDefinitionError,
+    KeyTypeError,
+    StateTypeError,
+)
 from streamlet.machine.disk import LocalDisk
+from streamlet.state import logbook
 from streamlet.state.delta import FRAME_ENTRIES
 from streamlet.state.descriptors import ListState, MapState, ValueState
 from streamlet.state.folding import MODULE, main
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
 from streamlet.state.slots import ABSENT
+from streamlet.state.snapshot import StoreSnapshot
 from tests.unit.state_kit import STORES, SteppingClock, checkpoint, declare, fold, handle, make_store
 
 STATES = declare(
@@ -448,11 +456,154 @@ def test_the_files_of_a_checkpoint_are_never_changed_by_the_store_that_restored_
     assert restored_value(RocksDbKeyedStore, tmp_path, snapshot, "n", "k1") == 1
 
 
-def test_a_fold_is_due_when_the_logs_would_take_long_to_replay(kind: type[Any], tmp_path: Path) -> None:
+def test_a_fold_is_due_when_the_logs_would_take_long_to_replay(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "REWRITTEN", 2_000)
     store = open_store(kind, tmp_path, memory_bytes=1 << 20)
     assert not store.fold_due()
     for number in range(2_200):
         handle(store, "n", f"k{number}").update(number)
     checkpoint(store, 1)
     assert store.fold_due()
+    store.close()
+
+
+def rewritten(store: Any, checkpoint_id: int) -> StoreSnapshot:
+    """A checkpoint that takes everything."""
+    assert store.is_rewrite_due() and not store.fold_due()
+    snapshot = checkpoint(store, checkpoint_id)
+    assert not snapshot.base and [log.cut for log in snapshot.logs] == [checkpoint_id]
+    return snapshot
+
+
+def test_a_small_state_is_written_anew_when_its_logs_would_take_long_to_replay(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "FOLD_LOGS", 3)
+    store = open_store(kind, tmp_path)
+    for number in range(1, 4):
+        assert not store.is_rewrite_due()
+        handle(store, "n", "a").update(number)
+        handle(store, "n", f"gone{number}").update(number)
+        handle(store, "names", "a").put(f"m{number}", number)
+        if number > 1:
+            handle(store, "n", f"gone{number - 1}").clear()
+        checkpoint(store, number)
+    handle(store, "n", "gone3").clear()
+    handle(store, "log", "b").extend(["x", "y"])
+    before = rewritten(store, 4)
+    assert [log.cut for log in before.logs] == [4]
+    handle(store, "n", "a").update(5)
+    behind = checkpoint(store, 5)
+    assert [log.cut for log in behind.logs] == [4, 5]
+    store.evict(1.0)
+    assert store.keys_in_memory == 2, "what is gone needs no tombstone"
+    store.close()
+    for snapshot, value in ((before, 3), (behind, 5)):
+        again = open_store(kind, tmp_path, snapshot)
+        assert handle(again, "n", "a").value() == value
+        assert [handle(again, "n", f"gone{number}").value() for number in range(1, 4)] == [None] * 3
+        assert list(handle(again, "names", "a").items()) == [("m1", 1), ("m2", 2), ("m3", 3)]
+        assert handle(again, "log", "b").get() == ["x", "y"]
+        again.close()
+
+
+def test_a_rewrite_has_what_was_restored_and_is_in_no_cell(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    store = open_store(kind, tmp_path)
+    for key in ("untouched", "read", "changed", "deleted"):
+        handle(store, "n", key).update(1)
+    checkpoint(store, 1)
+    snapshot = checkpoint(store, 2)
+    store.close()
+    store = open_store(kind, tmp_path, snapshot)
+    assert handle(store, "n", "read").value() == 1
+    for number in range(3, 6):
+        handle(store, "n", "changed").update(number)
+        handle(store, "n", "deleted").update(number)
+        snapshot = checkpoint(store, number)
+    assert [log.cut for log in snapshot.logs] == [5]
+    handle(store, "n", "deleted").clear()
+    snapshot = checkpoint(store, 6)
+    store.close()
+    again = open_store(kind, tmp_path, snapshot)
+    found = {key: handle(again, "n", key).value() for key in ("untouched", "read", "changed", "deleted")}
+    assert found == {"untouched": 1, "read": 1, "changed": 5, "deleted": None}
+    with pytest.raises(KeyTypeError, match="int"):
+        again.lookup([7])
+    again.close()
+
+
+def test_a_rewrite_takes_what_was_there_at_its_freeze(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    store = open_store(kind, tmp_path)
+    for number in (1, 2):
+        for key in "abcd":
+            handle(store, "n", key).update(number)
+        checkpoint(store, number)
+    assert store.is_rewrite_due()
+    store.freeze(3)
+    assert store.begin_fold() is None, "what is deleted behind its logs would be there again"
+    handle(store, "n", "a").update(9)
+    handle(store, "n", "b").clear()
+    handle(store, "n", "new").update(9)
+    store.pack(1.0)
+    assert store.begin_fold() is None
+    store.write_log()
+    snapshot = store.snapshot(3)
+    store.close()
+    again = open_store(kind, tmp_path, snapshot)
+    assert [handle(again, "n", key).value() for key in ("a", "b", "c", "new")] == [2, 2, 2, None]
+    again.close()
+
+
+def test_a_rewrite_that_cannot_be_written_loses_nothing(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    store = open_store(kind, tmp_path)
+    for number in (1, 2):
+        handle(store, "n", "a").update(number)
+        handle(store, "n", "b").update(number)
+        checkpoint(store, number)
+    store.freeze(3)
+    store.pack(1.0)
+    store.files.failing = 1
+    with pytest.raises(OSError):
+        store.write_log()
+    with pytest.raises(CheckpointFailedError):
+        store.snapshot(3)
+    handle(store, "n", "a").clear()
+    snapshot = checkpoint(store, 4)
+    assert [log.cut for log in snapshot.logs] == [4]
+    with pytest.raises(CheckpointFailedError):
+        store.snapshot(3)
+    store.close()
+    again = open_store(kind, tmp_path, snapshot)
+    assert [handle(again, "n", key).value() for key in "ab"] == [None, 2]
+    again.close()
+
+
+def test_no_rewrite_begins_while_a_fold_is_under_way(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(kind, tmp_path)
+    for number in (1, 2):
+        handle(store, "n", "a").update(number)
+        checkpoint(store, number)
+    job = store.begin_fold()
+    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    assert not store.is_rewrite_due()
+    store.abandon_fold(job)
+    assert store.is_rewrite_due()
+    fold(store)
+    for number in (3, 4, 5):
+        handle(store, "n", "a").update(number)
+        logs = checkpoint(store, number).logs
+    assert [log.cut for log in logs] == ([3, 4, 5] if kind is RocksDbKeyedStore else [4, 5]), "a base stays"
     store.close()
