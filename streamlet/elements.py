@@ -81,6 +81,26 @@ class Batch(Generic[T_co]):
     def __repr__(self) -> str:
         return f"Batch({len(self.values)} records, split={self.split!r}, next_position={self.next_position!r})"
 
+    def part(self, start: int, end: int) -> Batch[T_co]:
+        """Rows that follow each other. Positions belong to whole batches, so it has none."""
+        timestamps, keys, rows = self.timestamps, self.keys, self.rows
+        if rows is None and self.origin is not None:
+            rows = range(len(self))
+        return Batch(
+            self.values[start:end],
+            timestamps[start:end] if timestamps is not None else None,
+            keys[start:end] if keys is not None else None,
+            split=self.split,
+            origin=self.origin,
+            rows=rows[start:end] if rows is not None else None,
+        )
+
+    def pieces(self, most_records: int) -> Sequence[Batch[T_co]]:
+        """Its parts where it is too long, else itself."""
+        if len(self) <= most_records:
+            return (self,)
+        return [self.part(start, start + most_records) for start in range(0, len(self), most_records)]
+
     def describe_row(self, row: int) -> str | None:
         """Names the origin of a row, or None when it is not known (behind a shuffle, without `trace_origins`)."""
         if self.origin is None:

@@ -125,7 +125,7 @@ class LeavingOut(Operator):
             batch.timestamps[row] if batch.timestamps is not None else None,
             batch.describe_row(row),
         )
-        bad = _part(batch, row, row + 1)
+        bad = batch.part(row, row + 1)
         self._side(self.tag, Batch([letter], bad.timestamps, origin=bad.origin, rows=bad.rows))
 
 
@@ -168,10 +168,10 @@ class Guarded(LeavingOut):
                 continue
             row = error.row
             if row + 1 < len(piece):
-                pieces.append(_part(piece, row + 1, len(piece)))
+                pieces.append(piece.part(row + 1, len(piece)))
             pieces.append(error)
             if row:
-                pieces.append(_part(piece, 0, row))
+                pieces.append(piece.part(0, row))
 
     def _try(self, process: Callable[[Batch[Any], Emit], None], piece: Batch[Any]) -> UserFunctionError | None:
         """Runs a piece; gives the error of a record of it, with nothing left of what the piece did."""
@@ -217,15 +217,3 @@ class Guarded(LeavingOut):
 def guarding(inner: Operator, tag: OutputTag[DeadLetter] | None) -> LeavingOut:
     """The operator under a policy that leaves records out: under a tag, or without a word."""
     return LeavingOut(inner, tag) if inner.leaves_out else Guarded(inner, tag)
-
-
-def _part(batch: Batch[Any], start: int, end: int) -> Batch[Any]:
-    """Some rows that follow each other."""
-    return Batch(
-        batch.values[start:end],
-        batch.timestamps[start:end] if batch.timestamps is not None else None,
-        batch.keys[start:end] if batch.keys is not None else None,
-        split=batch.split,
-        origin=batch.origin,
-        rows=batch.rows[start:end] if batch.rows is not None else range(start, end),
-    )

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from streamlet.elements import Batch
-
 _TURN_SECONDS = 0.002
 """What one batch may take: a tenth of it is what a batch costs beside its records, and nothing else runs meanwhile."""
 _FIRST_RECORDS = 100
@@ -33,22 +28,3 @@ class BatchSize:
         self._seconds = self._seconds * _MEMORY + seconds
         fit = _TURN_SECONDS * self._records / self._seconds if self._seconds > 0 else self._most
         self._size = max(1, min(self._most, int(fit)))
-
-
-def pieces(batch: Batch[Any], most_records: int) -> Sequence[Batch[Any]]:
-    """Cuts a batch that is too long."""
-    if len(batch) <= most_records:
-        return (batch,)
-    timestamps, keys = batch.timestamps, batch.keys
-    rows = batch.rows if batch.rows is not None or batch.origin is None else range(len(batch))
-    return [
-        Batch(
-            batch.values[start : start + most_records],
-            timestamps[start : start + most_records] if timestamps is not None else None,
-            keys[start : start + most_records] if keys is not None else None,
-            split=batch.split,
-            origin=batch.origin,
-            rows=rows[start : start + most_records] if rows is not None else None,
-        )
-        for start in range(0, len(batch), most_records)
-    ]

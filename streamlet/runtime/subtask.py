@@ -19,7 +19,7 @@ from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
 from streamlet.runtime.alarm import Alarm
-from streamlet.runtime.batch_size import BatchSize, pieces
+from streamlet.runtime.batch_size import BatchSize
 from streamlet.runtime.chain import Chain, event_time_key
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.control import LocalControl
@@ -252,7 +252,7 @@ class GatedSubtask(Subtask):
                 await self.follow_clock()
             element = await self._gate.next(takes_batches=self._chain.has_room)
             if isinstance(element, Batch):
-                for piece in pieces(element, self._batch_size()):
+                for piece in element.pieces(self._batch_size()):
                     self._begin_turn()
                     await self.process(enter[self._gate.input], piece)
                     await self.snapshots.mind_memory()

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,7 @@ class Stages:
             found = self._timed("lookup", self._emitted, self._keyed.lookup, Batch(values, None, keys))
             results = self._timed("fold", self._emitted, self._keyed.operator, found)
             lines = self._timed("encode", self._out.encode_batch, results.values)
-            lanes, keys = self._timed("route", self._router.route, results)
-            self._timed("append", _append, lanes, keys, lines)
+            self._timed("append", _append, results, lines, self._router)
             self._batches += 1
             if self._batches % BATCHES_PER_CHECKPOINT == 0:
                 self._timed("checkpoint", checkpoint, self._keyed.store, self._keyed.store.cut + 1)
@@ -104,12 +103,15 @@ class Stages:
         return result
 
 
-def _append(lanes: Sequence[Lane], keys: Sequence[bytes | None], lines: Sequence[bytes]) -> None:
-    # As the writer does it: no call but the builder's.
-    for lane, key, timestamp, value in zip(lanes, keys, repeat(_NOW_MS), lines, strict=False):
-        if lane.append(lane.count, timestamp, key, value, []) is None:
+def _append(results: Batch[Any], lines: Sequence[bytes], router: Router[Lane]) -> None:
+    # As the writer does it.
+    remember, headers = router.remember, list[Any]()
+    for keyed, value in zip(results.keys or (), lines, strict=False):
+        key = keyed.key.encode()
+        lane = keyed.memo or remember(keyed, key)
+        if lane.append(lane.count, _NOW_MS, key, value, headers) is None:
             lane.begin()
-            lane.append(0, timestamp, key, value, [])
+            lane.append(0, _NOW_MS, key, value, headers)
         lane.count += 1
 
 

@@ -61,6 +61,28 @@ def test_keys_go_where_other_clients_put_them(kafka: Kafka, topic: str) -> None:
     assert len({partition for partition, _ in ours}) == 4
 
 
+def test_keys_behind_a_text_may_be_of_other_types(kafka: Kafka, topic: str) -> None:
+    keys = ["text", "more", 7, b"bytes", "again", None, (1, "x")]
+    asyncio.run(write_all(kafka, topic, [Batch(list(range(7)), None, [Slot(key) for key in keys])]))
+    records = read_committed(kafka.bootstrap, topic)
+    assert {record.value: record.key for record in records} == {
+        b"0": b"text",
+        b"1": b"more",
+        b"2": b"7",
+        b"3": b"bytes",
+        b"4": b"again",
+        b"5": None,
+        b"6": b'[1,"x"]',
+    }
+
+
+def test_a_text_that_is_no_unicode_is_refused_as_a_key(kafka: Kafka, topic: str) -> None:
+    slots = [Slot("fine"), Slot("\ud800")]
+    with pytest.raises(EncodeError, match=r"the key '\\ud800' cannot be written: .*surrogates not allowed"):
+        asyncio.run(write_all(kafka, topic, [Batch([1, 2], None, slots)]))
+    assert read_committed(kafka.bootstrap, topic) == []
+
+
 @pytest.mark.parametrize("compression", [None, *COMPRESSIONS])
 def test_large_output_comes_back_in_order_under_every_compression(
     kafka: Kafka, topic: str, compression: str | None

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from streamlet import Barrier, Batch, EndOfInput
 from streamlet.elements import Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
-from streamlet.runtime.batch_size import pieces
 from streamlet.runtime.placement import ChannelAddress
 from streamlet.runtime.processes.columns import packed, unpacked
 from streamlet.runtime.processes.frames import (
@@ -180,7 +179,7 @@ def test_a_batch_comes_back_as_it_was(rows: list[Any], has_times: bool, has_keys
 @given(st.integers(0, 2500))
 def test_a_long_batch_is_cut_into_frames_of_a_thousand_rows_in_order(count: int) -> None:
     batch = Batch(list(range(count)), list(range(count)), [str(one) for one in range(count)])
-    cut = pieces(batch, MOST_RECORDS)
+    cut = batch.pieces(MOST_RECORDS)
     assert [value for piece in cut for value in piece.values] == batch.values
     assert [time for piece in cut for time in piece.timestamps or ()] == batch.timestamps
     assert [key for piece in cut for key in piece.keys or ()] == batch.keys
@@ -195,7 +194,7 @@ def test_an_origin_crosses_in_words() -> None:
     batch = Batch([10, 30], origin=Numbered(), rows=[1, 3])
     assert batch_of(batch_body(batch)).describe_row(1) == "line 3"
     long = Batch(list(range(1500)), origin=Numbered())
-    assert batch_of(batch_body(pieces(long, MOST_RECORDS)[1])).describe_row(2) == "line 1002"
+    assert batch_of(batch_body(long.pieces(MOST_RECORDS)[1])).describe_row(2) == "line 1002"
 
 
 @given(

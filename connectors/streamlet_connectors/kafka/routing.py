@@ -109,12 +109,16 @@ class Router(Generic[L]):
             return self._next_lane(len(batch)), [None] * len(batch)
         data = self._encoded(keys)
         if self._key == "stream" and self._owns_memo and batch.keys is not None:
-            lanes = [keyed.memo for keyed in batch.keys]
-            if not all(lanes):  # there is a key's first record among them
-                remember = self._remember
-                lanes = [keyed.memo or remember(keyed, key) for keyed, key in zip(batch.keys, data, strict=True)]
-            return lanes, data
+            remember = self.remember
+            return [keyed.memo or remember(keyed, key) for keyed, key in zip(batch.keys, data, strict=True)], data
         return self._looked_up(data), data
+
+    def is_plain(self, batch: Batch[Any]) -> bool:
+        """True when records have the stream's keys, which are text as far as the first one tells, and lanes stand in
+        their `memo`."""
+        if not batch.keys or self._key != "stream" or self._key_format is not None or self._partition is not None:
+            return False
+        return self._owns_memo and type(batch.keys[0].key) is str
 
     def _keys(self, batch: Batch[Any]) -> list[Any] | None:
         """Gives the keys, not yet written; None where records have none."""
@@ -126,7 +130,8 @@ class Router(Generic[L]):
         self._turn = (self._turn + 1) % len(self._lanes)
         return [self._lanes[self._turn]] * count
 
-    def _remember(self, keyed: Keyed, data: bytes | None) -> L:
+    def remember(self, keyed: Keyed, data: bytes | None) -> L:
+        """Finds the lane of a key, and leaves it there."""
         lane = keyed.memo = self._lane(data)
         return lane
 

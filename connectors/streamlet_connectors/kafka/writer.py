@@ -191,10 +191,22 @@ class KafkaWriter:
         self._announce(before)
 
     def _append_all(self, batch: Batch[Any]) -> None:
-        encoded, lanes, keys = self._encoded(batch)
+        encoded = self._encoded(batch)
+        spec, router = self._spec, self._router
+        assert router is not None
+        has_times = callable(spec.timestamp) or (spec.timestamp == "event" and batch.timestamps is not None)
+        if spec.headers is None and not has_times and router.is_plain(batch):
+            written = self._append_plain(batch, encoded, router)
+            if written == len(encoded):
+                return
+            batch, encoded = batch.part(written, len(batch)), encoded[written:]
+        try:
+            lanes, keys = router.route(batch)
+        except EncodeError as error:
+            raise self._refused(batch, error.index, error) from error
         headers: Iterable[Any] = repeat(_NO_HEADERS)
-        if self._spec.headers is not None:
-            headers = applied(self._spec.headers, batch.values, "headers=", batch)
+        if spec.headers is not None:
+            headers = applied(spec.headers, batch.values, "headers=", batch)
         column = iter(encoded)
         try:
             # This loop is what a record costs. No calls but one, no objects but the builder's own.
@@ -208,12 +220,28 @@ class KafkaWriter:
         except EncodeError as error:
             raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
 
-    def _encoded(self, batch: Batch[Any]) -> tuple[list[bytes], Sequence[Lane], Sequence[bytes | None]]:
-        """Gives the value of each record as bytes, where it goes, and the bytes of its key."""
-        assert self._router is not None
+    def _append_plain(self, batch: Batch[Any], encoded: list[bytes], router: Router[Lane]) -> int:
+        """The same, without columns, where a record is its stream's key and a value, and the time is that of writing.
+        Gives how many are written: it stops at a key that is not text."""
+        remember, now, column = router.remember, self._context.clock.now_ms(), iter(encoded)
+        try:
+            for keyed, value in zip(batch.keys or (), column, strict=False):
+                key = keyed.key.encode()
+                lane = keyed.memo or remember(keyed, key)
+                if lane.append(lane.count, now, key, value, _NO_HEADERS) is None:
+                    self._ship(lane)
+                    lane.append(0, now, key, value, _NO_HEADERS)
+                lane.count += 1
+        except EncodeError as error:
+            raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
+        except (AttributeError, UnicodeEncodeError):
+            return len(encoded) - length_hint(column) - 1
+        return len(encoded)
+
+    def _encoded(self, batch: Batch[Any]) -> list[bytes]:
+        """Gives the value of each record as bytes."""
         try:
             encoded = self._spec.value.encode_batch(batch.values)
-            lanes, keys = self._router.route(batch)
         except EncodeError as error:
             raise self._refused(batch, error.index, error) from error
         if len(encoded) != len(batch.values):
@@ -221,7 +249,7 @@ class KafkaWriter:
                 f"sink {self._context.uid!r}, topic {self._spec.topic!r}: the format {type(self._spec.value).__name__} "
                 f"made {len(encoded)} of {len(batch.values)} values"
             )
-        return encoded, lanes, keys
+        return encoded
 
     def _refused(self, batch: Batch[Any], row: int, error: EncodeError) -> EncodeError:
         where = f"sink {self._context.uid!r}, topic {self._spec.topic!r}"

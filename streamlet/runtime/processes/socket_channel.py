@@ -14,7 +14,6 @@ from typing import Any
 from streamlet.elements import Batch, Element, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.operators.place import Place
-from streamlet.runtime.batch_size import pieces
 from streamlet.runtime.channel import Channel, InputGate
 from streamlet.runtime.placement import ChannelAddress, Placement
 from streamlet.runtime.processes.frames import (
@@ -47,7 +46,7 @@ class SocketSender:
         if not isinstance(element, Batch):
             self._link.send(frame(FrameKind.ELEMENT, self._address, 0, element_body(element)))
             return
-        for piece in pieces(element, MOST_RECORDS):
+        for piece in element.pieces(MOST_RECORDS):
             for records, data in self._frames(piece):
                 while self.records >= self._bound:
                     self._space.clear()
@@ -70,7 +69,7 @@ class SocketSender:
         if len(data) <= MAX_FRAME_BYTES:
             yield len(batch), data
             return
-        for half in pieces(batch, (len(batch) + 1) // 2):
+        for half in batch.pieces((len(batch) + 1) // 2):
             yield from self._frames(half)
 
     def credit(self, records: int) -> None:
