@@ -11,6 +11,7 @@ from streamlet.elements import Batch
 from streamlet.errors import UserFunctionError
 from streamlet.operators.operator import Operator
 from streamlet.operators.place import call_each, call_most, function_error
+from streamlet.operators.selectors import Selector
 
 
 class CallingOperator(Operator):
@@ -20,15 +21,11 @@ class CallingOperator(Operator):
         """Calls `function` per row; a failure names the user's line, this operator and the record."""
         return call_each(function, batch, *columns, fail=self.failure)
 
-    def pluck(
-        self, function: Callable[[Any], Any], selector: Callable[[Any], Any] | None, batch: Batch[Any]
-    ) -> list[Any]:
+    def pluck(self, function: Callable[[Any], Any], selector: Selector | None, batch: Batch[Any]) -> list[Any]:
         """Like `call`, by the function's `selector`, where it has one."""
         if selector is not None:
             with contextlib.suppress(Exception):
-                results = list(map(selector, batch.values))
-                if len(results) == len(batch.values):  # else something raised StopIteration
-                    return results
+                return selector(batch.values)
         return self.call(function, batch)  # what fails does so again, at the user's line
 
     def call_most(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import dropwhile, islice, takewhile
+from itertools import chain, dropwhile, islice, takewhile
 from typing import Any, Protocol
 
 from streamlet_connectors.kafka import wire
@@ -105,8 +105,8 @@ class Chunk:
         whole.require_checksum()
         if not self._is_visible(whole):
             return iter(())
-        # `iter` must be called once only; filter passes every row, for rows are true.
-        rows: Iterator[Row] = filter(None, whole.records())
+        # `iter` must be called once only, and here it is.
+        rows: Iterator[Row] = chain(whole.records())
         if batch.base_offset < position:
             rows = dropwhile(lambda row: row.offset < position, rows)
         if stop is not None and batch.next_offset > stop:
