@@ -202,16 +202,10 @@ class AggregateSeveral(RollingFold):
         return zip(*(part.inputs(batch) for part in self.parts), strict=False)
 
     def results(self, batch: Batch[Any], accumulators: list[Any]) -> list[Any]:
-        return self.put_together(
-            batch,
-            [
-                part.results(batch, list(column)) if part.finishes else column
-                for part, column in zip(self.parts, zip(*accumulators, strict=True), strict=False)
-            ],
-        )
-
-    def put_together(self, batch: Batch[Any], columns: Sequence[Sequence[Any]]) -> list[Any]:
-        """Makes what is emitted of the results of each function."""
+        columns = [
+            part.results(batch, list(column)) if part.finishes else column
+            for part, column in zip(self.parts, zip(*accumulators, strict=True), strict=False)
+        ]
         if self.result is None:
             return list(zip(*columns, strict=True))
         return self.call(self.result, batch, [slot.key for slot in batch.keys or ()], *columns)
@@ -222,17 +216,15 @@ class AddTwo(AggregateSeveral):
 
     def folded(self, batch: Batch[Any]) -> list[Any]:
         one, other = [part.inputs(batch) for part in self.parts]
-        columns: tuple[list[Any], list[Any]] = ([], [])
+        results: list[Any] = []
         try:
-            self._add(batch, one, other, *columns)
+            self._add(batch, one, other, results.append)
         except Exception as error:
-            raise self.failure(error, batch, len(columns[1])) from error
-        return self.put_together(batch, columns)
+            raise self.failure(error, batch, len(results)) from error
+        return results
 
-    def _add(
-        self, batch: Batch[Any], one: Iterable[Any], other: Iterable[Any], firsts: list[Any], seconds: list[Any]
-    ) -> None:
-        store, cells = self.store, self.cells
+    def _add(self, batch: Batch[Any], one: Iterable[Any], other: Iterable[Any], emit: Callable[[Any], object]) -> None:
+        store, cells, result = self.store, self.cells, self.result
         epoch, mark_dirty, load, keeps_old = store.epoch, store.dirty.append, cells.load, store.is_packing
         slots: Sequence[Any] = batch.keys or ()
         for cell, left, right in zip(slots if cells.inline else map(cells.cell, slots), one, other, strict=False):
@@ -250,8 +242,7 @@ class AddTwo(AggregateSeveral):
                 cell.epoch = epoch
                 mark_dirty(cell)
             cell.value, cell.second = left, right
-            firsts.append(left)
-            seconds.append(right)
+            emit((left, right) if result is None else result(cell.key, left, right))
 
 
 def aggregating(
