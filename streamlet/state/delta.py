@@ -63,9 +63,9 @@ class Delta:
         while not self.is_packed:
             if self._restored is not None:
                 self._pack_restored(self._restored)
-            # From the end and piece by piece: releasing a list of a million in one go stalls for 8-11 ms.
-            # The order does not matter, since a cell joins the dirty list once per interval.
             else:
+                # From the end and piece by piece: releasing a list of a million in one go stalls for 8-11 ms.
+                # The order does not matter, since no cell is twice in it.
                 chunk = cells[-FRAME_ENTRIES:]
                 self._pack_frame(chunk)
                 del cells[-FRAME_ENTRIES:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -509,6 +510,42 @@ def test_a_small_state_is_written_anew_when_its_logs_would_take_long_to_replay(
         again.close()
 
 
+def test_a_state_is_folded_where_little_of_it_has_changed(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "FOLD_LOGS", 3)
+    store = open_store(kind, tmp_path)
+    for checkpoint_id in range(1, 4):
+        for number in range(100):
+            handle(store, "n", f"k{number}").update(checkpoint_id)
+        checkpoint(store, checkpoint_id)
+    rewritten(store, 4)
+    for checkpoint_id in (5, 6):
+        for number in range(5):
+            handle(store, "n", f"k{number}").update(checkpoint_id)
+        checkpoint(store, checkpoint_id)
+    assert store.fold_due() and not store.is_rewrite_due(), "100 cells for 10 changes"
+    for number in range(5):
+        handle(store, "n", f"k{number}").update(7)
+    checkpoint(store, 7)
+    assert store.is_rewrite_due()
+    store.close()
+
+
+def test_a_state_of_many_bytes_is_folded(kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logbook, "FOLD_BYTES", 4_000)
+    rng = random.Random(1)
+    for length, is_rewritten in ((200, True), (6_000, False)):
+        store = open_store(kind, tmp_path)
+        for checkpoint_id in range(1, 30):
+            handle(store, "free", "a").update(rng.randbytes(length))
+            checkpoint(store, checkpoint_id)
+            if store.is_rewrite_due() or store.fold_due():
+                break
+        assert (store.is_rewrite_due(), store.fold_due()) == (is_rewritten, not is_rewritten)
+        store.close()
+
+
 def test_a_rewrite_has_what_was_restored_and_is_in_no_cell(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -525,7 +562,7 @@ def test_a_rewrite_has_what_was_restored_and_is_in_no_cell(
         handle(store, "n", "changed").update(number)
         handle(store, "n", "deleted").update(number)
         snapshot = checkpoint(store, number)
-    assert [log.cut for log in snapshot.logs] == [5]
+    assert [log.cut for log in snapshot.logs] == [4, 5], "what was restored is in no log but the rewritten one"
     handle(store, "n", "deleted").clear()
     snapshot = checkpoint(store, 6)
     store.close()
