@@ -130,9 +130,10 @@ def has_base(home: JobHome) -> bool:
 
 @pytest.fixture(scope="module")
 def unmarked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    """The newest checkpoint is decided but not committed."""
+    """The newest checkpoint is decided but not committed.  Input for three seconds is enough for six checkpoints, also
+    where each takes several intervals."""
     folder = tmp_path_factory.mktemp("unmarked")
-    with a_home_of(folder, 500) as home:
+    with a_home_of(folder, 500, RATE="10000") as home:
         home.start(fault="after_manifest_durable@6").wait_until_killed()
         saved = Saved(home, folder / "copy", 500)
         assert not (saved.checkpoints[-1] / "committed").exists()
