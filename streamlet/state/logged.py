@@ -347,7 +347,7 @@ class LoggedStore:
         return self.residency.is_over_bound and self._is_exhausted() and self._unfolded() > 0
 
     def became_clean(self) -> None:
-        """Says that a fold was adopted: what memory holds may be dropped now."""
+        """Says that a fold was adopted, or everything written anew: what memory holds may be dropped now."""
         self.residency.look_again()
         for timers in self._timers.values():
             timers.look_again()

@@ -224,9 +224,13 @@ class KafkaWriter:
         """The same, without columns, where a record is its stream's key and a value, and the time is that of writing.
         Gives how many are written: it stops at a key that is not text."""
         remember, now, column = router.remember, self._context.clock.now_ms(), iter(encoded)
+        encode = str.encode
         try:
             for keyed, value in zip(batch.keys or (), column, strict=False):
-                key = keyed.key.encode()
+                try:
+                    key = encode(keyed.key)
+                except (TypeError, UnicodeEncodeError):
+                    return len(encoded) - length_hint(column) - 1
                 lane = keyed.memo or remember(keyed, key)
                 if lane.append(lane.count, now, key, value, _NO_HEADERS) is None:
                     self._ship(lane)
@@ -234,8 +238,6 @@ class KafkaWriter:
                 lane.count += 1
         except EncodeError as error:
             raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
-        except (AttributeError, UnicodeEncodeError):
-            return len(encoded) - length_hint(column) - 1
         return len(encoded)
 
     def _encoded(self, batch: Batch[Any]) -> list[bytes]:
