@@ -58,7 +58,7 @@ class SubtaskSnapshots:
         self._has_asked = False
 
     def freeze(self, checkpoint_id: int) -> None:
-        """Fixes what the checkpoint sees; takes microseconds."""
+        """Fixes what the checkpoint sees; takes microseconds, or milliseconds where a state is written anew."""
         for store in self.stores:
             store.freeze(checkpoint_id)
 

@@ -209,7 +209,7 @@ class LoggedStore:
     # -- freezing, packing, writing ------------------------------------------------------------------------------
 
     def freeze(self, checkpoint_id: int) -> None:
-        """Cuts: all changes until now belong to this checkpoint. Microseconds, if `pack` finished the cut before."""
+        """Cuts: all changes until now belong to this checkpoint. See `KeyedStore.freeze` for how long it takes."""
         if checkpoint_id <= self.cut:
             raise CheckpointFailedError(f"{self.name}: checkpoint {checkpoint_id} comes after checkpoint {self.cut}")
         if self._frozen is not None:

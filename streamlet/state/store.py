@@ -84,7 +84,8 @@ class KeyedStore(Protocol):
         ...
 
     def freeze(self, checkpoint_id: int) -> None:
-        """Cuts: all changes until now belong to this checkpoint. Microseconds, if `pack` finished the cut before."""
+        """Cuts: all changes until now belong to this checkpoint. Microseconds, if `pack` finished the cut before;
+        up to 5 ms where a small state is written anew (see `LogBook.is_rewrite_due`)."""
         ...
 
     def pack(self, budget_seconds: float) -> bool:
@@ -104,7 +105,7 @@ class KeyedStore(Protocol):
         ...
 
     def begin_fold(self) -> FoldJob | None:
-        """Describes a fold of all closed logs; None when there are none."""
+        """Describes a fold of all closed logs; None when there are none, or when everything is on its way into one."""
         ...
 
     def finish_fold(self, job: FoldJob) -> None:
