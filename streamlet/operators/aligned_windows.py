@@ -24,6 +24,7 @@ class AlignedWindows(WindowOperator):
     """Takes records into stretches of time of one length: windows, or the panes that windows are made of."""
 
     def __init__(self, policy: WindowPolicy, contents: Contents, length_ms: int) -> None:
+        """`length_ms` is 0 where stretches have lengths of their own."""
         super().__init__(policy, contents)
         assert isinstance(policy.assigner, TumblingWindows | SlidingWindows)
         self.length_ms = length_ms
@@ -32,28 +33,36 @@ class AlignedWindows(WindowOperator):
         self._evictions = 0
 
     def take(self, batch: Batch[Any], times: Sequence[int], out: Emit) -> None:
-        length, offset = self.length_ms, self.offset_ms
         slots: Sequence[Slot] = batch.keys or ()
         inputs = self.contents.inputs(batch)
-        low = min(times)
-        start = low - (low - offset) % length
-        if max(times) < start + length:
-            late = self._take_one(bounded(start, start + length), batch, range(len(batch)), slots, inputs, out)
+        first = self.stretch(min(times))
+        if max(times) < first.end:
+            late = self._take_one(first, batch, range(len(batch)), slots, inputs, out)
             if late:
                 self.put_late(batch, late)
             return
         groups: dict[int, list[int]] = {}
-        for row, time in enumerate(times):
-            groups.setdefault(time - (time - offset) % length, []).append(row)
+        for row, start in enumerate(self.starts(times)):
+            groups.setdefault(start, []).append(row)
         column = list(inputs)
         late_rows: list[int] = []
         for start in sorted(groups):
             rows = groups[start]
             some = [slots[row] for row in rows]
             taken = [column[row] for row in rows]
-            late_rows += self._take_one(bounded(start, start + length), batch, rows, some, taken, out)
+            late_rows += self._take_one(self.stretch(start), batch, rows, some, taken, out)
         if late_rows:
             self.put_late(batch, sorted(late_rows))
+
+    def stretch(self, time: int) -> Window:
+        """The stretch that holds this time."""
+        start = time - (time - self.offset_ms) % self.length_ms
+        return bounded(start, start + self.length_ms)
+
+    def starts(self, times: Sequence[int]) -> Sequence[int]:
+        """Where the stretches of these times begin."""
+        length, offset = self.length_ms, self.offset_ms
+        return [time - (time - offset) % length for time in times]
 
     def is_closed(self, stretch: Window) -> bool:
         """True when a record for this stretch is late."""
@@ -137,7 +146,7 @@ class AlignedWindows(WindowOperator):
             self._evictions = self.store.evictions
         known = self._open.get(stretch.start)
         if known is None:
-            known = self._open[stretch.start] = OpenCells(self.cells, namespace)
+            known = self._open[stretch.start] = OpenCells(self.cells, stretch)
         found = list(map(known.__getitem__, slots))
         if known.fresh:
             fresh, known.fresh = known.fresh, []
@@ -149,7 +158,7 @@ class AlignedWindows(WindowOperator):
 
     def forget_closed(self) -> None:
         """Lets go of the cells of stretches into which nothing comes any more."""
-        for start in [start for start in self._open if self.is_over(bounded(start, start + self.length_ms))]:
+        for start in [start for start, known in self._open.items() if self.is_over(known.stretch)]:
             del self._open[start]
 
     def is_over(self, stretch: Window) -> bool:
@@ -160,10 +169,11 @@ class AlignedWindows(WindowOperator):
 class OpenCells(dict[Slot, Cell]):
     """The cells of one stretch by slot, so that a batch asks one dictionary. What is made anew is in `fresh` once."""
 
-    def __init__(self, cells: StateCells, namespace: bytes) -> None:
+    def __init__(self, cells: StateCells, stretch: Window) -> None:
         super().__init__()
         self._cells = cells
-        self._namespace = namespace
+        self.stretch = stretch
+        self._namespace = stretch.namespace
         self.fresh: list[tuple[Slot, Cell]] = []
 
     def __missing__(self, slot: Slot) -> Cell:
@@ -178,6 +188,16 @@ class Tumbling(AlignedWindows):
     def __init__(self, policy: WindowPolicy, contents: Contents) -> None:
         assert isinstance(policy.assigner, TumblingWindows)
         super().__init__(policy, contents, policy.assigner.size_ms)
+        self.calendar = policy.assigner.calendar
+
+    def stretch(self, time: int) -> Window:
+        return super().stretch(time) if self.calendar is None else Window(*self.calendar.around(time))
+
+    def starts(self, times: Sequence[int]) -> Sequence[int]:
+        if self.calendar is None:
+            return super().starts(times)
+        around = self.calendar.around
+        return [around(time)[0] for time in times]
 
     def is_over(self, stretch: Window) -> bool:
         return stretch.end - 1 <= self.progress

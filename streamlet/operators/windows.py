@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet.errors import JobDefinitionError
+from streamlet.operators.calendar import Calendar, calendar
 from streamlet.operators.place import calling_line
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -20,6 +21,7 @@ A = TypeVar("A")
 TimeDomain = Literal["event", "processing"]
 
 _MS = timedelta(milliseconds=1)
+_DAY = timedelta(days=1)
 _BOUNDS = struct.Struct(">QQ")
 _ZERO = 1 << 63
 """Added to a time, so that negative ones come first."""
@@ -75,14 +77,49 @@ class WindowAssigner(Generic[T_contra]):
 
 
 class TumblingWindows(WindowAssigner[object]):
-    """Windows of one length, one after the other, counted from the epoch plus `offset`."""
+    """Windows that follow each other: of one length, or days, weeks or months of a time zone.
 
-    def __init__(self, size: timedelta, *, offset: timedelta = timedelta(0), time: TimeDomain = "event") -> None:
-        self.size_ms = milliseconds(size, "the size of a window")
+    ```python
+    TumblingWindows(timedelta(minutes=5))
+    TumblingWindows(days=1, timezone="Europe/Berlin")
+    TumblingWindows(weeks=1, timezone="America/New_York", offset=timedelta(hours=6))
+    ```
+
+    Those of one length are counted from the epoch plus `offset`.  Days, weeks (from Monday) and months (from the first)
+    begin at the midnight of their zone (UTC unless told) plus `offset` by its clocks: when these are put forward or
+    back, a day has 23 or 25 hours.
+    """
+
+    def __init__(
+        self,
+        size: timedelta | None = None,
+        *,
+        days: int = 0,
+        weeks: int = 0,
+        months: int = 0,
+        timezone: str | tzinfo | None = None,
+        offset: timedelta = timedelta(0),
+        time: TimeDomain = "event",
+    ) -> None:
         self.offset_ms = _offset(offset)
         self.time = checked_domain(time, "windows")
+        self.calendar: Calendar | None = None
+        self.size_ms = 0
+        if timezone is not None and isinstance(size, timedelta) and size >= _DAY and not size % _DAY:
+            days, size = size // _DAY, None
+        if size is None and (days or weeks or months):
+            self.calendar = calendar(days, weeks, months, timezone or "UTC", offset, _line())
+        elif timezone is not None or days or weeks or months:
+            raise JobDefinitionError(
+                f"{_line()}: windows of {size!r:.80} in a time zone or of days, weeks or months",
+                remedy='give a size, or whole days, weeks or months: TumblingWindows(days=1, timezone="Asia/Tokyo")',
+            )
+        else:
+            self.size_ms = milliseconds(size, "the size of a window")
 
     def assign(self, value: object, timestamp: int) -> Iterable[Window]:
+        if self.calendar is not None:
+            return (Window(*self.calendar.around(timestamp)),)
         start = timestamp - (timestamp - self.offset_ms) % self.size_ms
         return (bounded(start, start + self.size_ms),)
 

@@ -63,6 +63,29 @@ def test_an_ended_input_holds_nobody_back() -> None:
     assert lowest.current == Watermark(7)
 
 
+def test_an_input_that_has_ended_ahead_does_not_make_an_idle_one_late() -> None:
+    lowest = _lowest("plan", "live")
+    lowest.advance("plan", 5_000)
+    lowest.advance("live", 100)
+    lowest.end("plan")
+    lowest.advance("live", MIN_TIMESTAMP, is_idle=True)
+    assert lowest.current == Watermark(100, is_idle=True)
+    assert lowest.advance("live", 130)
+    assert lowest.current == Watermark(130)
+    lowest.end("live")
+    assert lowest.current == Watermark(5_000, is_idle=True)
+
+
+def test_an_input_that_is_idle_from_the_start_beside_an_ended_one_stops_event_time() -> None:
+    lowest = _lowest("plan", "live")
+    lowest.advance("plan", 5_000)
+    lowest.end("plan")
+    lowest.advance("live", MIN_TIMESTAMP, is_idle=True)
+    assert lowest.current == Watermark(MIN_TIMESTAMP, is_idle=True)
+    assert lowest.advance("live", 7)
+    assert lowest.current == Watermark(7)
+
+
 def test_nothing_to_follow_is_idle() -> None:
     lowest = _lowest()
     assert lowest.settle()
@@ -90,7 +113,10 @@ def test_it_never_goes_back_and_is_the_lowest_of_those_that_speak(steps: list[tu
             has_changed = lowest.advance(one, timestamp, is_idle=what == "idle")
             known[one] = max(known[one], timestamp)
             (speaks.discard if what == "idle" else speaks.add)(one)
-        expected = min(known[one] for one in speaks) if speaks else max(known.values())
+        if speaks:
+            expected = min(known[one] for one in speaks)
+        else:
+            expected = max([known[one] for one in known if one not in ended] or known.values())
         highest = max(highest, expected)
         assert lowest.current == Watermark(highest, is_idle=not speaks)
         assert has_changed == (lowest.current != before)
