@@ -21,6 +21,7 @@ from streamlet.clock import Clock, SystemClock
 from streamlet.elements import Batch, OutputTag, Position
 from streamlet.outages import Outages
 from streamlet.ports import RunBlocking
+from streamlet.tally import Counting, uncounted
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -41,6 +42,8 @@ class ReaderContext(msgspec.Struct, frozen=True):
     """Where to tell that the outside does not answer."""
     wants_timestamps: bool = False
     """True when the job takes event times from the source: batches should carry their records' timestamps."""
+    count: Counting = uncounted
+    """`count("left out", n)` and `count("dead letters", n)` note records that cannot be read: people see the sums."""
 
 
 class SourceReader(Protocol[T_co]):

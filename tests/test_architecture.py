@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE = "streamlet"
 CONNECTORS = "streamlet_connectors"
 
-FOUNDATION = {"errors", "elements", "clock", "config", "faults", "outages", "ports", "task_group"}
+FOUNDATION = {"errors", "elements", "clock", "config", "faults", "outages", "ports", "tally", "task_group"}
 CONTRACTS = FOUNDATION | {"source", "sink", "formats"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outages": FOUNDATION,
     "config": FOUNDATION,
     "faults": set(),
+    "tally": set(),
     "task_group": set(),
     "ports": {"clock"},
     "machine": FOUNDATION | {"machine"},

@@ -37,6 +37,7 @@ from streamlet.runtime.loop_watch import watched_loop
 from streamlet.runtime.processes.worker_host import WorkerHost
 from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor, describe
+from streamlet.tally import told
 
 FINISHED, FAILED, WRONG, LOCKED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: done or stopped; suspended after a failure; wrong job file or option; held by another; second Ctrl-C."""
@@ -224,6 +225,7 @@ class _Figures:
             state_bytes=work.state_bytes,
             lag=work.lag,
             restarts=supervisor.restarts,
+            another_way=told(work.counts),
             health=judge(
                 outages=outages.describe(),
                 failure=supervisor.failure,
@@ -288,7 +290,8 @@ def _totals(supervisor: Supervisor) -> str:
     if attempt is None or figures is None:
         return ""
     written = f", {figures.records_committed:,} written and committed" if figures.records_committed else ""
-    return f": {attempt.work().records:,} records read{written}"
+    work = attempt.work()
+    return ", ".join([f": {work.records:,} records read{written}", *told(work.counts)])
 
 
 def _resume(supervisor: Supervisor, run: RunOptions) -> str:

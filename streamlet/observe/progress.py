@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -29,6 +29,8 @@ class ProgressFacts:
     health: Health = HEALTHY
     lag: int | None = None
     """Records that could be read and were not yet; None where no source can tell."""
+    another_way: Sequence[str] = ()
+    """What to say of records that went another way than the rest: late, left out."""
 
 
 class Progress:
@@ -103,6 +105,7 @@ class Progress:
             )
         if facts.keys:
             parts.append(f"{facts.keys:,} keys in {facts.state_bytes / (1 << 20):.0f} MB")
+        parts.extend(facts.another_way)
         if facts.restarts:
             parts.append(f"{facts.restarts} restarts")
         return " | ".join(parts)

@@ -19,6 +19,7 @@ from streamlet.errors import FunctionBlockedError, JobDefinitionError, UserFunct
 from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.state.descriptors import Descriptor
 from streamlet.state.journal import Journal, journaled
+from streamlet.tally import Kind
 
 log = logging.getLogger("streamlet.operators")
 
@@ -56,15 +57,15 @@ class LeavingOut(Operator):
         self.inner = inner
         self.tag = tag
         self.uses_time = inner.uses_time
-        self.skipped = 0
-        """Records that were left out without a letter."""
+        self._has_told = False
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         return self.inner.declared_states()
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
-        self.inner.open(msgspec.structs.replace(context, side=self._side, leave_out=self._leave_out))
+        inside = msgspec.structs.replace(context, side=self._side, leave_out=self._leave_out, count=self._count)
+        self.inner.open(inside)
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
         self.inner.process(batch, out)
@@ -102,6 +103,9 @@ class LeavingOut(Operator):
     def _side(self, tag: OutputTag[Any], batch: Batch[Any]) -> None:
         self.context.side(tag, batch)
 
+    def _count(self, kind: Kind, number: int) -> None:
+        self.context.count(kind, number)
+
     def _leave_out(self, error: UserFunctionError, is_told: bool = True) -> None:
         batch, row, place, cause = error.batch, error.row, self.context.place, error.__cause__
         if batch is None or isinstance(cause, _NOT_THE_RECORDS_FAULT):
@@ -109,9 +113,10 @@ class LeavingOut(Operator):
         if not is_told:
             return
         if self.tag is None:
-            if not self.skipped:
+            if not self._has_told:
+                self._has_told = True
                 log.warning("%s\n  -> left out, as will be others without a word (on_error='skip')", error.message)
-            self.skipped += 1
+            self.context.count("left out", 1)
             return
         key = batch.keys[row] if batch.keys is not None else None
         letter = DeadLetter(
@@ -127,6 +132,7 @@ class LeavingOut(Operator):
         )
         bad = batch.part(row, row + 1)
         self._side(self.tag, Batch([letter], bad.timestamps, origin=bad.origin, rows=bad.rows))
+        self.context.count("dead letters", 1)
 
 
 class Guarded(LeavingOut):
@@ -139,6 +145,7 @@ class Guarded(LeavingOut):
         super().__init__(inner, tag)
         self._journal: Journal | None = None
         self._gathered: list[tuple[OutputTag[Any] | None, Batch[Any]]] = []
+        self._counted: list[tuple[Kind, int]] = []
         self._is_gathering = False
 
     def open(self, context: OperatorContext) -> None:
@@ -189,6 +196,7 @@ class Guarded(LeavingOut):
                 journal.undo()
                 self.inner.drop_caches()
             self._gathered.clear()
+            self._counted.clear()
             return error
         finally:
             self._is_gathering = False
@@ -197,6 +205,9 @@ class Guarded(LeavingOut):
         return None
 
     def _deliver(self, out: Emit) -> None:
+        counted, self._counted = self._counted, []
+        for kind, number in counted:
+            self.context.count(kind, number)
         gathered, self._gathered = self._gathered, []
         for tag, batch in gathered:
             if tag is None:
@@ -212,6 +223,12 @@ class Guarded(LeavingOut):
             self._gathered.append((tag, batch))
         else:
             self.context.side(tag, batch)
+
+    def _count(self, kind: Kind, number: int) -> None:
+        if self._is_gathering:
+            self._counted.append((kind, number))
+        else:
+            self.context.count(kind, number)
 
 
 def guarding(inner: Operator, tag: OutputTag[DeadLetter] | None) -> LeavingOut:

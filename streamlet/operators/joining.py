@@ -86,8 +86,7 @@ class KeyedJoin(CallingOperator):
     def __init__(self, join: Join, marked: Sequence[bool] = (False, False)) -> None:
         self.join = join
         self.buffers = JoinBuffers(join.types, marked)
-        self.late_records = 0
-        """Late records that were dropped."""
+        self._has_told_late = False
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         return {**self.buffers.declared_states(), "timers": TimerState()}
@@ -178,17 +177,16 @@ class KeyedJoin(CallingOperator):
         named = without(named, gone)
         out(Batch(results, named.timestamps, named.keys, split=split, origin=origin, rows=named.rows))
 
-    def close(self) -> None:
-        if self.late_records:
-            log.info("%s: %d late records were dropped", self.context.place, self.late_records)
-
     def _put_late(self, index: int, batch: Batch[Any], rows: Sequence[int]) -> None:
         """Gives late records to their side output, or drops and counts them."""
         tag = self.join.late[index]
         if tag is not None:
             self.context.side(tag, pick(batch, rows))
+            self.context.count("late put aside", len(rows))
             return
-        if not self.late_records:
+        self.context.count("late dropped", len(rows))
+        if not self._has_told_late:
+            self._has_told_late = True
             log.warning(
                 "%s: a record of the %s side came late and was dropped (more are counted only); "
                 "%s_late=OutputTag(...) keeps them: %s",
@@ -197,7 +195,6 @@ class KeyedJoin(CallingOperator):
                 NAMES[index],
                 batch.describe_row(rows[0]) or f"time {batch.timestamps[rows[0]] if batch.timestamps else None} ms",
             )
-        self.late_records += len(rows)
 
 
 def bounded(time: int) -> int:

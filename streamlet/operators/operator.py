@@ -26,6 +26,7 @@ from streamlet.operators.place import Place
 from streamlet.state.descriptors import Descriptor
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
+from streamlet.tally import Counting, uncounted
 
 Emit = Callable[[Batch[Any]], None]
 EmitSide = Callable[[OutputTag[Any], Batch[Any]], None]
@@ -84,6 +85,8 @@ class OperatorContext(msgspec.Struct, frozen=True):
     leave_out: Callable[[UserFunctionError, bool], None] = fails
     """Takes the error of a record that the caller leaves out, as the error policy says: raises it, where that is to
     fail.  `is_told` is False for one that another subtask tells of."""
+    count: Counting = uncounted
+    """`count(kind, number)` notes records that go another way than the rest: what people see of them."""
     key_groups: int = 128
     """Into how many groups the job's keys are dealt."""
 

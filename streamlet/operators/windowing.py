@@ -58,8 +58,7 @@ class WindowOperator(CallingOperator):
         self.is_by_clock = policy.assigner.time == "processing"
         is_timeless = self.is_by_clock or isinstance(policy.assigner, GlobalWindows)
         self.uses_time = policy.trigger.uses_event_time or not is_timeless
-        self.late_records = 0
-        """Late records that were dropped."""
+        self._has_told_late = False
         self._now_ms = MIN_TIMESTAMP + 1
 
     def kept_type(self) -> Any:
@@ -180,15 +179,17 @@ class WindowOperator(CallingOperator):
         tag = self.policy.late[self.contents.input]
         if tag is not None:
             self.context.side(tag, pick(batch, rows))
+            self.context.count("late put aside", len(rows))
             return
-        if not self.late_records:
+        self.context.count("late dropped", len(rows))
+        if not self._has_told_late:
+            self._has_told_late = True
             log.warning(
                 "%s: a record came after its window had closed and was dropped (more are counted only); %s: %s",
                 self.context.place,
                 self.contents.late_remedy,
                 batch.describe_row(rows[0]) or f"time {batch.timestamps[rows[0]] if batch.timestamps else None} ms",
             )
-        self.late_records += len(rows)
 
     def stored(self, value: Any) -> Any:
         """What a cell holds for a value that is kept."""
@@ -222,8 +223,6 @@ class WindowOperator(CallingOperator):
         self._now_ms = max(self._now_ms, *snapshots)
 
     def close(self) -> None:
-        if self.late_records:
-            log.info("%s: %d late records were dropped", self.context.place, self.late_records)
         self.contents.close()
 
     def _look_at_clock(self, now_ms: int) -> None:

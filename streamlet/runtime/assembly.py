@@ -40,6 +40,7 @@ from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore, check_types
+from streamlet.tally import Tally
 from streamlet.task_group import TaskGroup
 
 Splits = Mapping[str, Mapping[str, Position]]
@@ -58,6 +59,7 @@ class Surroundings:
     ports: Ports
     workers: Workers
     outages: Outages
+    tally: Tally = field(default_factory=Tally)
     unfenced: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Sink uid -> earlier attempts that may have left something outside; only the process that settles needs it."""
 
@@ -181,6 +183,7 @@ class Assembly:
             total_lag(subtask.lag() for subtask in sources),
             sum(store.keys_in_memory for store in self.stores),
             sum(store.memory_bytes() - store.cache_bytes() for store in self.stores),
+            self._around.tally.counts(),
         )
 
     async def close(self) -> None:
@@ -226,6 +229,7 @@ class Assembly:
             now_ms=around.ports.clock.now_ms,
             key_groups=config.key_groups,
             told_before=self._told,
+            tally=around.tally,
         )
         chain.restore(self._snapshots)
         snapshots = SubtaskSnapshots(
@@ -264,6 +268,7 @@ class Assembly:
             around.workers.run_blocking,
             around.outages,
             wants_timestamps=strategy is not None and strategy.takes_times_of_source,
+            count=around.tally.of(task.name),
         )
         reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
         times = self._times(task, subtask, positions)
@@ -290,7 +295,13 @@ class Assembly:
         if strategy is None:
             return None
         times = SplitWatermarks(
-            strategy, task.head.place, subtask, around.ports.clock, splits, show_records=self._plan.config.show_records
+            strategy,
+            task.head.place,
+            subtask,
+            around.ports.clock,
+            splits,
+            show_records=self._plan.config.show_records,
+            count=around.tally.of(task.name),
         )
         times.restore(self._snapshots.get(f"{task.name}@time", []))
         return times

@@ -170,7 +170,7 @@ class Attempt:
             self._ports,
             workers,
             self._outages,
-            instance.unfenced(number),
+            unfenced=instance.unfenced(number),
         )
         for uid, (task, node) in self._plan.sinks.items():
             committer = node.made.committer(around.sink_context(self._plan, uid, -1, task.parallelism, False))  # type: ignore[union-attr]

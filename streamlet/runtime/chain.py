@@ -16,6 +16,7 @@ from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorContext
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
+from streamlet.tally import Tally
 
 Exit = tuple[int, str | None]
 """A node and the name of its side output, None for its main output."""
@@ -54,6 +55,7 @@ class Chain:
         now_ms: Callable[[], int] = lambda: 0,
         key_groups: int = 128,
         told_before: Collection[str] = (),
+        tally: Tally | None = None,
     ) -> None:
         """`told_before`: the uids of operators that every one of their subtasks had told of the end in the restored
         checkpoint."""
@@ -73,6 +75,7 @@ class Chain:
         self._show_records = show_records
         self._now_ms = now_ms
         self._key_groups = key_groups
+        self._tally = tally or Tally()
         self._subtask = subtask
         self._stores = stores
         self._steps: list[_Step] = []
@@ -241,6 +244,7 @@ class Chain:
                 now_ms=self._now_ms,
                 untimed=self._plan.untimed.get(node.id),
                 spawn=lambda work: self.spawn(work),
+                count=self._tally.of(node.uid),
                 key_groups=self._key_groups,
                 wake=wake,
             )

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from streamlet.tally import added_up
+
 
 class Figures(msgspec.Struct, frozen=True, tag=True):
     """What the subtasks of one process have done and hold, or those of all. A worker sends its own now and then."""
@@ -18,6 +20,8 @@ class Figures(msgspec.Struct, frozen=True, tag=True):
     """In memory."""
     state_bytes: int = 0
     """That state takes in memory, without what RocksDB's cache may take."""
+    counts: dict[str, dict[str, int]] = {}
+    """Records that went another way than the rest: by uid, then by kind; see `streamlet.tally`."""
 
 
 def total(several: Iterable[Figures]) -> Figures:
@@ -28,6 +32,7 @@ def total(several: Iterable[Figures]) -> Figures:
         total_lag(one.lag for one in figures),
         sum(one.keys for one in figures),
         sum(one.state_bytes for one in figures),
+        added_up(one.counts for one in figures),
     )
 
 

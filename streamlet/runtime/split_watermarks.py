@@ -17,6 +17,7 @@ from streamlet.operators.place import Place, describe_record
 from streamlet.operators.timestamps import Timestamps
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.runtime.lowest_watermark import LowestWatermark
+from streamlet.tally import Counting, uncounted
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -37,9 +38,11 @@ class SplitWatermarks:
         splits: Iterable[str],
         *,
         show_records: bool = False,
+        count: Counting = uncounted,
     ) -> None:
         self.ahead = 0
         """Records that were too far ahead of the clock to move the watermark."""
+        self._count = count
         self._strategy = strategy
         self._place = place
         self._clock = clock
@@ -151,3 +154,4 @@ class SplitWatermarks:
                 describe_record(batch, row),
             )
         self.ahead += count
+        self._count("ahead of the clock", count)

@@ -34,16 +34,16 @@ from streamlet.state.slots import Slot
 
 _IN_HAND = "set for each record or timer before anybody looks"
 _EVICTED = "what is kept beside the cells is dropped when the store says that some have left memory"
-_COUNTED = "a count of this life for the log"
+_TOLD = "each life tells of the first one"
 _ASKED = "a restore asks again"
 
 FORGOTTEN: dict[type[Any], Mapping[str, str]] = {
     AlignedWindows: {"_open": "cells of the store, found again in it", "_evictions": _EVICTED},
     JoinBuffers: {"_known": "an index over the state, read again from it", "_evictions": _EVICTED},
     RunningMerges: {"_stacks": "made anew from the panes"},
-    WindowOperator: {"late_records": _COUNTED},
-    KeyedJoin: {"late_records": _COUNTED},
-    LeavingOut: {"skipped": _COUNTED},
+    WindowOperator: {"_has_told_late": _TOLD},
+    KeyedJoin: {"_has_told_late": _TOLD},
+    LeavingOut: {"_has_told": _TOLD},
     Contents: {"input": _IN_HAND},
     TriggeredWindows: {"_slot": _IN_HAND},
     TriggerContext: {"window": _IN_HAND, "count": _IN_HAND, "state": _IN_HAND},

@@ -214,6 +214,7 @@ class FilesReader(Generic[T]):
                     log.warning("left out a bad record: %s: %s", where, error.message)
                 bad += 1
                 places = places[index + 1 :]
+        self._context.count("left out", bad)
         if bad > 1:
             log.warning("left out %d bad records in file %s near byte offset %d", bad, cursor.path, start.offset)
         return values, good

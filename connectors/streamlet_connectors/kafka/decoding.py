@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -87,8 +87,10 @@ class Decoder:
         null_values: NullValues = "fail",
         on_bad_record: OnBadRecord = "fail",
         show_records: bool = False,
+        count: Callable[[Literal["left out", "dead letters"], int], None] = lambda kind, number: None,
     ) -> None:
         self._value = value
+        self._count = count
         self._key = key
         self._full = full
         self._null_values = null_values
@@ -156,6 +158,7 @@ class Decoder:
                     self._skip(explained)
                 else:
                     bad.append(_bad(topic, partition, row, error))
+                    self._count("dead letters", 1)
             else:
                 good.append(row)
         return Decoded(good, values, None, bad)
@@ -181,6 +184,7 @@ class Decoder:
 
     def _skip(self, error: DecodeError) -> None:
         self.skipped += 1
+        self._count("left out", 1)
         if self.skipped in (1, 10, 100) or self.skipped % 1000 == 0:
             _log.warning("left out (%d so far): %s", self.skipped, error.message)
 

@@ -150,6 +150,7 @@ class KafkaSource(Source[T]):
             null_values=self._null_values,
             on_bad_record=self._on_bad_record,
             show_records=self._show_records,
+            count=context.count,
         )
         return KafkaReader(self._kafka, self._options, decoder, context, splits, bounded=self.bounded)
 
