@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import linecache
+import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from streamlet.elements import MAX_TIMESTAMP, Batch
@@ -11,7 +13,21 @@ from streamlet.errors import RecordError
 from streamlet.operators.place import Place, call_each, describe_record, function_error
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 
+log = logging.getLogger("streamlet.operators")
+
 _INTS = frozenset({int})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_SECOND, _LAST_SECOND = 300_000_000, 10_000_000_000
+"""From 1979 to 2286 in seconds; in milliseconds that is some weeks of 1970."""
+_UNITS = (
+    ("seconds", 1, "give int(seconds * 1000)"),
+    ("microseconds", 1_000_000, "give microseconds // 1000"),
+    ("nanoseconds", 1_000_000_000, "give nanoseconds // 1_000_000"),
+)
+_LEAST = -(1 << 62)
+"""The earliest time that a function may give: long before 1970, and far enough from the end that windows fit before."""
+_SOURCES_LEAST = 0
+"""The earliest time of a source's own: what is below stands for none, such as the -1 of old Kafka producers."""
 
 
 class Timestamps:
@@ -32,23 +48,28 @@ class Timestamps:
         self._now_ms = now_ms
         self._show_records = show_records
         self._last_ms = 0
+        self._has_looked = False
 
     def assign(self, batch: Batch[Any]) -> Batch[Any]:
         """The batch with its event times; raises `RecordError` or `UserFunctionError` naming the first bad record."""
         function = self._strategy.timestamps
         if self._strategy.kind == "processing_time":
             return _timed(batch, [self.clock_ms()] * len(batch))
+        least = _LEAST
         if function is not None:
             column: Sequence[Any] = self.call(function, batch)
         elif batch.timestamps is not None:
-            column = batch.timestamps
+            column, least = batch.timestamps, _SOURCES_LEAST
         else:
             raise RecordError(
                 f"{self._place}: the records of {self._place.operator} have no time of their own",
                 remedy="say where it is in the value: watermarks=....with_timestamps(lambda value: value.time_ms)",
             )
-        if not _INTS.issuperset(map(type, column)) or min(column) < 0 or max(column) >= MAX_TIMESTAMP:
+        if not _INTS.issuperset(map(type, column)) or min(column) < least or max(column) >= MAX_TIMESTAMP:
             raise self._no_time(function, batch, column)
+        if not self._has_looked:
+            self._has_looked = True
+            self._look_at_unit(batch, column[0])
         return batch if column is batch.timestamps else _timed(batch, column)
 
     def watermarks(self, batch: Batch[Any]) -> Sequence[int | None]:
@@ -74,11 +95,29 @@ class Timestamps:
         """Calls a function of the user per row; a failure names its line, this source and the record."""
         return call_each(function, batch, *columns, fail=self._failure)
 
+    def _look_at_unit(self, batch: Batch[Any], time: int) -> None:
+        """Tells of a time that is hardly one in milliseconds, but one of these days in another unit."""
+        for unit, in_a_second, remedy in _UNITS:
+            if _FIRST_SECOND * in_a_second <= time < _LAST_SECOND * in_a_second:
+                log.warning(
+                    "%s: %s gives %d as the time of its first record (%s): in %s that is %s, in milliseconds it is far "
+                    "away. If it is in %s, %s",
+                    self._place,
+                    self._place.operator,
+                    time,
+                    describe_record(batch, 0),
+                    unit,
+                    (_EPOCH + timedelta(seconds=time // in_a_second)).date(),
+                    unit,
+                    remedy,
+                )
+
     def _failure(self, error: BaseException, batch: Batch[Any], row: int) -> BaseException:
         return function_error(error, self._place, batch, row, subtask=self._subtask, show_record=self._show_records)
 
     def _no_time(self, function: Callable[..., Any] | None, batch: Batch[Any], column: Sequence[Any]) -> RecordError:
-        bad = (row for row, one in enumerate(column) if type(one) is not int or not 0 <= one < MAX_TIMESTAMP)
+        least = _SOURCES_LEAST if function is None else _LEAST
+        bad = (row for row, one in enumerate(column) if type(one) is not int or not least <= one < MAX_TIMESTAMP)
         row = next(bad)
         gave = "the source gave" if function is None else "the timestamp function gave"
         return self._refused(function, batch, row, f"{gave} {column[row]!r:.80} as the time of a record")
@@ -97,7 +136,7 @@ class Timestamps:
             lines.append(f"  value: {batch.values[row]!r:.2000}")
         return RecordError(
             "\n".join(lines),
-            remedy="give whole epoch milliseconds from 0 on, as an int: int(moment.timestamp() * 1000) of a datetime, "
+            remedy="give whole epoch milliseconds, as an int: int(moment.timestamp() * 1000) of a datetime, "
             "int(seconds * 1000) of seconds"
             + ("" if function is not None else "; or take the time from the value by .with_timestamps(...)"),
         )

@@ -35,7 +35,7 @@ class WatermarkStrategy(Generic[T_contra]):
     function: Callable[[Any, int], int | None] | None = None
     timestamps: Callable[[Any], int] | None = None
     idleness: timedelta | None = None
-    max_ahead: timedelta | None = timedelta(days=1)
+    max_ahead: timedelta | None = timedelta(minutes=1)
 
     @staticmethod
     def bounded_out_of_orderness(delay: timedelta) -> WatermarkStrategy[object]:
@@ -79,8 +79,10 @@ class WatermarkStrategy(Generic[T_contra]):
         return replace(self, idleness=_duration(timeout, "idleness", _MS))
 
     def with_max_ahead(self, ahead: timedelta | None) -> WatermarkStrategy[T_contra]:
-        """A record whose time is further ahead of the clock than this does not move the watermark (1 day unless told;
-        None for no limit): one wrong record would else make all that follow it late.  It is processed all the same."""
+        """A record whose time is further ahead of the clock than this does not move the watermark (1 minute unless
+        told; None for no limit): one device whose clock is wrong would else make all others late.  It is processed all
+        the same, and how many there were is said.  Give a longer one where whole inputs lie in the future, such as
+        plans and forecasts: else their event time follows this machine's clock."""
         return replace(self, max_ahead=None if ahead is None else _duration(ahead, "max_ahead", timedelta(0)))
 
     @property

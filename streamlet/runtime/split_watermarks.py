@@ -148,7 +148,8 @@ class SplitWatermarks:
         if not self.ahead:
             log.warning(
                 "%s: a record is more than %s ahead of the clock, so it does not move event time (more are counted "
-                "only): %s; .with_max_ahead(...) sets the limit",
+                "only): %s; .with_max_ahead(...) sets the limit, and where most records are ahead this machine's clock "
+                "may be behind",
                 self._place.operator,
                 self._strategy.max_ahead,
                 describe_record(batch, row),

@@ -70,7 +70,10 @@ def _both(one: Any, *others: Any) -> Any:
 WITH_A_RECORD: dict[str, tuple[Callable[[Job], Stream[Any]], str]] = {
     "a time that is None": (lambda job: _stream(job, lambda one: None), "function gave None as the time"),
     "a time that is text": (lambda job: _stream(job, lambda one: str(one)), "function gave '0' as the time"),
-    "a time that is negative": (lambda job: _stream(job, lambda one: 5 - one), "function gave -1 as the time"),
+    "a time before all time": (
+        lambda job: _stream(job, lambda one: -(1 << 62) - one),
+        "function gave -4611686018427387",
+    ),
     "a time in parts of a millisecond": (lambda job: _stream(job, lambda one: one / 2), "function gave 0.0 as the"),
     "a session without a gap": (
         lambda job: _keyed(job).window(SessionWindows(lambda one: (5 - one) * MS)).count(),

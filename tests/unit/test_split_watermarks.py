@@ -23,6 +23,7 @@ from streamlet.runtime.split_watermarks import SplitWatermarks
 from tests.unit.operator_kit import Origin
 
 PLACE = Place(__file__, 3, "source", "clicks")
+MINUTE = 60_000
 DAY = 24 * 3600 * 1000
 
 
@@ -149,13 +150,37 @@ def test_a_wall_clock_that_jumps_makes_nobody_idle() -> None:
 def test_a_time_far_ahead_of_the_clock_does_not_move_the_watermark(caplog: pytest.LogCaptureFixture) -> None:
     times = _times(BOUNDED, "a")
     with caplog.at_level(logging.WARNING, "streamlet.runtime"):
-        _read(times, "a", 100, CLOCK.now_ms() + DAY + 1, 110)
-        _read(times, "a", CLOCK.now_ms() + 2 * DAY, CLOCK.now_ms() + DAY + 1)
+        _read(times, "a", 100, CLOCK.now_ms() + MINUTE + 1, 110)
+        _read(times, "a", CLOCK.now_ms() + 2 * DAY, CLOCK.now_ms() + MINUTE + 1)
     assert times.current == Watermark(99)
     assert times.ahead == 3
     (record,) = caplog.records
-    assert "source 'clicks': a record is more than 1 day" in record.getMessage()
-    assert _read(times, "a", CLOCK.now_ms() + DAY)
+    assert "source 'clicks': a record is more than 0:01:00" in record.getMessage()
+    assert _read(times, "a", CLOCK.now_ms() + MINUTE)
+
+
+@pytest.mark.parametrize(
+    "time, unit, day",
+    [
+        (1_700_000_000, "seconds", "2023-11-14"),
+        (1_700_000_000_000_000, "microseconds", "2023-11-14"),
+        (1_700_000_000_123_456_789, "nanoseconds", "2023-11-14"),
+        (1_700_000_000_000, None, ""),
+        (0, None, ""),
+        (-86_400_000, None, ""),
+        (5_000_000, None, ""),
+    ],
+)
+def test_a_time_in_another_unit_than_milliseconds_is_told_of_once(
+    time: int, unit: str | None, day: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = _times(BOUNDED.with_timestamps(lambda value: value), "a")
+    with caplog.at_level(logging.WARNING, "streamlet.operators"):
+        for _ in range(2):
+            times.timed(Batch([time, time + 1], split="a", origin=Origin()))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (unit is not None)
+    assert not said or (f"in {unit} that is {day}" in said[0] and "If it is in" in said[0])
 
 
 def test_a_far_watermark_of_a_function_is_named_and_the_others_of_its_batch_count(
