@@ -241,7 +241,7 @@ def test_times_from_the_value_replace_those_of_the_source() -> None:
     assert (batch.split, batch.next_position, batch.rows) == ("a", 4, [3])
 
 
-@pytest.mark.parametrize("wrong", [None, "2020-01-01", True, -1, 1.5, 1 << 63], ids=repr)
+@pytest.mark.parametrize("wrong", [None, "2020-01-01", True, -(1 << 63), 1.5, 1 << 63], ids=repr)
 def test_what_is_no_time_names_line_operator_record_and_remedy(wrong: Any) -> None:
     def time_of(value: Any) -> Any:
         return wrong if value == "bad" else 5
