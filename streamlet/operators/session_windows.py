@@ -1,8 +1,10 @@
 """Session windows: what a key's records made, session by session.
 
-What is in the state: per key one small tuple of open sessions in the order of time - start, end, records since it was
-put out, and what its records made - and about one timer per session.  A session is freed at its end plus the allowed
-lateness; the tuple with its last session.
+What is in the state: per key one small tuple of sessions in the order of time - start, end, records since it was put
+out, and what its records made - and about one timer per session.  A session closes at its end plus allowed lateness:
+what its records made is freed then.  Its bounds stay for as long as a record could still come that is not late by its
+own time and lies within them (one gap more): such a record belonged to the closed session, so it is late, and does not
+begin another one that overlaps with it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple, Optional
 from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.operator import Emit
-from streamlet.operators.triggers import AtEnd, TriggerContext
+from streamlet.operators.triggers import AtEnd, EveryDuration, TriggerContext
 from streamlet.operators.window_contents import Contents
 from streamlet.operators.windowing import WindowOperator, WindowPolicy, keeps
 from streamlet.operators.windows import SessionWindows, Window, bounded
@@ -22,17 +24,20 @@ from streamlet.state.timers import Due
 
 
 class Session(NamedTuple):
-    """One open session of a key."""
+    """One session of a key."""
 
     start: int
     end: int
     new: int
     """Records since it was put out."""
     kept: Any
-    """None when it was put out and discarded."""
+    """None when it was put out and discarded, or is closed."""
 
 
 Fired = list[tuple[Slot, Window, Any]]
+
+_EARLY = b"e"
+"""The namespace of timers that put sessions out early."""
 
 
 class Sessions(WindowOperator):
@@ -45,11 +50,17 @@ class Sessions(WindowOperator):
         assert isinstance(policy.assigner, SessionWindows)
         self.assigner = policy.assigner
         self.trigger = None if type(policy.trigger) is AtEnd else policy.trigger
-        if not policy.trigger.counts_only:
+        self.every = policy.trigger if isinstance(policy.trigger, EveryDuration) else None
+        if self.every is None and not policy.trigger.counts_only:
             raise JobDefinitionError(
                 f"{type(policy.trigger).__name__} cannot be a trigger of sessions, which join each other",
-                remedy="use EveryRecords(n), AtEndOfInput(), or one of your own with counts_only = True that looks at "
-                "ctx.count alone",
+                remedy="use EveryRecords(n), EveryDuration(...), AtEndOfInput(), or one of your own with "
+                "counts_only = True that looks at ctx.count alone",
+            )
+        if self.is_by_clock and policy.trigger.uses_event_time:
+            raise JobDefinitionError(
+                f"{type(policy.trigger).__name__} by event time cannot be a trigger of windows by processing time",
+                remedy='give it time="processing"',
             )
         if contents.merge is None:
             raise JobDefinitionError(
@@ -57,6 +68,10 @@ class Sessions(WindowOperator):
                 remedy=contents.merge_remedy,
             )
         self.merge = contents.merge
+
+    @property
+    def may_use_clock(self) -> bool:
+        return self.every is not None and self.every.time == "processing" and not self.is_by_clock
 
     def kept_type(self) -> Any:
         return tuple[tuple[int, int, int, Optional[keeps(self.contents)]], ...]  # type: ignore[misc]  # noqa: UP045
@@ -116,12 +131,16 @@ class Sessions(WindowOperator):
         progress = self.progress
         if not joined and self._close_at(own.start, own.end) <= progress:
             return False
+        if any(self._close_at(one.start, one.end) <= progress for one in joined):
+            return False
         session = self._join(slot, own, joined, taken)
         final = self._final(session.start, session.end)
         if final > progress and (not joined or not all(one.new for one in joined)):
             # Others have a timer, which follows them.
             self.timers.set(slot, final)
-        if final <= progress or (self.trigger is not None and self._is_triggered(session, own, value)):
+        if self.every is not None and session.new == 1 and final > progress:
+            self._set_early(slot, own.start, self.every)
+        if final <= progress or self._is_triggered(session, own, value):
             fired.append((slot, Window(session.start, session.end), session.kept))
             session = self._emptied(session)
             if final <= progress:
@@ -147,8 +166,9 @@ class Sessions(WindowOperator):
         )
 
     def fire(self, slots: Sequence[Slot], due: Sequence[Due], until: int, out: Emit) -> None:
+        early = {slot: one.time for slot, one in zip(slots, due, strict=True) if one.namespace == _EARLY}
         fired: Fired = []
-        freed: list[tuple[Slot, Session]] = []
+        freed: list[tuple[Slot, Any]] = []
         for slot in dict.fromkeys(slots):
             known = self.value_of(self.cells.cell(slot))
             if known is ABSENT:
@@ -156,20 +176,31 @@ class Sessions(WindowOperator):
             left = []
             for session in map(Session._make, known):
                 final = self._final(session.start, session.end)
-                if final <= until and session.new:
+                closes = self.close_after(final)
+                is_due = final <= until or (slot in early and session.start <= early[slot])
+                if is_due and session.new:
                     fired.append((slot, Window(session.start, session.end), session.kept))
-                if self._close_at(session.start, session.end) <= until:
-                    freed.append((slot, session))
-                    continue
-                if final <= until:
                     session = self._emptied(session)
-                self.timers.set(slot, final if final > until else self._close_at(session.start, session.end))
-                left.append(session)
+                if closes <= until and session.kept is not None:
+                    freed.append((slot, session.kept))
+                    session = session._replace(kept=None)
+                forgotten = self._forgotten_at(session, closes)
+                if forgotten > until:
+                    self.timers.set(slot, final if final > until else closes if closes > until else forgotten)
+                    left.append(session)
             self._keep(slot, left)
         self._put_out(fired, out)
-        if self.policy.is_accumulating:
-            for slot, session in freed:
-                self.contents.free(slot, session.kept)
+        for slot, kept in freed:
+            self.contents.free(slot, kept)
+
+    def fire_by_clock(self, slots: Sequence[Slot], due: Sequence[Due], out: Emit) -> None:
+        fired: Fired = []
+        for slot in dict.fromkeys(slots):
+            known = self.value_of(self.cells.cell(slot))
+            sessions = [] if known is ABSENT else [Session._make(one) for one in known]
+            fired += [(slot, Window(one.start, one.end), one.kept) for one in sessions if one.new]
+            self._keep(slot, [self._emptied(one) if one.new else one for one in sessions])
+        self._put_out(fired, out)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -178,6 +209,20 @@ class Sessions(WindowOperator):
         if not self.policy.is_accumulating:
             for slot, _, kept in fired:
                 self.contents.free(slot, kept)
+
+    def _set_early(self, slot: Slot, time: int, every: EveryDuration) -> None:
+        """Asks for the session whose first new record came at `time` to be put out early."""
+        if self.clock is not None:
+            self.clock.set(slot, every.due_after(self.context.now_ms()))
+        else:
+            self.timers.set(slot, every.due_after(time) - self.is_by_clock, _EARLY)
+
+    def _forgotten_at(self, session: Session, closes: int) -> int:
+        """When no record can come any more that lies in a closed session and is not late by its own time.  Where gaps
+        differ, the gap of such a record is taken to be no longer than the session."""
+        if self.is_by_clock or closes == MAX_TIMESTAMP:
+            return closes
+        return min(closes + (self.assigner.gap_ms or session.end - session.start) - 1, MAX_TIMESTAMP)
 
     def _emptied(self, session: Session) -> Session:
         return session._replace(new=0, kept=session.kept if self.policy.is_accumulating else None)
@@ -192,7 +237,8 @@ class Sessions(WindowOperator):
         return self.close_after(self._final(start, end))
 
     def _is_triggered(self, session: Session, own: Window, value: Any) -> bool:
-        assert self.trigger is not None
+        if self.trigger is None or self.every is not None:
+            return False
         context = TriggerContext(self.context.now_ms, _no_timers)
         context.window, context.count, context.state = Window(session.start, session.end), session.new, None
         return self.trigger.on_record(value, own.start, context)

@@ -16,9 +16,9 @@ from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.place import function_error
 from streamlet.operators.triggers import TriggerContext
 from streamlet.operators.window_contents import Contents
-from streamlet.operators.windowing import PIECE, PIECES, WindowOperator, WindowPolicy, keeps
+from streamlet.operators.windowing import PIECE, WindowOperator, WindowPolicy, keeps
 from streamlet.operators.windows import GlobalWindows, TimeDomain, Window
-from streamlet.state.descriptors import Descriptor, TimerState, WindowState
+from streamlet.state.descriptors import Descriptor, WindowState
 from streamlet.state.slots import ABSENT, Slot
 from streamlet.state.timers import Due
 
@@ -50,17 +50,20 @@ class TriggeredWindows(WindowOperator):
                 remedy='give it time="processing"',
             )
 
+    @property
+    def may_use_clock(self) -> bool:
+        return True
+
     def kept_type(self) -> Any:
         return tuple[int, int, int, keeps(self.contents)]  # type: ignore[misc]
 
     def declared_states(self) -> Mapping[str, Descriptor]:
-        return {**super().declared_states(), "trigger": WindowState(int), "clock": TimerState()}
+        return {**super().declared_states(), "trigger": WindowState(int)}
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
         assert context.store is not None, "the plan gives every keyed operator a store"
         self.remembered = context.store.value_cells(context.states["trigger"])
-        self.clock = context.store.timers(context.states["clock"])
         self.hand = TriggerContext(context.now_ms, self._set_timer)
 
     def take(self, batch: Batch[Any], times: Sequence[int], out: Emit) -> None:
@@ -137,21 +140,13 @@ class TriggeredWindows(WindowOperator):
                 self.timers.set(slot, self.close_after(final), namespace)
         self._finish(fired, out)
 
-    def next_clock_ms(self) -> int | None:
-        times = [super().next_clock_ms(), self.clock.next_time()]
-        return min((at for at in times if at is not None), default=None)
-
-    def on_clock(self, now_ms: int, out: Emit) -> None:
-        super().on_clock(now_ms, out)
+    def fire_by_clock(self, slots: Sequence[Slot], due: Sequence[Due], out: Emit) -> None:
         fired = Fired()
-        for _ in range(PIECES * 100):
-            due = self.clock.pop(now_ms)
-            if due is None:
-                break
-            slot, window = self.store.lookup([due.key])[0], Window.of(due.namespace)
+        for slot, (time, _, namespace) in zip(slots, due, strict=True):
+            window = Window.of(namespace)
             entry = self.value_of(self.cells.cell(slot, window.namespace))
             count = 0 if entry is ABSENT else entry[0]
-            if self._is_timer_due(slot, window, count, due.time) and count:
+            if self._is_timer_due(slot, window, count, time) and count:
                 self._fire_one(slot, window, entry, fired)
         self._finish(fired, out)
 
@@ -209,6 +204,7 @@ class TriggeredWindows(WindowOperator):
         window = self.hand.window
         time = min(time, MAX_TIMESTAMP)
         if domain == "processing" and not self.is_by_clock:
+            assert self.clock is not None, "declared above"
             self.clock.set(self._slot, time, window.namespace)
         elif domain == "event" and self.is_by_clock:
             raise ValueError("a trigger of windows by processing time cannot set timers by event time")

@@ -96,7 +96,7 @@ class EveryRecords(Trigger[object]):
 
 
 class EveryDuration(Trigger[object]):
-    """Puts a window that has new records out every `every` (counted from the epoch), and at its end."""
+    """Puts a window that has new records out every `every` (counted from the epoch), and at its end; sessions too."""
 
     def __init__(self, every: timedelta, *, time: TimeDomain = "event") -> None:
         self.every_ms = milliseconds(every, "the duration of EveryDuration")
@@ -105,10 +105,13 @@ class EveryDuration(Trigger[object]):
 
     def on_record(self, value: object, timestamp: int, ctx: TriggerContext) -> bool:
         if ctx.state is None:
-            now = timestamp if self.time == "event" else ctx.now_ms()
-            ctx.state = min(now - now % self.every_ms + self.every_ms - self.uses_event_time, MAX_TIMESTAMP)
+            ctx.state = self.due_after(timestamp if self.time == "event" else ctx.now_ms())
             ctx.set_timer(ctx.state, self.time)
         return False
+
+    def due_after(self, time: int) -> int:
+        """When a window is put out next whose first new record came at this time."""
+        return min(time - time % self.every_ms + self.every_ms - self.uses_event_time, MAX_TIMESTAMP)
 
     def on_timer(self, time: int, ctx: TriggerContext) -> bool:
         ctx.state = None

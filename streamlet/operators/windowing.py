@@ -22,7 +22,7 @@ from streamlet.operators.window_contents import Contents
 from streamlet.operators.windows import GlobalWindows, Window, WindowAssigner, WindowResult
 from streamlet.state.descriptors import Descriptor, TimerState, WindowState
 from streamlet.state.slots import ABSENT, NOT_LOADED, Cell, Slot
-from streamlet.state.timers import Due
+from streamlet.state.timers import Due, Timers
 
 log = logging.getLogger("streamlet.operators")
 
@@ -60,17 +60,25 @@ class WindowOperator(CallingOperator):
         self.uses_time = policy.trigger.uses_event_time or not is_timeless
         self._has_told_late = False
         self._now_ms = MIN_TIMESTAMP + 1
+        self.clock: Timers | None = None
+        """The timers by processing time that a trigger sets on windows of event time."""
 
     def kept_type(self) -> Any:
         """The declared type of the cells."""
         return self.contents.kept_type
 
+    @property
+    def may_use_clock(self) -> bool:
+        """True when its trigger may set timers by processing time on windows of event time."""
+        return False
+
     def declared_states(self) -> Mapping[str, Descriptor]:
-        return {
+        states: dict[str, Descriptor] = {
             self.kept: WindowState(self.kept_type()).told_by(self.contents.type_option),
             "timers": TimerState(),
             **self.contents.declared_states(),
         }
+        return {**states, "clock": TimerState()} if self.may_use_clock else states
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -78,6 +86,7 @@ class WindowOperator(CallingOperator):
         self.store = context.store
         self.cells = context.store.value_cells(context.states[self.kept])
         self.timers = context.store.timers(context.states["timers"])
+        self.clock = context.store.timers(context.states["clock"]) if self.may_use_clock else None
         self.contents.open(context)
 
     @property
@@ -112,16 +121,25 @@ class WindowOperator(CallingOperator):
             return None
         return self.advance(timestamp, out)
 
+    def fire_by_clock(self, slots: Sequence[Slot], due: Sequence[Due], out: Emit) -> None:
+        """Handles timers of the trigger that are due by processing time. What they were about may be gone."""
+        raise NotImplementedError
+
     def next_clock_ms(self) -> int | None:
-        if not self.is_by_clock:
-            return None
-        at = self.timers.next_time()
-        return None if at is None else min(at + 1, MAX_TIMESTAMP)
+        by_clock = self.clock.next_time() if self.clock is not None else None
+        if self.is_by_clock and (at := self.timers.next_time()) is not None:
+            return min(at + 1, MAX_TIMESTAMP, by_clock or MAX_TIMESTAMP)
+        return by_clock
 
     def on_clock(self, now_ms: int, out: Emit) -> None:
         if self.is_by_clock:
             self._look_at_clock(now_ms)
             self.advance(self.progress, out)
+        if self.clock is not None:
+            pop = self.clock.pop
+            due = list(islice(iter(lambda: pop(now_ms), None), PIECE * PIECES))
+            if due:
+                self.fire_by_clock(self.store.lookup([one.key for one in due]), due, out)
 
     def advance(self, until: int, out: Emit) -> bool:
         """Fires what is due; True when there may be more."""

@@ -149,7 +149,8 @@ class SlidingWindows(WindowAssigner[object]):
 class SessionWindows(WindowAssigner[T_contra]):
     """Windows that end when a key had no record for `gap`: from the first record to the last plus its gap.
 
-    `gap` may be a function of the value.  A record at the very end of a session begins the next one.
+    `gap` may be a function of the value.  A record at the very end of a session begins the next one.  One that lies in
+    a session which is closed is late, so that sessions of a key never overlap.
     """
 
     def __init__(self, gap: timedelta | Callable[[T_contra], timedelta], *, time: TimeDomain = "event") -> None:

@@ -88,6 +88,7 @@ def _windows(
         gather,
         lateness=policy.lateness_ms,
         joins=isinstance(policy.assigner, SessionWindows),
+        gap=getattr(policy.assigner, "gap_ms", 0),
         **oracle,
     )
     steps = _busy(11)

@@ -62,6 +62,7 @@ def _case(name: str, how: How, policy: WindowPolicy, steps: Sequence[Step], **or
         _gather(how, rank),
         lateness=policy.lateness_ms,
         joins=isinstance(policy.assigner, SessionWindows),
+        gap=getattr(policy.assigner, "gap_ms", 0),
         has_late_output=policy.late != (None, None),
         rank=rank,
         **oracle,

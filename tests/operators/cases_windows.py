@@ -107,6 +107,7 @@ def _case(
         lateness=policy.lateness_ms,
         is_accumulating=policy.is_accumulating,
         joins=isinstance(policy.assigner, SessionWindows),
+        gap=getattr(policy.assigner, "gap_ms", 0),
         has_late_output=policy.late[0] is not None,
         **oracle,
     ).run(steps)
@@ -214,6 +215,28 @@ def _busy(seed: int) -> list[Step]:
     return [*steps, End()]
 
 
+def _every_by_clock(keeps: bool) -> Case:
+    trigger = EveryDuration(ms(10), time="processing")
+    policy = WindowPolicy(SessionWindows(ms(20)), trigger, is_accumulating=keeps)
+    return Case(
+        f"session every duration of the clock {'accumulating' if keeps else 'discarding'}",
+        lambda: window_operator(policy, WAYS["count"][0]()),
+        [
+            Clock(1003),
+            Rows([1, 2], [5, 12], ["a", "a"]),
+            Clock(1010),
+            Clock(1020),
+            Rows([4], [24], ["a"]),
+            Clock(1030),
+            Mark(99),
+        ],
+        [
+            (None, WindowResult("a", Window(5, 32), 2), 31),
+            (None, WindowResult("a", Window(5, 44), 3 if keeps else 1), 43),
+        ],
+    )
+
+
 CASES = [
     *[_by_keys(of, keys) for of, keys in KEYS.items()],
     *[
@@ -300,6 +323,39 @@ CASES = [
         [Rows([1, 2, 3], None, ["a", "b", "a"]), End()],
         [(None, WindowResult("a", Window(0, 0), 2), None), (None, WindowResult("b", Window(0, 0), 1), None)],
     ),
+    _case(
+        "session closed",
+        WindowPolicy(SESSIONS, late=(LATE,)),
+        [
+            Rows([1, 2], [0, 0], ["a", "b"]),
+            Mark(6),
+            Rows([3, 4, 5], [3, 5, 4], ["a", "b", "c"]),  # within the gap of a closed one, at its end, of a new key
+            Mark(8),
+            Rows([6, 7], [6, 4], ["a", "a"]),
+            Mark(40),
+        ],
+        "process",
+    ),
+    Case(
+        "session every duration of event time",
+        lambda: window_operator(WindowPolicy(SessionWindows(ms(20)), EveryDuration(ms(10))), WAYS["count"][0]()),
+        [
+            Rows([1, 2], [5, 12], ["a", "a"]),
+            Mark(8),
+            Mark(9),
+            Rows([3, 4], [13, 50], ["a", "a"]),
+            Mark(18),
+            Mark(19),
+            Mark(29),
+            Mark(69),
+        ],
+        [
+            (None, WindowResult("a", Window(5, 32), 2), 31),
+            (None, WindowResult("a", Window(5, 33), 3), 32),
+            (None, WindowResult("a", Window(50, 70), 1), 69),
+        ],
+    ),
+    *[_every_by_clock(keep) for keep in (True, False)],
     Case(
         "window every duration of event time",
         lambda: window_operator(WindowPolicy(TumblingWindows(ms(100)), EveryDuration(ms(10))), WAYS["count"][0]()),

@@ -23,7 +23,8 @@ class _Held(NamedTuple):
 
 
 class WindowOracle:
-    """Takes steps. `assign` gives the windows of a record; sessions join where they overlap."""
+    """Takes steps. `assign` gives the windows of a record; sessions join where they overlap, and a record that lies in
+    a closed one is late: for `gap` (where gaps differ, the session's own length) after it closed."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class WindowOracle:
         lateness: int = 0,
         is_accumulating: bool = True,
         joins: bool = False,
+        gap: int = 0,
         every: int | None = None,
         by_clock: bool = False,
         has_late_output: bool = True,
@@ -44,6 +46,9 @@ class WindowOracle:
         self.by_clock, self.has_late_output, self.closes = by_clock, has_late_output, closes
         self.rank = rank
         self.open: list[_Held] = []
+        self.gap = gap
+        self.shut: list[tuple[Any, Window, int]] = []
+        """Sessions that are closed: key, window, and until when records may come that lie in them."""
         self.progress = -1 if by_clock else MIN_TIMESTAMP
         self.rows: list[Row] = []
 
@@ -70,6 +75,8 @@ class WindowOracle:
         self.rows += sorted(late, key=lambda one: list(step.values).index(one[1]))
 
     def _into(self, key: Any, window: Window, value: Any) -> bool:
+        if any(known == key and self._belongs(shut, window) for known, shut, _ in self.shut):
+            return False
         same = [one for one in self.open if one.key == key and self._belongs(one.window, window)]
         if not same and self._closed(window) <= self.progress:
             return False
@@ -100,7 +107,13 @@ class WindowOracle:
         for held in sorted(self.open, key=self._order):
             if self.closes(held.window) <= until and held.fresh:
                 self._put_out(held)
+        for one in self.open:
+            closed = self._closed(one.window)
+            if closed <= until and self.joins and not self.by_clock:
+                kept = closed + (self.gap or one.window.end - one.window.start) - 1
+                self.shut.append((one.key, one.window, kept))
         self.open = [one for one in self.open if self._closed(one.window) > until]
+        self.shut = [one for one in self.shut if one[2] > until]
 
     def _put_out(self, held: _Held) -> None:
         values = held.values if self.is_accumulating else held.fresh
