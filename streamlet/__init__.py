@@ -40,7 +40,7 @@ from streamlet.errors import (
     UserFunctionError,
 )
 from streamlet.faults import fault_point
-from streamlet.formats import Bytes, Format, Json, Text
+from streamlet.formats import Bytes, Format, Json, Recognised, Text, recognise
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
 from streamlet.operators.collecting import ApproxDistinct, Collect, Distinct, TopK
 from streamlet.operators.guarded import DeadLetter
@@ -134,6 +134,7 @@ __all__ = [
     "Position",
     "ProcessContext",
     "ReaderContext",
+    "Recognised",
     "RecordError",
     "ReducingState",
     "Restart",
@@ -172,4 +173,5 @@ __all__ = [
     "WindowResult",
     "WindowedStream",
     "fault_point",
+    "recognise",
 ]

@@ -13,7 +13,18 @@ ROOT = Path(__file__).parents[1]
 ENGINE = "streamlet"
 CONNECTORS = "streamlet_connectors"
 
-FOUNDATION = {"errors", "elements", "clock", "config", "faults", "outages", "ports", "tally", "task_group"}
+FOUNDATION = {
+    "calling",
+    "clock",
+    "config",
+    "elements",
+    "errors",
+    "faults",
+    "outages",
+    "ports",
+    "tally",
+    "task_group",
+}
 CONTRACTS = FOUNDATION | {"source", "sink", "formats"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -24,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": FOUNDATION,
     "faults": set(),
     "tally": set(),
+    "calling": set(),
     "task_group": set(),
     "ports": {"clock"},
     "machine": FOUNDATION | {"machine"},

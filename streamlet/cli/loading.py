@@ -8,9 +8,9 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+from streamlet.calling import is_user_file
 from streamlet.dsl.job import Job
 from streamlet.errors import ConfigError, JobDefinitionError, StreamletError
-from streamlet.operators.place import is_user_file
 
 _loading: list[Path] = []
 

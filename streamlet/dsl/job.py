@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from streamlet.calling import calling_line
 from streamlet.config import JobConfig
 from streamlet.dsl.stream import Stream
 from streamlet.errors import JobDefinitionError
@@ -12,7 +13,7 @@ from streamlet.graph.job_graph import Edge, JobGraph, Node
 from streamlet.graph.plan import ExecutionPlan, plan
 from streamlet.graph.validate import check_uid
 from streamlet.operators.operator import Operator
-from streamlet.operators.place import Place, calling_line
+from streamlet.operators.place import Place
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.sink import Sink
 from streamlet.source import Source

@@ -10,9 +10,9 @@ import operator
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
+from streamlet.calling import calling_line
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.functions import is_asynchronous
-from streamlet.operators.place import calling_line
 
 T = TypeVar("T")
 A = TypeVar("A")

@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from streamlet.calling import calling_line
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.aggregates import AggregateFunction, selecting
-from streamlet.operators.place import calling_line
 
 T = TypeVar("T")
 

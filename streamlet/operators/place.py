@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import linecache
-import os
-import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
 
+from streamlet.calling import is_user_file
 from streamlet.elements import Batch
 from streamlet.errors import UserFunctionError
-
-_ROOT = Path(__file__).parent.parent.parent
-_ENGINE = tuple(
-    f"{_ROOT / name}{os.sep}"
-    for name in ("streamlet", "streamlet_connectors", f"connectors{os.sep}streamlet_connectors")
-)
-_FOREIGN = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -40,30 +29,6 @@ class Place(msgspec.Struct, frozen=True):
     def operator(self) -> str:
         """The operator, for messages."""
         return f"{self.kind} {self.uid!r}"
-
-
-def calling_line() -> tuple[str, int]:
-    """Gives file and line of the innermost caller outside the engine and its connectors."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _file_of(frame).startswith(_ENGINE):
-        frame = frame.f_back
-    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("<unknown>", 0)
-
-
-def _file_of(frame: FrameType) -> str:
-    name = frame.f_code.co_filename
-    # What dataclasses write, such as __init__, has no file of its own.
-    return str(frame.f_globals.get("__file__", name)) if name == "<string>" else name
-
-
-def is_engine_file(filename: str) -> bool:
-    """True for code of the engine and its connectors."""
-    return filename.startswith(_ENGINE)
-
-
-def is_user_file(filename: str) -> bool:
-    """True for code that is neither the engine's nor a library's."""
-    return not filename.startswith((*_ENGINE, *_FOREIGN, "<frozen"))
 
 
 def function_error(

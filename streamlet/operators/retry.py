@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from streamlet.calling import calling_line
 from streamlet.errors import ConfigError
-from streamlet.operators.place import calling_line
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
+from streamlet.calling import calling_line
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.place import calling_line
 from streamlet.operators.windows import TimeDomain, Window, checked_domain, milliseconds
 
 T_contra = TypeVar("T_contra", contravariant=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar
 
+from streamlet.calling import calling_line
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.place import calling_line
 
 V = TypeVar("V")
 T_contra = TypeVar("T_contra", contravariant=True)

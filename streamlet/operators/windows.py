@@ -9,10 +9,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from streamlet.calling import calling_line
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.calendar import Calendar, calendar
-from streamlet.operators.place import calling_line
 
 T_contra = TypeVar("T_contra", contravariant=True)
 K = TypeVar("K")

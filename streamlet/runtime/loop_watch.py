@@ -17,9 +17,9 @@ import threading
 from collections.abc import AsyncIterator
 from types import FrameType
 
+from streamlet.calling import is_engine_file, is_user_file
 from streamlet.clock import Clock
 from streamlet.errors import FunctionBlockedError
-from streamlet.operators.place import is_engine_file, is_user_file
 
 log = logging.getLogger("streamlet.runtime")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streamlet import Bytes, DecodeError, EncodeError, Json, Text
@@ -47,6 +46,7 @@ def test_json_comes_back_as_it_went_in(column: list[Any]) -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8))
 def test_text_comes_back_as_it_went_in(column: list[str]) -> None:
+    assume(not any(text.startswith("\0\0") for text in column))  # as records of a schema registry begin
     assert Text().decode_batch(Text().encode_batch(column)) == column
 
 
@@ -112,5 +112,14 @@ def test_a_value_that_contains_itself_cannot_be_written_as_json() -> None:
     assert caught.value.index == 1
 
 
-def test_json_writes_no_line_feeds_and_no_numbers_that_are_none() -> None:
-    assert Json().encode_batch(["a\nb", math.nan, math.inf]) == [b'"a\\nb"', b"null", b"null"]
+def test_json_writes_no_line_feeds() -> None:
+    assert Json().encode_batch(["a\nb", {"c\n": "\u2028"}]) == [b'"a\\nb"', '{"c\\n":"\u2028"}'.encode()]
+
+
+def test_a_raw_value_with_a_line_feed_stays_one_record() -> None:
+    assert Json().encode_batch([msgspec.Raw(b"[\n]"), 1]) == [b"[\n]", b"1"]
+
+
+@given(st.lists(st.integers() | st.lists(st.integers(min_value=2**60), max_size=2), max_size=5))
+def test_whole_numbers_of_any_size_are_exact(column: list[Any]) -> None:
+    assert Json().decode_batch(Json().encode_batch(column)) == column

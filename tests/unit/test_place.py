@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from streamlet import Batch, Job
-from streamlet.operators.place import Place, call_each, calling_line, function_error, is_user_file
+from streamlet.calling import calling_line, is_user_file
+from streamlet.operators.place import Place, call_each, function_error
 from tests.unit.operator_kit import Origin
 
 

@@ -190,7 +190,8 @@ class FilesReader(Generic[T]):
                 return decode([records[place] for place in places]), places, used
             raise DecodeError(
                 f"{FileOrigin(cursor.path, start, records, places).describe(0)}: {error.message}",
-                remedy=error.remedy or "correct the record, or pass on_bad_record='skip' to leave such records out",
+                remedy=f"{error.remedy or 'correct the record'}; "
+                "or pass on_bad_record='skip' to leave such records out",
             ) from error
 
     def _decode_good(

@@ -175,7 +175,8 @@ class Decoder:
             shown = f"; key {_shown(row.key)}, value {_shown(row.value)}"
         explained = DecodeError(
             f"the record at {place} cannot be read: {error.message}{shown}",
-            remedy='mend the format, or leave such records out with on_bad_record="skip", or put them aside with '
+            remedy=f"{error.remedy or 'mend the format'}"
+            ', or leave such records out with on_bad_record="skip", or put them aside with '
             'on_bad_record=OutputTag[BadRecord]("bad")'
             + ("" if self._show_records else "; show_records=True puts the record into this message"),
         )
