@@ -12,6 +12,7 @@ from streamlet.dsl.stream import Stream
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.connected import KeyedBroadcastProcess, KeyedCoProcess
+from streamlet.operators.misuse import check_process_function
 from streamlet.operators.operator import Operator
 from streamlet.operators.process_function import KeyedBroadcastProcessFunction, KeyedCoProcessFunction
 from streamlet.operators.stateless import Union
@@ -46,6 +47,7 @@ class ConnectedStreams(Generic[K, A, B]):
         """Runs the user's own function over both, with the state and timers of their common key."""
         edges = [self._first._edge(), self._second._edge()]
         make = _maker(KeyedCoProcess, KeyedCoProcessFunction, function, self._first)
+        check_process_function(function, ("process_element1", "process_element2"), self._first._job.line())
         return _added(self._first._job, make, edges, uid, parallelism, on_error)
 
 
@@ -74,6 +76,7 @@ class BroadcastConnectedStreams(Generic[K, A, B]):
         for which it raises changes no table, and the first subtask alone tells of it."""
         make = _maker(KeyedBroadcastProcess, KeyedBroadcastProcessFunction, function, self._keyed)
         job = self._keyed._job
+        check_process_function(function, ("process_element", "process_broadcast_element"), job.line())
         # Through one subtask, so that all receivers get one order, and their tables stay the same.
         forward = Edge(self._broadcast._node, Routing.FORWARD, self._broadcast._tag)
         funnel = job.add("broadcast", Union, [forward], None, 1)

@@ -16,6 +16,7 @@ from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Routing
 from streamlet.operators.aggregates import AggregateFunction
+from streamlet.operators.misuse import check_process_function
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.remembering import batching
@@ -184,6 +185,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
                 f"{self._job.line()}: process takes a KeyedProcessFunction, not {function!r:.80}",
                 remedy="derive a class from KeyedProcessFunction and give an instance",
             )
+        check_process_function(function, ("process_element",), self._job.line())
         return self._then(
             "process", lambda: KeyedProcess(function), function.process_element, uid, parallelism, on_error
         )

@@ -15,6 +15,7 @@ from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.choosing import field_key, sampling
 from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
+from streamlet.operators.misuse import is_generator
 from streamlet.operators.operator import Operator
 from streamlet.operators.remembering import deduplicating
 from streamlet.operators.retry import Retry
@@ -31,6 +32,10 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 K = TypeVar("K", bound=Hashable)
+
+
+_MAY_YIELD = ("flat_map", "process", "window_process")
+"""Steps whose function may be a generator."""
 
 
 class Stream(Lookups[T_co], Generic[T_co]):
@@ -352,6 +357,11 @@ class Stream(Lookups[T_co], Generic[T_co]):
             raise JobDefinitionError(
                 f"{self._job.line()}: {kind} takes a plain function, not an async one",
                 remedy="call asynchronous services in a map_async, filter or flat_map before it",
+            )
+        if kind not in _MAY_YIELD and is_generator(function):
+            raise JobDefinitionError(
+                f"{self._job.line()}: {kind} takes a function that gives one result, and this one yields",
+                remedy="use flat_map for a function that yields, or give the result by return",
             )
         return self._added(kind, make, uid, parallelism, on_error)
 

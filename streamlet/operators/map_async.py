@@ -45,7 +45,7 @@ def filtered(value: Any, result: Any) -> list[Any]:
 
 def flattened(value: Any, result: Any) -> list[Any]:
     """Everything that the result holds."""
-    return list(whole(result))
+    return list(whole(result, is_any=True))
 
 
 class CallOptions(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ import msgspec
 
 from streamlet.calling import is_user_file
 from streamlet.elements import Batch
-from streamlet.errors import UserFunctionError
+from streamlet.errors import StreamletError, UserFunctionError
+from streamlet.operators.misuse import check_results
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -55,7 +56,9 @@ def function_error(
         if show_record:
             lines.append(f"  value: {batch.values[row]!r:.2000}")
     identity = f"{place.uid}|{spot}|{_identity(batch, row)}"
-    return UserFunctionError("\n".join(lines), place=identity, line=spot, batch=batch, row=row)
+    made = UserFunctionError("\n".join(lines), place=identity, line=spot, batch=batch, row=row)
+    made.final = isinstance(error, StreamletError) and error.final
+    return made
 
 
 def describe_record(batch: Batch[Any], row: int) -> str:
@@ -106,6 +109,8 @@ def call_each(
         raise fail(error, batch, len(results)) from error
     if len(results) != len(batch.values):
         raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
+    if (wrong := check_results(results)) is not None:
+        raise fail(wrong, batch, 0) from wrong
     return results
 
 
@@ -129,6 +134,10 @@ def call_most(
             failure = error
         row = len(results) + len(gone)
         if row == len(columns[0]):
+            if (wrong := check_results(results)) is not None:
+                for each in sorted(set(range(row)).difference(gone)):
+                    leave_out(wrong, each)
+                return [], list(range(row))
             return results, gone
         leave_out(failure or RuntimeError("the function raised StopIteration"), row)
         gone.append(row)

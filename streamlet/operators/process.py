@@ -10,6 +10,7 @@ from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator
+from streamlet.operators.misuse import assigned
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.place import function_error
 from streamlet.operators.process_function import (
@@ -77,6 +78,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
         running = copy.deepcopy(self.function)
         self.lifetimes = Lifetimes(context.now_ms)
         bind_states(running, store, list(context.states.values()), self.lifetimes)
+        self._handles = {name: getattr(running, name) for name in declared_states(running)}
         self.prepare(running)
         try:
             running.open()
@@ -109,6 +111,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
         except Exception as error:
             record._sides = {}
             raise self.failure(error, batch, row) from error
+        assigned(self.running, self._handles, str(self.context.place))
         self.put_out(batch, values, rows, record, out)
         self._fire_overdue(out)
 

@@ -94,7 +94,7 @@ def _listing(function: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
     """Runs a generator to its end inside the call, so that its error belongs to its record."""
 
     def listed(value: Any) -> list[Any]:
-        return list(whole(function(value)))
+        return list(whole(function(value), is_any=True))
 
     return listed
 

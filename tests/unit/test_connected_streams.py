@@ -173,6 +173,9 @@ def test_broadcast_state_of_a_function_without_a_broadcast_stream_is_refused() -
     class Lonely(KeyedProcessFunction[int, int, int]):
         names = BroadcastState(int, str)
 
+        def process_element(self, value: int, ctx: ProcessContext[int]) -> None:
+            pass
+
     job = Job("j")
     job.source(Generator(int, count=1), uid="in").key_by(abs).process(Lonely(), uid="lonely").sink(Print(), uid="out")
     with pytest.raises(JobDefinitionError, match="process 'lonely': broadcast state needs a stream"):

@@ -21,6 +21,7 @@ from streamlet import (
     MapState,
     Mean,
     OutputTag,
+    ProcessContext,
     Sum,
     ValueState,
 )
@@ -49,9 +50,15 @@ async def _of_a_job(value: Job) -> int:
 class _Unstorable(KeyedProcessFunction[int, int, int]):
     held = ValueState(object)
 
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> None:
+        pass
+
 
 class _FloatKeys(KeyedProcessFunction[int, int, int]):
     held = MapState(float, int)  # type: ignore[type-var, unused-ignore]
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> None:
+        pass
 
 
 class _Untyped(AggregateFunction[int, int, int]):

@@ -57,7 +57,7 @@ CUT: dict[str, Callable[[], Iterable[int]]] = {
      (one for one in (1, 2, 3)), {1: "a", 2: "b", 3: "c"}],
 )  # fmt: skip
 def test_what_ends_by_itself_is_taken_whole(emitted: Iterable[int]) -> None:
-    assert list(whole(emitted)) == [1, 2, 3]
+    assert list(whole(emitted, is_any=True)) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("kind", CUT)

@@ -1,0 +1,143 @@
+"""Mistakes in users' functions that Python does not notice: found before the job runs where the code shows them, else
+by the first result that does.  Results are looked at once per batch: a function that is wrong is so from the start.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+from collections.abc import Iterator, Mapping
+from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
+from typing import Any
+
+from streamlet.errors import JobDefinitionError, RecordError
+from streamlet.state.descriptors import Descriptor, declared_states
+
+_UNCALLED = {
+    CoroutineType: ("a coroutine that nobody awaits", "write the function as `async def`, or use map_async"),
+    AsyncGeneratorType: ("an asynchronous generator that nobody runs", "give plain values from a plain function"),
+    GeneratorType: ("a generator that nobody runs", "use flat_map for a function that yields, or give list(...)"),
+}
+_NO_ITERABLES = (str, bytes, bytearray, memoryview, Mapping)
+
+
+def check_results(results: list[Any]) -> RecordError | None:
+    """The error of a function whose results are calls that were never made; None where the first is none."""
+    if not results or type(results[0]) not in _UNCALLED:
+        return None
+    what, remedy = _UNCALLED[type(results[0])]
+    name = results[0].__qualname__
+    for one in results:
+        if isinstance(one, CoroutineType | GeneratorType):
+            one.close()
+    return RecordError(f"the function gave {what} ({name})", remedy=remedy)
+
+
+def not_iterable(emitted: Any, *, is_any: bool) -> RecordError | None:
+    """The error of a function that gave what is no iterable of results; None where it is one.  Text and mappings are
+    hardly meant as such, but where any iterable is asked for (`is_any`)."""
+    if isinstance(emitted, CoroutineType | AsyncGeneratorType):
+        what, remedy = _UNCALLED[type(emitted)]
+        if isinstance(emitted, CoroutineType):
+            emitted.close()
+        return RecordError(f"the function gave {what} ({emitted.__qualname__})", remedy=remedy)
+    if (not is_any and isinstance(emitted, _NO_ITERABLES)) or not isinstance(emitted, _Iterable):
+        return RecordError(
+            f"the function gave a {type(emitted).__name__} where it gives what it emits, each result by itself",
+            remedy="write `yield value` (or `return [value]`) for one result, and list(...) where the parts are meant",
+        )
+    return None
+
+
+class _Iterables(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return hasattr(type(value), "__iter__") or hasattr(type(value), "__getitem__")
+
+
+class _Iterable(metaclass=_Iterables):
+    """What `iter` takes."""
+
+
+def is_generator(function: object) -> bool:
+    """True for what is made by `def` with a `yield` in it."""
+    return any(inspect.isgeneratorfunction(one) for one in (function, getattr(function, "__call__", None)))  # noqa: B004
+
+
+def check_process_function(function: object, methods: tuple[str, ...], line: str) -> None:
+    """Refuses a process function that lacks a method, whose methods are asynchronous, that declares a state where it is
+    not found, or assigns to one. `line` is the job's."""
+    owner = type(function)
+    states = declared_states(function)
+    for name, value in getattr(function, "__dict__", {}).items():
+        if isinstance(value, Descriptor):
+            raise JobDefinitionError(
+                f"{line}: {owner.__name__} makes the state {name!r} in a method, where it is not found",
+                remedy=f"declare it in the body of the class: {name} = {type(value).__name__}(...)",
+            )
+    for method in methods:
+        made = getattr(owner, method)
+        if made.__module__ == "streamlet.operators.process_function":
+            near = sorted(name for name in vars(owner) if callable(vars(owner)[name]) and not name.startswith("__"))
+            raise JobDefinitionError(
+                f"{line}: {owner.__name__} has no method {method}" + (f" (it has {', '.join(near)})" if near else ""),
+                remedy=f"define {method}{inspect.signature(made)}".split(" ->")[0],
+            )
+    for name, made in _methods(owner):
+        if inspect.iscoroutinefunction(made) or inspect.isasyncgenfunction(made):
+            raise JobDefinitionError(
+                f"{_at(made.__code__)}: {owner.__name__}.{name} is asynchronous, and nobody would await it",
+                remedy="write it as a plain function; call asynchronous services by map_async before it",
+            )
+        for at, state in _assignments(made.__code__, set(states)):
+            raise JobDefinitionError(
+                f"{made.__code__.co_filename}:{at} in {name}: self.{state} = ... takes the place of the state "
+                f"{state!r} of {owner.__name__}, and nothing is remembered",
+                remedy=_remedy(state, states[state]),
+            )
+
+
+def assigned(function: object, handles: Mapping[str, Any], line: str) -> None:
+    """Raises `JobDefinitionError` where a function has put something else in the place of one of its states."""
+    for name, handle in handles.items():
+        if getattr(function, name, None) is not handle:
+            raise JobDefinitionError(
+                f"{line}: {type(function).__name__} has put a {type(getattr(function, name, None)).__name__} in the "
+                f"place of its state {name!r}, and nothing is remembered",
+                remedy=_remedy(name, declared_states(function)[name]),
+            )
+
+
+def _remedy(state: str, descriptor: Descriptor) -> str:
+    kind = type(descriptor).__name__
+    ways = {
+        "ValueState": f"write self.{state}.update(value), and read it by self.{state}.value()",
+        "ListState": f"write self.{state}.update(values) or self.{state}.add(value)",
+        "MapState": f"write self.{state}.put(key, value)",
+    }
+    return ways.get(kind, f"write self.{state}.add(value), and read it by self.{state}.get()")
+
+
+def _methods(owner: type) -> Iterator[tuple[str, FunctionType]]:
+    for part in owner.__mro__:
+        if not part.__module__.startswith("streamlet."):
+            yield from ((name, one) for name, one in vars(part).items() if isinstance(one, FunctionType))
+
+
+def _assignments(code: CodeType, states: set[str]) -> Iterator[tuple[int, str]]:
+    """Where a method assigns to one of these attributes of its first argument: line and name."""
+    if not states or not code.co_argcount:
+        return
+    own, line, loaded = code.co_varnames[0], code.co_firstlineno, ""
+    for step in dis.get_instructions(code):
+        line = _line_of(step) or line
+        if step.opname == "STORE_ATTR" and step.argval in states and loaded == own:
+            yield line, step.argval
+        loaded = step.argval[-1] if isinstance(step.argval, tuple) and step.argval else step.argval
+
+
+def _line_of(step: dis.Instruction) -> int | None:
+    return getattr(step, "line_number", None) or (step.positions.lineno if step.positions is not None else None)
+
+
+def _at(code: CodeType) -> str:
+    return f"{code.co_filename}:{code.co_firstlineno}"

@@ -1,0 +1,222 @@
+"""Mistakes in users' functions that Python does not notice: refused with the user's line, the thing and the remedy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlet import (
+    Job,
+    JobDefinitionError,
+    KeyedCoProcessFunction,
+    KeyedProcessFunction,
+    ListState,
+    MapState,
+    ProcessContext,
+    ReducingState,
+    Stream,
+    ValueState,
+)
+from streamlet_connectors.files import FileSink
+from streamlet_connectors.generator import Generator
+from streamlet_connectors.print import Print
+from tests.unit.job_kit import lines, make_job, run
+
+
+async def later(number: int) -> int:
+    return number
+
+
+class Base(KeyedProcessFunction[int, int, Any]):
+    """Does nothing right yet."""
+
+    kept = ValueState(int)
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        return None
+
+
+class Assigns(Base):
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        self.kept = (self.kept or 0) + value  # type: ignore[assignment, operator]
+        yield value
+
+
+class AssignsElsewhere(Base):
+    many = ListState(int)
+
+    def open(self) -> None:
+        self.many = []  # type: ignore[assignment]
+
+
+class AssignsQuietly(Base):
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        setattr(self, "kept", value)  # noqa: B010
+        yield value
+
+
+class DeclaresInInit(KeyedProcessFunction[int, int, int]):
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+        self.table = MapState(str, int)
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        yield value
+
+
+class Misspelt(KeyedProcessFunction[int, int, int]):
+    def process(self, value: int, ctx: ProcessContext[int]) -> Any:
+        yield value
+
+
+class HalfOfTwo(KeyedCoProcessFunction[int, int, int, int]):
+    def process_element1(self, value: int, ctx: ProcessContext[int]) -> Any:
+        yield value
+
+
+class Asynchronous(Base):
+    async def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        yield value
+
+
+class Reduces(KeyedProcessFunction[int, int, int]):
+    total = ReducingState(lambda one, other: one + other, int)
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        self.total = self.total + value  # type: ignore[operator, assignment]
+        yield value
+
+
+def _source(job: Job) -> Stream[int]:
+    return job.source(Generator(lambda i: i, count=9), uid="in")
+
+
+def _line_of(made: type[Any], method: str, offset: int = 1) -> str:
+    return f"{__file__}:{getattr(made, method).__code__.co_firstlineno + offset}"
+
+
+BEFORE_IT_RUNS: dict[str, tuple[Callable[[Stream[int]], object], list[str]]] = {
+    "a state that is assigned to": (
+        lambda s: s.key_by(int).process(Assigns()),
+        [_line_of(Assigns, "process_element"), "self.kept = ", "write self.kept.update(value)"],
+    ),
+    "a state that is assigned to in open": (
+        lambda s: s.key_by(int).process(AssignsElsewhere()),
+        [_line_of(AssignsElsewhere, "open"), "self.many = ", "self.many.add(value)"],
+    ),
+    "a reducing state that is assigned to": (
+        lambda s: s.key_by(int).process(Reduces()),
+        [_line_of(Reduces, "process_element"), "self.total.add(value)"],
+    ),
+    "a state that is made in a method": (
+        lambda s: s.key_by(int).process(DeclaresInInit(2)),
+        ["test_misuse.py", "'table'", "in the body of the class: table = MapState(...)"],
+    ),
+    "a method of another name": (
+        lambda s: s.key_by(int).process(Misspelt()),
+        ["Misspelt has no method process_element (it has process)", "define process_element(self, value"],
+    ),
+    "one method of two": (
+        lambda s: s.key_by(int).connect(s.key_by(int)).process(HalfOfTwo()),
+        ["HalfOfTwo has no method process_element2"],
+    ),
+    "an asynchronous method": (
+        lambda s: s.key_by(int).process(Asynchronous()),
+        [_line_of(Asynchronous, "process_element", 0), "is asynchronous", "map_async"],
+    ),
+    "a map that yields": (lambda s: s.map(_yields), ["map takes a function that gives one result", "flat_map"]),
+    "a filter that yields": (lambda s: s.filter(_yields), ["filter takes a function that gives one result"]),
+    "a key that is yielded": (lambda s: s.key_by(_yields), ["key_by takes a function that gives one result"]),
+}
+
+
+def _yields(number: int) -> Any:
+    yield number
+
+
+@pytest.mark.parametrize("mistake", BEFORE_IT_RUNS)
+def test_it_is_refused_before_the_job_runs(mistake: str) -> None:
+    build, words = BEFORE_IT_RUNS[mistake]
+    with pytest.raises(JobDefinitionError) as raised:
+        build(_source(Job("job")))
+    said = str(raised.value)
+    assert said.startswith(__file__) and "\n  -> " in said
+    assert all(word in said for word in words), said
+
+
+def test_a_state_of_another_class_may_be_assigned_to() -> None:
+    class Holder:
+        kept = 0
+
+    class Fine(Base):
+        def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+            holder = Holder()
+            holder.kept = value
+            self.last = value
+            yield holder.kept
+
+    _source(Job("job")).key_by(int).process(Fine())
+
+
+class Gives(KeyedProcessFunction[int, int, Any]):
+    def __init__(self, what: Any) -> None:
+        self.what = what
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        return later(value) if self.what is later else self.what
+
+
+def _giving(what: Any) -> tuple[Callable[[Stream[int]], Stream[Any]], list[str]]:
+    said = ["where it gives what it emits, each result by itself", "`yield value`", f"gave a {type(what).__name__}"]
+    return lambda s: s.key_by(int).process(Gives(what), uid="step"), said
+
+
+WHILE_IT_RUNS: dict[str, tuple[Callable[[Stream[int]], Stream[Any]], list[str]]] = {
+    "a map that gives coroutines": (
+        lambda s: s.map(lambda n: later(n), uid="step"),
+        ["a coroutine that nobody awaits (later)", "write the function as `async def`, or use map_async"],
+    ),
+    "a filter that gives coroutines": (lambda s: s.filter(lambda n: later(n), uid="step"), ["(later)", "map_async"]),
+    "a flat_map that gives coroutines": (
+        lambda s: s.flat_map(lambda n: later(n), uid="step"),  # type: ignore[arg-type, return-value]
+        ["(later)"],
+    ),
+    "a map that gives generators": (lambda s: s.map(lambda n: _yields(n), uid="step"), ["a generator", "flat_map"]),
+    "a flat_map that gives numbers": (
+        lambda s: s.flat_map(lambda n: n, uid="step"),  # type: ignore[arg-type, return-value]
+        ["gave a int where it gives what it emits"],
+    ),
+    **{f"a process function that gives {what!r}": _giving(what) for what in (3, "hello", b"x", {"a": 1}, True)},
+    "a process function that gives a coroutine": (lambda s: s.key_by(int).process(Gives(later), uid="step"), ["later"]),
+    "a state that is replaced without a trace": (
+        lambda s: s.key_by(int).process(AssignsQuietly(), uid="step"),
+        ["AssignsQuietly has put a int in the place of its state 'kept'", "self.kept.update(value)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WHILE_IT_RUNS)
+def test_it_is_told_at_the_first_record_and_the_job_stops_at_once(mistake: str, tmp_path: Path) -> None:
+    build, words = WHILE_IT_RUNS[mistake]
+    job = make_job(tmp_path)
+    build(_source(job)).sink(Print(), uid="out")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ran = run(job)
+    assert ran.code != 0 and "restart" not in ran.said
+    said = ran.said.split("\n", 1)[1]
+    assert f"job: {__file__}:" in said and "\n  -> " in said
+    assert all(word in said for word in words), said
+
+
+def test_under_a_policy_such_a_result_costs_its_record_only(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    emits: Any = lambda n: n if n == 3 else [n]  # noqa: E731
+    kept = _source(job).flat_map(emits, on_error="skip", uid="some")
+    kept.sink(FileSink(str(tmp_path / "out")), uid="out")
+    assert run(job).code == 0
+    assert sorted(lines(tmp_path / "out")) == [0, 1, 2, 4, 5, 6, 7, 8]
