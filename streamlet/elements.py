@@ -113,7 +113,7 @@ class OutputTag(Generic[T]):
     """Names a side output of an operator and the type of its records: `LATE = OutputTag[Click]("late")`.
 
     Two tags of one name are the same output.  A record that is put out under a tag that no `side_output` takes is
-    dropped silently.
+    dropped: `streamlet plan` and the start of a run say so where they can see it, else the first such record does.
     """
 
     name: str

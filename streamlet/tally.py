@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Literal
 
-Kind = Literal["late dropped", "late put aside", "left out", "dead letters", "ahead of the clock"]
+Kind = Literal["late dropped", "late put aside", "left out", "dead letters", "ahead of the clock", "not taken"]
 """`late dropped`: came after its time, and no output takes it.  `late put aside`: one does.  `left out`: could not be
 read or worked on, under a policy that drops it; `dead letters`: under one that puts it aside.  `ahead of the clock`:
-worked on, but its time did not move event time."""
+worked on, but its time did not move event time.  `not taken`: put out under a tag that nobody takes."""
 
 Counting = Callable[[Kind, int], None]
 """Notes so many more of a kind."""

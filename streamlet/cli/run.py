@@ -23,6 +23,7 @@ from streamlet.clock import Clock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
 from streamlet.dsl.job import Job
 from streamlet.errors import AttemptSupersededError, ConfigError, JobDefinitionError, JobLockedError, StreamletError
+from streamlet.graph.describe import warnings_of
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.machine.local import local_ports
 from streamlet.observe.health import judge
@@ -150,6 +151,8 @@ async def _supervised(name: str, plan: ExecutionPlan, run: RunOptions, out: Text
             attempt = supervisor.attempt
             return attempt.work().keys if attempt is not None and config.processes == 1 else 0
 
+        for warning in warnings_of(plan):
+            progress.say(f"warning: {warning}")
         supervisor = Supervisor(make, config.restart, clock, ports.randomness)
         _on_signals(supervisor, progress)
         showing = asyncio.create_task(_show(progress))

@@ -70,7 +70,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
     def side_output(self, tag: OutputTag[R]) -> Stream[R]:
         """The records that the operator of this stream, or its source, puts out under `tag`; empty when it never does.
 
-        What is put out under a tag that nobody asks for is dropped silently.
+        What is put out under a tag that nobody asks for is dropped, counted, and told of once.
         """
         if isinstance(tag, OutputTag) and self._letters is not None and tag.name == self._letters.tag:
             return Stream(self._job, self._letters.source, tag.name)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from streamlet.graph.job_graph import Node
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.graph.validate import prototype
+from streamlet.source import Source
 
 
 def describe_plan(plan: ExecutionPlan) -> str:
@@ -21,7 +24,8 @@ def describe_plan(plan: ExecutionPlan) -> str:
 
 
 def warnings_of(plan: ExecutionPlan) -> Iterator[str]:
-    """Operators whose state, positions or output are found again by a derived name only."""
+    """What is allowed and hardly meant: operators whose state, positions or output are found again by a derived name
+    only, and side outputs that nobody takes."""
     stateful = {uid for uid, _ in plan.states()}
     for task in plan.tasks:
         for node in task.nodes:
@@ -30,3 +34,18 @@ def warnings_of(plan: ExecutionPlan) -> Iterator[str]:
                     f"{node.place}: {node.place.operator} has no uid of its own: after a change of the job file its "
                     f'state may not be found; write uid="..."'
                 )
+            yield from _not_taken(plan, node)
+
+
+def _not_taken(plan: ExecutionPlan, node: Node) -> Iterator[str]:
+    tags = node.made.side_outputs if isinstance(node.made, Source) else ()
+    if not node.is_source and not node.is_sink:
+        tags = prototype(node).side_outputs
+    taken = plan.taken(node.id)
+    for tag in tags:
+        if tag.name not in taken:
+            others = ", ".join(f"{name!r} at {place}" for name, place in taken.items() if name is not None)
+            yield (
+                f"{node.place}: nobody takes what {node.place.operator} puts out under {tag.name!r}, so it is dropped"
+                f"{f' (taken is {others})' if others else ''}; write stream.side_output(tag).sink(...)"
+            )

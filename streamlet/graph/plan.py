@@ -103,6 +103,11 @@ class ExecutionPlan:
     def parallelisms(self) -> dict[str, int]:
         return {node.uid: task.parallelism for task in self.tasks for node in task.nodes}
 
+    def taken(self, node_id: int) -> dict[str | None, str]:
+        """The outputs of a node that are taken, by tag (None for the main one), and where in the job."""
+        nodes = (node for task in self.tasks for node in task.nodes)
+        return {edge.tag: str(node.place) for node in nodes for edge in node.inputs if edge.source == node_id}
+
     def states(self) -> dict[tuple[str, str], Descriptor]:
         """Every declared keyed state of the job."""
         return {key: one for task in self.tasks for store in task.stores.values() for key, one in store.states.items()}

@@ -8,7 +8,7 @@ what it put out is dropped, and the records before and behind the bad one are ru
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -58,6 +58,11 @@ class LeavingOut(Operator):
         self.tag = tag
         self.uses_time = inner.uses_time
         self._has_told = False
+
+    @property
+    def side_outputs(self) -> Collection[OutputTag[Any]]:
+        own = () if self.tag is None else (self.tag,)
+        return (*self.inner.side_outputs, *own)
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         return self.inner.declared_states()

@@ -8,7 +8,7 @@ sides came.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -87,6 +87,10 @@ class KeyedJoin(CallingOperator):
         self.join = join
         self.buffers = JoinBuffers(join.types, marked)
         self._has_told_late = False
+
+    @property
+    def side_outputs(self) -> Collection[OutputTag[Any]]:
+        return [tag for tag in self.join.late if tag is not None]
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         return {**self.buffers.declared_states(), "timers": TimerState()}

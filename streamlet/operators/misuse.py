@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
+from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError, RecordError
 from streamlet.state.descriptors import Descriptor, declared_states
 
@@ -105,6 +106,16 @@ def assigned(function: object, handles: Mapping[str, Any], line: str) -> None:
                 f"place of its state {name!r}, and nothing is remembered",
                 remedy=_remedy(name, declared_states(function)[name]),
             )
+
+
+def tags_of(function: object) -> list[OutputTag[Any]]:
+    """The output tags that the methods of a function speak of by a global name."""
+    found: dict[str, OutputTag[Any]] = {}
+    for _, made in _methods(type(function)):
+        for name in made.__code__.co_names:
+            if isinstance(tag := made.__globals__.get(name), OutputTag):
+                found[tag.name] = tag
+    return list(found.values())
 
 
 def _remedy(state: str, descriptor: Descriptor) -> str:

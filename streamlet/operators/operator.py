@@ -15,7 +15,7 @@ the input overtakes them.  Barriers do, so what is in flight belongs into `snaps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -106,6 +106,12 @@ class Operator:
     leaves_out: bool = False
     """True when it gives `context.leave_out` all that fails for a record, before that has changed anything; else an
     error policy undoes what it did."""
+
+    @property
+    def side_outputs(self) -> Collection[OutputTag[Any]]:
+        """The tags under which it is known to put records out, read from an instance that is not open; a user's
+        function may know of others."""
+        return ()
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         """Gives every keyed state by name, without being opened: the plan numbers them."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
-from streamlet.elements import MAX_TIMESTAMP, Batch
+from streamlet.elements import MAX_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator
-from streamlet.operators.misuse import assigned
+from streamlet.operators.misuse import assigned, tags_of
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.place import function_error
 from streamlet.operators.process_function import (
@@ -51,6 +51,10 @@ class FunctionRunner(CallingOperator, Generic[F]):
         ttls = [(name, one.ttl) for name, one in declared_states(function).items() if one.ttl is not None]
         self._ttl_timers = [ttl_timers(name) for name, _ in ttls]
         self.uses_time = any(ttl.time == "event" for _, ttl in ttls)
+
+    @property
+    def side_outputs(self) -> Collection[OutputTag[Any]]:
+        return tags_of(self.function)
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         declared = declared_states(self.function)

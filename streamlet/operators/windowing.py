@@ -8,7 +8,7 @@ before the present one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -66,6 +66,10 @@ class WindowOperator(CallingOperator):
     def kept_type(self) -> Any:
         """The declared type of the cells."""
         return self.contents.kept_type
+
+    @property
+    def side_outputs(self) -> Collection[OutputTag[Any]]:
+        return [tag for tag in self.policy.late if tag is not None]
 
     @property
     def may_use_clock(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -14,9 +15,12 @@ from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import TaskPlan
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorContext
+from streamlet.source import Source
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 from streamlet.tally import Tally
+
+log = logging.getLogger("streamlet.runtime")
 
 Exit = tuple[int, str | None]
 """A node and the name of its side output, None for its main output."""
@@ -99,7 +103,8 @@ class Chain:
 
     def side(self, node_id: int) -> EmitSide:
         """What takes the batches for the side outputs of a source."""
-        return self._sides(next(node for node in self._plan.nodes if node.id == node_id))
+        node = next(node for node in self._plan.nodes if node.id == node_id)
+        return self._sides(node, node.made.side_outputs if isinstance(node.made, Source) else ())
 
     def restore(self, snapshots: Mapping[str, list[Any]]) -> None:
         """Gives every operator what its old subtasks remembered, by uid."""
@@ -240,7 +245,7 @@ class Chain:
                 self._stores.get(node.id),
                 {name: spec for (uid, name), spec in self._states.items() if uid == node.uid},
                 self._show_records,
-                side=self._sides(node),
+                side=self._sides(node, operator.side_outputs),
                 now_ms=self._now_ms,
                 untimed=self._plan.untimed.get(node.id),
                 spawn=lambda work: self.spawn(work),
@@ -251,16 +256,31 @@ class Chain:
         )
         self._steps.append(_Step(node.uid, operator, out))
 
-    def _sides(self, node: Node) -> EmitSide:
-        """Where a node's side outputs go; what nobody takes goes nowhere."""
+    def _sides(self, node: Node, known: Collection[OutputTag[Any]]) -> EmitSide:
+        """Where a node's side outputs go; what nobody takes is counted, and told of once unless the plan has done so
+        (`known`)."""
         tags = {edge.tag for edge in self._plan.chained if edge.from_node == node.id}
         tags |= {tag for node_id, tag in self._leaves if node_id == node.id}
         ways = {tag: self._exit(node.id, tag) for tag in tags if tag is not None}
+        told = {tag.name for tag in known}
+        count = self._tally.of(node.uid)
 
         def side(tag: OutputTag[Any], batch: Batch[Any]) -> None:
             way = ways.get(tag.name)
             if way is not None and batch.values:
                 way(batch)
+            elif way is None:
+                count("not taken", len(batch))
+                if tag.name not in told:
+                    told.add(tag.name)
+                    log.warning(
+                        "%s: %s puts records out under %r, which nobody takes: they are dropped (taken there: %s); "
+                        "write stream.side_output(tag).sink(...)",
+                        node.place,
+                        node.place.operator,
+                        tag.name,
+                        ", ".join(map(repr, ways)) or "nothing",
+                    )
 
         return side
 

@@ -16,6 +16,7 @@ from streamlet import (
     KeyedProcessFunction,
     ListState,
     MapState,
+    OutputTag,
     ProcessContext,
     ReducingState,
     Stream,
@@ -220,3 +221,39 @@ def test_under_a_policy_such_a_result_costs_its_record_only(tmp_path: Path) -> N
     kept.sink(FileSink(str(tmp_path / "out")), uid="out")
     assert run(job).code == 0
     assert sorted(lines(tmp_path / "out")) == [0, 1, 2, 4, 5, 6, 7, 8]
+
+
+KNOWN = OutputTag[int]("known")
+TAKEN = OutputTag[int]("taken")
+
+
+class PutsAside(KeyedProcessFunction[int, int, int]):
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        ctx.output(KNOWN, value)
+        ctx.output(OutputTag[int]("inline"), value)
+        ctx.output(TAKEN, value)
+        yield value
+
+
+def test_a_side_output_that_nobody_takes_is_told_of_once_with_what_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = make_job(tmp_path)
+    done = _source(job).key_by(int).process(PutsAside(), uid="step")
+    line = done._job.graph.nodes[done._node].place.line
+    done.sink(FileSink(str(tmp_path / "out")), uid="out")
+    done.side_output(TAKEN).sink(Print("taken: "), uid="aside")
+    ran = run(job)
+    (known,) = [one for one in ran.said.splitlines() if "'known'" in one]
+    assert known.startswith(f"warning: {__file__}:{line}: nobody takes what process 'step' puts out under 'known'")
+    assert f"(taken is 'taken' at {__file__}:{line + 3})" in known
+    (inline,) = [one.getMessage() for one in caplog.records if "'inline'" in one.getMessage()]
+    assert inline.startswith(f"{__file__}:{line}: process 'step' puts records out under 'inline', which nobody takes")
+    assert ran.said.splitlines()[-1].endswith("18 not taken")
+
+
+def test_a_run_says_what_has_no_uid(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    _source(job).key_by(int).count().sink(Print(), uid="out")
+    said = [one for one in run(job).said.splitlines() if "has no uid of its own" in one]
+    assert len(said) == 1 and "aggregate 'aggregate-1'" in said[0] and said[0].startswith(f"warning: {__file__}:")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlet import Count, Job, KeyedProcessFunction, Stream, Sum, ValueState
+from streamlet import Count, Job, KeyedProcessFunction, ProcessContext, Stream, Sum, ValueState
 from streamlet.config import JobConfig
 from streamlet.graph.describe import describe_plan, warnings_of
 from streamlet.graph.job_graph import Routing
@@ -15,6 +15,9 @@ from streamlet_connectors.print import Print
 
 class Seen(KeyedProcessFunction[int, int, int]):
     seen = ValueState(int)
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> None:
+        pass
 
 
 def _source(job: Job, uid: str = "in", parallelism: int | None = None) -> Stream[int]:

@@ -38,7 +38,7 @@ def test_counts_are_kept_by_operator_and_told_by_kind() -> None:
     assert told(both.counts) == ["1,200 left out", "5 late dropped"]
 
 
-@pytest.mark.parametrize("puts_aside, said", [(False, "9 late dropped"), (True, "9 late put aside")])
+@pytest.mark.parametrize("puts_aside, said", [(False, "9 late dropped"), (True, "9 late put aside, 9 not taken")])
 def test_the_last_line_says_how_many_records_were_late(puts_aside: bool, said: str, tmp_path: Path) -> None:
     job = make_job(tmp_path, batch_records=1)
     source = job.source(Generator(lambda i: 90_000 if i == 0 else i, count=10), uid="in", watermarks=TIMES)
@@ -55,7 +55,7 @@ def test_what_a_policy_leaves_out_is_in_the_last_line_once_each(tmp_path: Path) 
     kept.flat_map(lambda at: [1 // (at - 1)], on_error=LETTERS, uid="more").sink(
         FileSink(str(tmp_path / "out")), uid="o"
     )
-    assert _last(run(job)) == "10 records read, 2 left out, 1 dead letters"
+    assert _last(run(job)) == "10 records read, 2 left out, 1 dead letters, 1 not taken"
 
 
 def test_bad_records_of_a_file_are_counted(tmp_path: Path) -> None:
