@@ -130,6 +130,9 @@ class JobConfig:
     """Errors behind a shuffle name the record's origin too; costs memory in channels."""
     show_records: bool = False
     """Errors show the record's content. Off, because records may hold secrets."""
+    check_mutation: bool = False
+    """Stops at a step that changes a value in place which other steps get too. Off, because it packs every such value
+    to compare: for looking, when results differ from what the functions say."""
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_interval", "checkpoint_timeout"):

@@ -52,6 +52,12 @@ def main() -> None:
 @click.option("--processes", type=int, help="Processes that the subtasks are spread over.")
 @click.option("--checkpoint-interval", metavar="DURATION", help="Time between checkpoints, such as 500ms or 5s.")
 @click.option("--state-memory", metavar="SIZE", help="Memory for live keys, such as 64MB.")
+@click.option(
+    "--check-mutation",
+    is_flag=True,
+    default=None,
+    help="Stop at a step that changes in place what others get; slow.",
+)
 @click.option("--take-over", is_flag=True, help="Take the job from a process that holds it and does not answer.")
 @click.option("--accept-lost-output", is_flag=True, help="Go on though prepared output was lost.")
 def run(job_file: str, arguments: tuple[str, ...], **options: Any) -> None:

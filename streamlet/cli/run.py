@@ -57,6 +57,7 @@ class RunOptions:
     processes: int | None = None
     checkpoint_interval: timedelta | None = None
     state_memory: int | None = None
+    check_mutation: bool | None = None
     take_over: bool = False
     accept_lost_output: bool = False
     command: str = ""
@@ -108,7 +109,7 @@ def _options(options: dict[str, Any]) -> RunOptions:
 def _configured(config: JobConfig, run: RunOptions) -> JobConfig:
     changes: dict[str, Any] = {
         name: value
-        for name in ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory")
+        for name in ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory", "check_mutation")
         if (value := getattr(run, name)) is not None
     }
     return replace(config, **changes)

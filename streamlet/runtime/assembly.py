@@ -226,6 +226,7 @@ class Assembly:
             leaves,
             {key: declaration.spec for key, declaration in self._states.items()},
             show_records=config.show_records,
+            checks_mutation=config.check_mutation,
             now_ms=around.ports.clock.now_ms,
             key_groups=config.key_groups,
             told_before=self._told,

@@ -15,6 +15,7 @@ from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import TaskPlan
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorContext
+from streamlet.runtime.mutation import checked_ways
 from streamlet.source import Source
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
@@ -56,6 +57,7 @@ class Chain:
         states: Mapping[tuple[str, str], StateSpec],
         *,
         show_records: bool,
+        checks_mutation: bool = False,
         now_ms: Callable[[], int] = lambda: 0,
         key_groups: int = 128,
         told_before: Collection[str] = (),
@@ -77,6 +79,7 @@ class Chain:
         self._leaves = leaves
         self._states = states
         self._show_records = show_records
+        self._checks_mutation = checks_mutation
         self._now_ms = now_ms
         self._key_groups = key_groups
         self._tally = tally or Tally()
@@ -286,14 +289,18 @@ class Chain:
 
     def _exit(self, node_id: int, tag: str | None) -> Emit:
         """Where one output of a node goes: further nodes of the chain, and leaves."""
-        ways: list[Emit] = [
-            self._entries[edge.to_node][0]
+        nodes = {node.id: node for node in self._plan.nodes}
+        named: list[tuple[Node | None, Emit]] = [
+            (nodes[edge.to_node], self._entries[edge.to_node][0])
             for edge in self._plan.chained
             if edge.from_node == node_id and edge.tag == tag
         ]
-        ways.extend(self._to_leaf(leaf) for leaf in self._leaves.get((node_id, tag), ()))
+        named.extend((None, self._to_leaf(leaf)) for leaf in self._leaves.get((node_id, tag), ()))
+        ways = [way for _, way in named]
         if len(ways) == 1:
             return ways[0]
+        if self._checks_mutation:
+            return checked_ways(nodes[node_id].place, named)
 
         def each(batch: Batch[Any]) -> None:
             for way in ways:
