@@ -7,6 +7,7 @@ channel, a slow sink, full memory) is taken off: what was not read because nobod
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from streamlet.tally import Counting, uncounted
 log = logging.getLogger("streamlet.runtime")
 
 _MS = timedelta(milliseconds=1)
+_SILENT_SECONDS = 10.0
+"""After so long a split without records that holds others back is told of, where no idleness is set."""
 _TICK_SECONDS = 0.2
 """How often event time follows the clock while no record comes, under `processing_time()`."""
 
@@ -52,6 +55,8 @@ class SplitWatermarks:
         self._idle_seconds = None if strategy.idleness is None else strategy.idleness.total_seconds()
         self._heard: dict[str, float] = {}
         self._held_seconds = 0.0
+        self._look_at = clock.monotonic() + _SILENT_SECONDS
+        """When to look next for a silent split; infinity once one was told of."""
         self._lowest: LowestWatermark[str] = LowestWatermark()
         for split in splits:
             self.add(split)
@@ -98,6 +103,8 @@ class SplitWatermarks:
             for split, heard in self._heard.items():
                 if now_seconds - heard >= timeout and not lowest.is_silent(split):
                     lowest.advance(split, MIN_TIMESTAMP, is_idle=True)
+        elif self._clock.monotonic() >= self._look_at:
+            self._look_for_silent()
         lowest.settle()
         return lowest.current != before
 
@@ -106,7 +113,7 @@ class SplitWatermarks:
         if self._strategy.kind == "processing_time":
             return self._clock.monotonic() + _TICK_SECONDS
         if self._idle_seconds is None:
-            return None
+            return self._look_at if len(self._heard) > 1 and self._look_at < math.inf else None
         heard = [at for split, at in self._heard.items() if not self._lowest.is_silent(split)]
         return min(heard) + self._idle_seconds + self._held_seconds if heard else None
 
@@ -143,6 +150,23 @@ class SplitWatermarks:
                 self._too_far(batch, said.index(newest), len(known) - len(within))
                 newest = max(within, default=None)
         return newest if newest is None or kind == "function" else newest - self._delay_ms
+
+    def _look_for_silent(self) -> None:
+        """Warns once of a split that has fallen silent, or never spoke, while others go on: event time waits for it."""
+        self._look_at = self._clock.monotonic() + _SILENT_SECONDS
+        last = max(self._heard.values(), default=0.0)
+        for split, heard in self._heard.items():
+            if last - heard >= _SILENT_SECONDS:
+                self._look_at = math.inf
+                log.warning(
+                    "%s: split %s of %s has had no record for %.0f s though others go on, and event time waits for it: "
+                    "no window closes; .with_idleness(timedelta(seconds=30)) goes on without a silent split",
+                    self._place,
+                    split,
+                    self._place.operator,
+                    last - heard,
+                )
+                return
 
     def _too_far(self, batch: Batch[Any], row: int, count: int) -> None:
         if not self.ahead:

@@ -147,6 +147,40 @@ def test_a_wall_clock_that_jumps_makes_nobody_idle() -> None:
     assert not times.check()
 
 
+def test_a_silent_split_that_holds_others_back_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+    times = _times(BOUNDED, "a", "b", clock=clock)
+    with caplog.at_level(logging.WARNING, "streamlet.runtime"):
+        for second in range(40):
+            clock.seconds += 1
+            _read(times, "a", second)
+            due = times.next_check()
+            assert due is None or due > clock.seconds - 1
+            times.check()
+    (record,) = caplog.records
+    assert "split b of source 'clicks' has had no record for" in record.getMessage()
+    assert ".with_idleness(" in record.getMessage()
+
+
+@pytest.mark.parametrize("splits", [("a",), ("a", "b")])
+def test_where_all_are_silent_or_idleness_is_set_nothing_is_told(
+    splits: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for strategy in (BOUNDED, BOUNDED.with_idleness(timedelta(seconds=3))):
+        clock = VirtualClock()
+        times = _times(strategy, *splits, clock=clock)
+        for split in splits:
+            _read(times, split, 1)
+        for second in range(40):
+            clock.seconds += 1
+            if strategy is not BOUNDED:
+                _read(times, "a", second)
+            times.check()
+            due = times.next_check()
+            assert due is None or due > clock.seconds - 1 or strategy is not BOUNDED
+    assert not caplog.records
+
+
 def test_a_time_far_ahead_of_the_clock_does_not_move_the_watermark(caplog: pytest.LogCaptureFixture) -> None:
     times = _times(BOUNDED, "a")
     with caplog.at_level(logging.WARNING, "streamlet.runtime"):
