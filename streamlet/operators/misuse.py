@@ -12,6 +12,7 @@ from typing import Any
 
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError, RecordError
+from streamlet.state.broadcast import declared_tables
 from streamlet.state.descriptors import Descriptor, declared_states
 
 _UNCALLED = {
@@ -69,6 +70,7 @@ def check_process_function(function: object, methods: tuple[str, ...], line: str
     not found, or assigns to one. `line` is the job's."""
     owner = type(function)
     states = declared_states(function)
+    declared_tables(function)  # refuses one that hides a method
     for name, value in getattr(function, "__dict__", {}).items():
         if isinstance(value, Descriptor):
             raise JobDefinitionError(
