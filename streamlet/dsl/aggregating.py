@@ -34,6 +34,11 @@ def checked_functions(
     return tuple(functions)
 
 
+def kind_of(function: AggregateFunction[Any, Any, Any]) -> str:
+    """The kind of a function, for messages that list arguments."""
+    return type(function).__name__.lower()
+
+
 def _check(function: Any, line: str) -> None:
     if not isinstance(function, AggregateFunction):
         raise JobDefinitionError(

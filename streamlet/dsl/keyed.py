@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from streamlet.dsl.aggregating import checked_functions
+from streamlet.dsl.aggregating import checked_functions, kind_of
 from streamlet.dsl.joined import Joins
 from streamlet.dsl.policies import OnError
 from streamlet.dsl.shorthands import RunningShorthands
@@ -16,7 +16,7 @@ from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Routing
 from streamlet.operators.aggregates import AggregateFunction
-from streamlet.operators.misuse import check_process_function
+from streamlet.operators.misuse import check_arguments, check_process_function
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
 from streamlet.operators.remembering import batching
@@ -168,6 +168,8 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         results, or `into(name=result, ...)`; see `Composed`.
         """
         functions = checked_functions(functions, named, into, result, self._job.line())
+        if result is not None:
+            check_arguments(result, ["key", *map(kind_of, functions)], "result=", self._job.line())
         make = partial(aggregating, functions, result)
         return self._then("aggregate", make, make if result is None else result, uid, parallelism, on_error)
 

@@ -15,7 +15,7 @@ from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.choosing import field_key, sampling
 from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
-from streamlet.operators.misuse import is_generator
+from streamlet.operators.misuse import check_arguments, is_generator
 from streamlet.operators.operator import Operator
 from streamlet.operators.remembering import deduplicating
 from streamlet.operators.retry import Retry
@@ -34,6 +34,10 @@ R = TypeVar("R")
 K = TypeVar("K", bound=Hashable)
 
 
+_ARGUMENTS = {
+    **dict.fromkeys(("map", "filter", "flat_map", "key_by", "inspect", "split", "sample"), ("value",)),
+    "reduce": ("what there is", "value"),
+}
 _MAY_YIELD = ("flat_map", "process", "window_process")
 """Steps whose function may be a generator."""
 
@@ -358,6 +362,8 @@ class Stream(Lookups[T_co], Generic[T_co]):
                 f"{self._job.line()}: {kind} takes a plain function, not an async one",
                 remedy="call asynchronous services in a map_async, filter or flat_map before it",
             )
+        if kind in _ARGUMENTS:
+            check_arguments(function, _ARGUMENTS[kind], kind, self._job.line())
         if kind not in _MAY_YIELD and is_generator(function):
             raise JobDefinitionError(
                 f"{self._job.line()}: {kind} takes a function that gives one result, and this one yields",

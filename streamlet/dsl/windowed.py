@@ -8,13 +8,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from streamlet.dsl.aggregating import checked_functions
+from streamlet.dsl.aggregating import checked_functions, kind_of
 from streamlet.dsl.policies import OnError
 from streamlet.dsl.shorthands import WindowShorthands
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.aggregates import AggregateFunction, Composed
 from streamlet.operators.aligned_windows import Tumbling
+from streamlet.operators.misuse import check_arguments
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Reduce
 from streamlet.operators.session_windows import Sessions
@@ -220,6 +221,8 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         their results, or `into(name=result, ...)`, as the value of the `WindowResult`; see `Composed`.
         """
         functions = checked_functions(functions, named, into, result, self._line())
+        if result is not None:
+            check_arguments(result, ["key", "window", *map(kind_of, functions)], "result=", self._line())
         if named:
             (composed,) = functions
             assert isinstance(composed, Composed), "functions by name are one"

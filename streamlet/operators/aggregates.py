@@ -6,8 +6,9 @@ never changed in place: `add` returns the next one.
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from streamlet.calling import calling_line
@@ -168,6 +169,8 @@ class Composed(AggregateFunction[T, tuple[Any, ...], R]):
     def __init__(self, into: Callable[..., Any] = dict, /, **parts: AggregateFunction[T, Any, Any]) -> None:
         if not callable(into) or is_asynchronous(into):
             raise _refused(f"the results of aggregate functions cannot be put into {into!r:.80}", "give a class")
+        if into is not dict:
+            _check_takes(into, parts)
         if not parts:
             raise _refused("no aggregate function has a name", "name them: Composed(total=Sum(...), count=Count())")
         for name, part in parts.items():
@@ -212,6 +215,16 @@ def selecting(aggregate: AggregateFunction[Any, Any, Any], function: Callable[[T
     if not callable(function):
         raise _refused(f"{name} takes a function, not {function!r:.80}", "give a function or a lambda")
     return function
+
+
+def _check_takes(into: Callable[..., Any], parts: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(into).bind(**parts)
+    except TypeError as error:
+        name = getattr(into, "__qualname__", repr(into))
+        raise _refused(f"{name} does not take the results {', '.join(parts)}: {error}", "give the same names") from None
+    except ValueError:
+        return  # its signature is not known
 
 
 def _refused(what: str, remedy: str) -> JobDefinitionError:

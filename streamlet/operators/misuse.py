@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
@@ -19,6 +19,11 @@ _UNCALLED = {
     CoroutineType: ("a coroutine that nobody awaits", "write the function as `async def`, or use map_async"),
     AsyncGeneratorType: ("an asynchronous generator that nobody runs", "give plain values from a plain function"),
     GeneratorType: ("a generator that nobody runs", "use flat_map for a function that yields, or give list(...)"),
+}
+_ARGUMENTS = {
+    **dict.fromkeys(("process_element", "process_element1", "process_element2"), ("value", "ctx")),
+    "process_broadcast_element": ("value", "ctx"),
+    "on_timer": ("timestamp", "ctx"),
 }
 _NO_ITERABLES = (str, bytes, bytearray, memoryview, Mapping)
 
@@ -65,6 +70,25 @@ def is_generator(function: object) -> bool:
     return any(inspect.isgeneratorfunction(one) for one in (function, getattr(function, "__call__", None)))  # noqa: B004
 
 
+def check_arguments(function: Any, given: Sequence[str], what: str, line: str) -> None:
+    """Refuses a function that cannot be called with these arguments, where its signature is known."""
+    if inspect.iscoroutinefunction(function):
+        return  # refused as that
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        count = "one argument" if len(given) == 1 else f"{len(given)} arguments"
+        raise JobDefinitionError(
+            f"{line}: {what} calls its function with {count} ({', '.join(given)}), which "
+            f"{getattr(function, '__qualname__', repr(function))}{signature} does not take: {error}",
+            remedy=f"write it as a function of {' and '.join(given) if len(given) < 3 else ', '.join(given)}",
+        ) from None
+
+
 def check_process_function(function: object, methods: tuple[str, ...], line: str) -> None:
     """Refuses a process function that lacks a method, whose methods are asynchronous, that declares a state where it is
     not found, or assigns to one. `line` is the job's."""
@@ -91,6 +115,8 @@ def check_process_function(function: object, methods: tuple[str, ...], line: str
                 f"{_at(made.__code__)}: {owner.__name__}.{name} is asynchronous, and nobody would await it",
                 remedy="write it as a plain function; call asynchronous services by map_async before it",
             )
+        if name in _ARGUMENTS:
+            check_arguments(made, ["self", *_ARGUMENTS[name]], "the engine", _at(made.__code__))
         for at, state in _assignments(made.__code__, set(states)):
             raise JobDefinitionError(
                 f"{made.__code__.co_filename}:{at} in {name}: self.{state} = ... takes the place of the state "

@@ -60,6 +60,14 @@ class Descriptor:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"{type(self).__name__} has no {name} here: a state is declared in the body of a process function's class, "
+            f"and used there by its name: self.{self.__dict__.get('name') or 'state'}.{name}(...)"
+        )
+
     def told_by(self, option: str) -> Self:
         """The same declaration; errors name the option by which the user says its type."""
         self.option = option
