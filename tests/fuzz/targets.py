@@ -30,8 +30,10 @@ from streamlet.state.key_groups import key_group, namespace_of, pack_key, state_
 from streamlet.state.keys import KeyType
 from streamlet.state.log import read_header, read_log
 from streamlet_connectors.files import output
+from streamlet_connectors.files.charset import UTF8, Charset, Encoding
 from streamlet_connectors.files.chunks import FilePosition
-from streamlet_connectors.files.records import CsvLayout, Lines
+from streamlet_connectors.files.csv_layout import CsvLayout, dialect
+from streamlet_connectors.files.records import Lines
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import requests, wire
 from streamlet_connectors.kafka.decoding import Decoder
@@ -129,29 +131,34 @@ def codec(data: bytes) -> None:
             one.decode(one.unpack(data))
 
 
+_ENCODING = Encoding("utf-8", "\n")
 _LAYOUTS: list[Any] = [
-    Lines(Json(Payment), skips_blank=True),
-    Lines(Text(), skips_blank=False),
-    CsvLayout(header=True, fields=None, delimiter=",", type=None),
-    CsvLayout(header=False, fields=["user", "amount"], delimiter=",", type=Payment),
-    CsvLayout(header=False, fields=None, delimiter=";", type=list[str]),
+    Lines(lambda encoding: Json(Payment, encoding=encoding), _ENCODING, skips_blank=True),
+    Lines(Text, _ENCODING, skips_blank=False),
+    CsvLayout(_ENCODING, dialect(",", '"', None, True, False), header=True, fields=None),
+    CsvLayout(
+        _ENCODING, dialect(",", '"', "^", False, True), header=False, fields=["user", "amount"], type=dict[str, str]
+    ),
+    CsvLayout(_ENCODING, dialect(";", None, None, True, False), header=False, fields=None, type=list[str]),
 ]
 
 
 def lines(data: bytes) -> None:
-    for layout in _LAYOUTS:
+    for layout, charset in itertools.product(_LAYOUTS, (UTF8, Charset("utf-16-le", b"\n\0"), Charset("gbk", b"\r"))):
         for is_last in (True, False):
-            records = layout.cut(data, is_last=is_last)
-            joined = b"\n".join(records)
+            records = layout.cut(data, charset, is_last=is_last)
+            joined = charset.feed.join(records)
             assert data.startswith(joined), "cutting loses or makes bytes"
             if not records:
                 continue
             # The law of replays: cut anew from where any record starts, the same records come.
-            behind = len(records[0]) + 1
+            behind = len(records[0]) + len(charset.feed)
             if len(records) > 1:
-                assert layout.cut(data[behind:], is_last=is_last) == records[1:]
+                assert layout.cut(data[behind:], charset, is_last=is_last) == records[1:]
             with only_declared():
-                format = layout.format(records[0] if layout.has_header else None)
+                header = records[0] if layout.has_header else None
+                layout.notes(header, data, charset)
+                format = layout.format(header, charset)
                 for record in records:
                     with only_declared():
                         format.decode_batch([record])

@@ -312,10 +312,10 @@ def test_a_record_that_holds_a_line_feed_is_refused_by_row(tmp_path: Path) -> No
             return f"generator, index {row + 40}"
 
     writer = FileSink(tmp_path, format=Text()).writer(context())
-    with pytest.raises(EncodeError, match=r"generator, index 42 cannot be written to .*line feed") as caught:
+    with pytest.raises(EncodeError, match=r"sink 'out', .*: generator, index 42: .*line feed") as caught:
         run(writer.write(Batch(["a", "b", "c\nd"], origin=Where())))
     assert caught.value.index == 2
-    with pytest.raises(EncodeError, match=r"row 1 of a batch .*: not bytes but str"):
+    with pytest.raises(EncodeError, match=r"row 1 of a batch: not bytes but str"):
         run(FileSink[Any](tmp_path, format=Bytes()).writer(context()).write(Batch([b"a", "b"])))
 
 

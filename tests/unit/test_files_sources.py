@@ -395,12 +395,19 @@ def test_wrong_options_are_refused_when_the_job_is_defined() -> None:
     wrong: list[Callable[[], object]] = [
         lambda: TextLines([]),
         lambda: TextLines(""),
-        lambda: TextLines("a", encoding="utf-16"),
+        lambda: TextLines("a", encoding="cp037"),
+        lambda: JsonLines("a", encoding="punycode"),
+        lambda: TextLines("a", line_end="\r\n"),
         lambda: TextLines("a", encoding="no-such"),
         lambda: TextLines("a", poll_seconds=3),
         lambda: TextLines("a", max_record_bytes=0),
         lambda: TextLines("a", on_bad_record="ignore"),  # type: ignore[arg-type]
         lambda: Csv("a", delimiter="||"),
+        lambda: Csv("a", quote=","),
+        lambda: Csv("a", quote=""),
+        lambda: Csv("a", escape='"'),
+        lambda: Csv("a", delimiter=" ", skip_spaces=True),
+        lambda: Csv("a", skip_lines=-1),
     ]
     for make in wrong:
         with pytest.raises(JobDefinitionError, match="->"):

@@ -1,7 +1,7 @@
 """Files as sources and as an exactly-once sink.
 
 Sources: source.py (JsonLines, Csv, TextLines) -> reader.py (batches) -> chunks.py (bytes, positions, proof that a file
-is the same) -> records.py (where a record ends and what it says).
+is the same) -> records.py (where a record ends), charset.py (characters), csv_layout.py -> csv_records.py, csv_types.py.
 Sink: sink.py (FileSink and its writer) and committer.py -> output.py (one output file, step by step).
 """
 

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from streamlet import ConfigError, DecodeError, Position
+from streamlet_connectors.files.charset import Charset
 from streamlet_connectors.files.errors import FileChangedError, FileMissingError
-from streamlet_connectors.files.records import Layout
+from streamlet_connectors.files.records import Layout, cut_lines
 
 HEAD_BYTES = 1024
 CHUNK_BYTES = 256 * 1024
 MAX_RECORD_BYTES = 16 << 20
 """Of one record, unless a source says otherwise."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_GZIP = b"\x1f\x8b"
 _Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _PLAIN = tuple[_Count, _Count, str]
 
@@ -64,6 +64,7 @@ class Chunk(NamedTuple):
     """The file's size when it was read."""
     head: bytes
     """The file's first bytes, for the fingerprints of positions in it."""
+    charset: Charset
 
 
 def fingerprint(head: bytes, offset: int) -> str:
@@ -88,25 +89,28 @@ def read_chunk(
         if size == size_seen:
             return None
         head = os.pread(descriptor, HEAD_BYTES, 0)
-        _prove_same(descriptor, path, position, size, head)
+        charset = layout.encoding.of(path, head)
+        _prove_same(descriptor, path, position, size, head, charset)
+        file = _Opened(descriptor, path, size, charset, layout, bounded=bounded, most=most)
         if position.offset == 0:
-            position = _behind_prologue(descriptor, path, layout, size, head, bounded=bounded, most=most)
-        if layout.has_header and position.offset == 0:
-            return Chunk([], position, 0, size, head)  # the header is not written to its end yet
-        records, end = _read_records(descriptor, path, position, layout, size, bounded=bounded, most=most)
-        return Chunk(records, position, end, size, head)
+            _, behind = file.read_prologue()
+            if behind is None:
+                return Chunk([], position, 0, size, head, charset)  # it is not written to its end yet
+            position = behind
+        records, end = file.read_records(position)
+        return Chunk(records, position, end, size, head, charset)
     finally:
         os.close(descriptor)
 
 
 def read_header(path: str, layout: Layout[Any], *, most: int = MAX_RECORD_BYTES) -> bytes:
-    """Reads a file's first record, b"" if there is none. Blocks; to be called in a thread."""
+    """Reads a file's header, b"" if there is none. Blocks; to be called in a thread."""
     descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
-        start = FilePosition(_mark_length(os.pread(descriptor, len(_BYTE_ORDER_MARK), 0)))
-        records, _ = _read_records(descriptor, path, start, layout, size, bounded=True, most=most)
-        return records[0] if records else b""
+        charset = layout.encoding.of(path, os.pread(descriptor, HEAD_BYTES, 0))
+        header, _ = _Opened(descriptor, path, size, charset, layout, bounded=True, most=most).read_prologue()
+        return header
     finally:
         os.close(descriptor)
 
@@ -125,17 +129,15 @@ def _open(path: str) -> int:
         ) from error
 
 
-def _prove_same(descriptor: int, path: str, position: FilePosition, size: int, head: bytes) -> None:
-    offset = position.offset
+def _prove_same(descriptor: int, path: str, position: FilePosition, size: int, head: bytes, charset: Charset) -> None:
+    offset, feed = position.offset, charset.feed
     if offset == 0:
-        if head.startswith(_GZIP):
-            raise DecodeError(f"file {path} is compressed (gzip)", remedy="unpack it: files are read as they are")
         return
     if size < offset:
         what = f"has {size} bytes, but {offset} were read before"
     elif position.fingerprint and fingerprint(head, offset) != position.fingerprint:
         what = f"does not begin with the bytes that were read before (byte offset reached: {offset})"
-    elif size > offset and os.pread(descriptor, 1, offset - 1) != b"\n":
+    elif size > offset and os.pread(descriptor, len(feed), offset - len(feed)) != feed:
         what = f"went on inside the record that ended at byte offset {offset}"
     else:
         return
@@ -146,39 +148,63 @@ def _prove_same(descriptor: int, path: str, position: FilePosition, size: int, h
     )
 
 
-def _mark_length(head: bytes) -> int:
-    return len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0
+class _Opened:
+    """A file that is open, for one read."""
 
+    def __init__(
+        self,
+        descriptor: int,
+        path: str,
+        size: int,
+        charset: Charset,
+        layout: Layout[Any],
+        *,
+        bounded: bool,
+        most: int,
+    ) -> None:
+        self._descriptor = descriptor
+        self._path = path
+        self._size = size
+        self._charset = charset
+        self._layout = layout
+        self._bounded = bounded
+        self._most = most
 
-def _behind_prologue(
-    descriptor: int, path: str, layout: Layout[Any], size: int, head: bytes, *, bounded: bool, most: int
-) -> FilePosition:
-    start = FilePosition(_mark_length(head))
-    if not layout.has_header:
-        return start
-    records, end = _read_records(descriptor, path, start, layout, size, bounded=bounded, most=most)
-    if not records:
-        return FilePosition()
-    return FilePosition(min(start.offset + len(records[0]) + 1, end), records[0].count(b"\n") + 1)
+    def read_prologue(self) -> tuple[bytes, FilePosition | None]:
+        """Gives the header (b"" if there is none) and the position behind it, None if it is not all there yet."""
+        layout, position = self._layout, FilePosition(self._charset.mark_length)
+        for _ in range(layout.skip_lines):
+            lines, end = self._read(position, cut_lines)
+            if not lines:
+                return b"", None
+            position = self._behind(position, lines[0], end)
+        if not layout.has_header:
+            return b"", position
+        records, end = self.read_records(position)
+        return (records[0], self._behind(position, records[0], end)) if records else (b"", None)
 
+    def read_records(self, position: FilePosition) -> tuple[list[bytes], int]:
+        """Gives whole records from `position` on, and the offset behind them."""
+        return self._read(position, self._layout.cut)
 
-def _read_records(
-    descriptor: int, path: str, position: FilePosition, layout: Layout[Any], size: int, *, bounded: bool, most: int
-) -> tuple[list[bytes], int]:
-    length = min(CHUNK_BYTES, most)
-    while True:
-        data = os.pread(descriptor, min(length, size - position.offset), position.offset)
-        end = position.offset + len(data)
-        records = layout.cut(data, is_last=bounded and end >= size)
-        if records:
-            return records, min(end, position.offset + sum(map(len, records)) + len(records))
-        if end >= size or not data:
-            return [], position.offset
-        if length >= most:
-            raise DecodeError(
-                f"file {path}, line {position.line + 1} (byte offset {position.offset}): no record ends within "
-                f"{most} bytes",
-                remedy="is it a file of lines? A quote that is never closed does this, too; where records are that "
-                "large, raise max_record_bytes of the source",
-            )
-        length = min(length * 2, most)
+    def _behind(self, position: FilePosition, record: bytes, end: int) -> FilePosition:
+        offset = min(position.offset + len(record) + len(self._charset.feed), end)
+        return FilePosition(offset, position.line + 1 + self._charset.feeds_in(record))
+
+    def _read(self, position: FilePosition, cut: Callable[..., list[bytes]]) -> tuple[list[bytes], int]:
+        length, size, charset = min(CHUNK_BYTES, self._most), self._size, self._charset
+        while True:
+            data = os.pread(self._descriptor, min(length, size - position.offset), position.offset)
+            end = position.offset + len(data)
+            records = cut(data, charset, is_last=self._bounded and end >= size, is_full=len(data) >= self._most)
+            if records:
+                return records, min(end, position.offset + sum(map(len, records)) + len(records) * len(charset.feed))
+            if end >= size or not data:
+                return [], position.offset
+            if length >= self._most:
+                raise DecodeError(
+                    f"file {self._path}, line {position.line + 1} (byte offset {position.offset}): no record ends "
+                    f"within {self._most} bytes",
+                    remedy="is it a file of lines? Where records are that large, raise max_record_bytes of the source",
+                )
+            length = min(length * 2, self._most)

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from streamlet import Batch, DecodeError, Format, Position, ReaderContext
+from streamlet_connectors.files.charset import UTF8, Charset
 from streamlet_connectors.files.chunks import HEAD_BYTES, Chunk, FilePosition, fingerprint, read_chunk, read_header
 from streamlet_connectors.files.errors import FileMissingError
 from streamlet_connectors.files.records import Layout
@@ -18,6 +19,7 @@ from streamlet_connectors.files.records import Layout
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+_SHOWN_LINES = 20
 Policy = Literal["fail", "skip"]
 
 
@@ -35,23 +37,35 @@ class FileOptions(msgspec.Struct, frozen=True):
 class FileOrigin:
     """Names rows by file, line and byte offset. It keeps the raw records and counts only when it is asked."""
 
-    def __init__(self, path: str, start: FilePosition, records: Sequence[bytes], rows: Sequence[int] | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        start: FilePosition,
+        records: Sequence[bytes],
+        rows: Sequence[int] | None,
+        charset: Charset,
+    ) -> None:
+        self._charset = charset
         self._path = path
         self._start = start
         self._records = records
         self._rows = rows
 
+    def line_of(self, row: int) -> int:
+        """Gives the number of its first line, from 1 on."""
+        before = self._records[: row if self._rows is None else self._rows[row]]
+        return self._start.line + 1 + sum(self._charset.feeds_in(record) + 1 for record in before)
+
     def describe(self, row: int) -> str:
         before = self._records[: row if self._rows is None else self._rows[row]]
-        line = self._start.line + 1 + sum(record.count(b"\n") + 1 for record in before)
-        offset = self._start.offset + sum(len(record) + 1 for record in before)
-        return f"file {self._path}, line {line} (byte offset {offset})"
+        offset = self._start.offset + sum(len(record) + len(self._charset.feed) for record in before)
+        return f"file {self._path}, line {self.line_of(row)} (byte offset {offset})"
 
 
 class _Cursor:
     """How far one file is read: the position behind the last batch, and the raw records read ahead of it."""
 
-    __slots__ = ("ahead", "end", "format", "head", "path", "position", "size_seen", "taken")
+    __slots__ = ("ahead", "charset", "end", "format", "head", "path", "position", "size_seen", "taken")
 
     def __init__(self, path: str, position: FilePosition) -> None:
         self.path = path
@@ -61,17 +75,19 @@ class _Cursor:
         self.taken = 0
         self.end = 0
         self.head = b""
+        self.charset = UTF8
         self.size_seen = -1
         """Size of the file when nothing more could be cut from it."""
 
     def fill(self, chunk: Chunk) -> None:
         self.ahead, self.taken = chunk.records, 0
-        self.position, self.end, self.head = chunk.start, chunk.end, chunk.head
+        self.position, self.end, self.head, self.charset = chunk.start, chunk.end, chunk.head, chunk.charset
 
     def advance(self, count: int) -> None:
         records = self.ahead[self.taken : self.taken + count]
-        offset = min(self.position.offset + sum(map(len, records)) + len(records), self.end)
-        line = self.position.line + len(records) + sum(record.count(b"\n") for record in records if b"\n" in record)
+        behind = self.position.offset + sum(map(len, records)) + len(records) * len(self.charset.feed)
+        offset = min(behind, self.end)
+        line = self.position.line + len(records) + sum(map(self.charset.feeds_in, records))
         known = self.position.fingerprint
         if not known or self.position.offset < HEAD_BYTES:
             known = fingerprint(self.head, offset)
@@ -144,7 +160,9 @@ class FilesReader(Generic[T]):
         if cursor.format is None:
             header = self._header(cursor.path) if layout.has_header else None
             try:
-                cursor.format = layout.format(header)
+                cursor.format = layout.format(header, chunk.charset)
+                for note in layout.notes(header, chunk.head, chunk.charset):
+                    log.warning("file %s: %s", cursor.path, note)
             except DecodeError as error:
                 raise DecodeError(f"file {cursor.path}: {error.message}", remedy=error.remedy) from error
         cursor.fill(chunk)
@@ -156,9 +174,7 @@ class FilesReader(Generic[T]):
     def _cut_batch(self, cursor: _Cursor) -> Batch[T]:
         records = cursor.ahead[cursor.taken : cursor.taken + self._context.batch_limit()]
         start = cursor.position
-        rows: list[int] | None = None
-        if self._options.layout.skips_blank and (not all(records) or b"\r" in records):
-            rows = [row for row, record in enumerate(records) if record and record != b"\r"]
+        rows = self._options.layout.rows(records, cursor.charset)
         values, rows, used = self._decode(cursor, start, records, rows)
         cursor.advance(used)
         if not cursor.ahead:
@@ -167,7 +183,7 @@ class FilesReader(Generic[T]):
             values,
             split=cursor.path,
             next_position=cursor.position.plain(),
-            origin=FileOrigin(cursor.path, start, records, rows),
+            origin=FileOrigin(cursor.path, start, records, rows, cursor.charset),
         )
 
     def _decode(
@@ -189,7 +205,7 @@ class FilesReader(Generic[T]):
                 places = places[: error.index]
                 return decode([records[place] for place in places]), places, used
             raise DecodeError(
-                f"{FileOrigin(cursor.path, start, records, places).describe(0)}: {error.message}",
+                f"{FileOrigin(cursor.path, start, records, places, cursor.charset).describe(0)}: {error.message}",
                 remedy=f"{error.remedy or 'correct the record'}; "
                 "or pass on_bad_record='skip' to leave such records out",
             ) from error
@@ -200,7 +216,8 @@ class FilesReader(Generic[T]):
         assert cursor.format is not None
         values: list[T] = []
         good: list[int] = []
-        bad = 0
+        origin = FileOrigin(cursor.path, start, records, None, cursor.charset)
+        bad: list[int] = []
         while places:
             try:
                 values += cursor.format.decode_batch([records[place] for place in places])
@@ -211,11 +228,12 @@ class FilesReader(Generic[T]):
                 values += cursor.format.decode_batch([records[place] for place in places[:index]])
                 good += places[:index]
                 if not bad:
-                    where = FileOrigin(cursor.path, start, records, places).describe(index)
-                    log.warning("left out a bad record: %s: %s", where, error.message)
-                bad += 1
+                    log.warning("left out a bad record: %s: %s", origin.describe(places[index]), error.message)
+                bad.append(places[index])
                 places = places[index + 1 :]
-        self._context.count("left out", bad)
-        if bad > 1:
-            log.warning("left out %d bad records in file %s near byte offset %d", bad, cursor.path, start.offset)
+        self._context.count("left out", len(bad))
+        if len(bad) > 1:
+            lines = ", ".join(str(origin.line_of(place)) for place in bad[:_SHOWN_LINES])
+            more = ", ..." if len(bad) > _SHOWN_LINES else ""
+            log.warning("left out %d bad records in file %s: lines %s%s", len(bad), cursor.path, lines, more)
         return values, good

@@ -159,4 +159,5 @@ class FileSinkWriter(Generic[T]):
 
     def _bad_row(self, batch: Batch[T], row: int, what: str, remedy: str | None) -> EncodeError:
         place = batch.describe_row(row) or f"row {row} of a batch"
-        return EncodeError(f"{place} cannot be written to {self._directory}: {what}", index=row, remedy=remedy)
+        where = f"sink {self._context.uid!r}, {self._directory}"
+        return EncodeError(f"{where}: {place}: {what}", index=row, remedy=remedy)

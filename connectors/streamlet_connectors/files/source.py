@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from streamlet import JobDefinitionError, Json, Position, ReaderContext, Source
+from streamlet_connectors.files.charset import Encoding
 from streamlet_connectors.files.chunks import MAX_RECORD_BYTES, FilePosition
+from streamlet_connectors.files.csv_layout import CsvLayout, dialect
+from streamlet_connectors.files.csv_types import require_type
 from streamlet_connectors.files.errors import FileMissingError
 from streamlet_connectors.files.reader import FileOptions, FilesReader, Policy
-from streamlet_connectors.files.records import CsvLayout, Layout, Lines, LineText
+from streamlet_connectors.files.records import Layout, Lines, LineText
 
 T = TypeVar("T")
 
+Nan = Literal["refuse", "null", "literal"]
+Surrogates = Literal["refuse", "replace"]
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -33,6 +40,10 @@ class Reading(TypedDict, total=False):
     """How long to wait when there is nothing to read: 0 to 0.2, default 0.1."""
     max_record_bytes: int
     """A longer record, line feed included, stops the job: 1024 to 1 GiB, default 16 MiB."""
+    encoding: str
+    """Of the characters, as Python names it: default UTF-8. `"utf-16"` takes either byte order, by the file's mark."""
+    line_end: str
+    """What ends a line: `"\\n"` (default; `"\\r\\n"` is taken, too), or `"\\r"` as old Macs write."""
 
 
 class _FileSource(Source[T], Generic[T]):
@@ -43,16 +54,21 @@ class _FileSource(Source[T], Generic[T]):
     that are appended and files that appear later are read as they come, and an unfinished last line waits.
     """
 
+    _takes_any_text = False
+    """True where any text is right, also a page's."""
+
     def __init__(
         self,
         paths: Paths,
-        layout: Layout[T],
+        layout: Callable[[Encoding], Layout[T]],
         *,
         follow: bool = False,
         on_bad_record: Policy = "fail",
         on_missing_file: Policy = "fail",
         poll_seconds: float = 0.1,
         max_record_bytes: int = MAX_RECORD_BYTES,
+        encoding: str = "utf-8",
+        line_end: str = "\n",
     ) -> None:
         several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         self._patterns = [os.fspath(path) for path in several]
@@ -70,7 +86,7 @@ class _FileSource(Source[T], Generic[T]):
         self.bounded = not follow
         self.discovery_interval_seconds = 1.0 if follow else None
         self._options = FileOptions(
-            layout=layout,
+            layout=layout(Encoding(encoding, line_end, is_any_text=self._takes_any_text)),
             bounded=not follow,
             on_bad_record=on_bad_record,
             on_missing_file=on_missing_file,
@@ -122,15 +138,38 @@ class _FileSource(Source[T], Generic[T]):
 class JsonLines(_FileSource[T]):
     """One JSON document per line: `JsonLines("in/*.jsonl", Payment)` gives Payments, without a type dicts and lists.
 
-    Blank lines are no records.  Options by keyword: see `Reading`.
+    Lines that hold nothing but blanks are no records.  `nan` and `surrogates` are those of `Json`.  Other options by
+    keyword: see `Reading`.
     """
 
     @overload
-    def __init__(self: JsonLines[Any], paths: Paths, **reading: Unpack[Reading]) -> None: ...
+    def __init__(
+        self: JsonLines[Any], paths: Paths, *, nan: Nan = ..., surrogates: Surrogates = ..., **reading: Unpack[Reading]
+    ) -> None: ...
     @overload
-    def __init__(self, paths: Paths, type: type[T], **reading: Unpack[Reading]) -> None: ...
-    def __init__(self, paths: Paths, type: Any = Any, **reading: Unpack[Reading]) -> None:
-        super().__init__(paths, Lines(Json(type), skips_blank=True), **reading)
+    def __init__(
+        self,
+        paths: Paths,
+        type: type[T],
+        *,
+        nan: Nan = ...,
+        surrogates: Surrogates = ...,
+        **reading: Unpack[Reading],
+    ) -> None: ...
+    def __init__(
+        self,
+        paths: Paths,
+        type: Any = Any,
+        *,
+        nan: Nan = "refuse",
+        surrogates: Surrogates = "refuse",
+        **reading: Unpack[Reading],
+    ) -> None:
+        def make(encoding: str) -> Json[T]:
+            return Json(type, nan=nan, surrogates=surrogates, encoding=encoding)
+
+        make("utf-8")  # refuses what is no option
+        super().__init__(paths, partial(Lines, make, skips_blank=True), **reading)
 
 
 class TextLines(_FileSource[str]):
@@ -139,25 +178,26 @@ class TextLines(_FileSource[str]):
     Options by keyword: see `Reading`.
     """
 
-    def __init__(self, paths: Paths, *, encoding: str = "utf-8", **reading: Unpack[Reading]) -> None:
-        try:
-            plain = "\r\n".encode(encoding) == b"\r\n"
-        except LookupError:
-            plain = False
-        if not plain:
-            raise JobDefinitionError(
-                f"TextLines cannot cut lines in encoding {encoding!r}",
-                remedy="use utf-8, latin-1 or another one that extends ASCII; convert UTF-16 files to UTF-8",
-            )
-        super().__init__(paths, Lines(LineText(encoding), skips_blank=False), **reading)
+    _takes_any_text = True
+
+    def __init__(self, paths: Paths, **reading: Unpack[Reading]) -> None:
+        super().__init__(paths, partial(Lines, LineText, skips_blank=False), **reading)
 
 
 class Csv(_FileSource[T]):
-    """Comma separated values in UTF-8: `Csv("in.csv", type=Payment)` converts each record to the type's fields.
+    """Comma separated values: `Csv("in.csv", type=Payment)` converts each record to the type's fields.
 
     Without a type a record is a dict of texts by field name, or with `header=False` a list of texts.  `header` may also
-    name the fields of files that have no header line.  A quoted field may hold delimiters, doubled quotes and line
-    feeds.  Blank lines are no records.  Options by keyword: see `Reading`.
+    name the fields of files that have no header line.  With a type, an empty cell of a field that may be None is None,
+    and a field of text stays as it is, with its zeros.
+
+    `delimiter`, `quote`, `escape`, `doublequote` and `skip_spaces` say the dialect, as Python's csv module does (there:
+    quotechar, escapechar, skipinitialspace); `quote=None` where quotes are characters like others, as in many TSV
+    files.  `skip_lines` lines come before the header (or the first record).
+
+    A quoted field may hold delimiters, doubled quotes and line feeds, up to `max_record_bytes`.  A record whose quotes
+    are wrong is bad as the one line where it begins, and reading goes on behind that line.  Blank lines are no records.
+    Other options by keyword: see `Reading`.
     """
 
     @overload
@@ -167,6 +207,11 @@ class Csv(_FileSource[T]):
         *,
         header: bool | Sequence[str] = ...,
         delimiter: str = ...,
+        quote: str | None = ...,
+        escape: str | None = ...,
+        doublequote: bool = ...,
+        skip_spaces: bool = ...,
+        skip_lines: int = ...,
         **reading: Unpack[Reading],
     ) -> None: ...
     @overload
@@ -176,6 +221,11 @@ class Csv(_FileSource[T]):
         *,
         header: bool | Sequence[str] = ...,
         delimiter: str = ...,
+        quote: str | None = ...,
+        escape: str | None = ...,
+        doublequote: bool = ...,
+        skip_spaces: bool = ...,
+        skip_lines: int = ...,
         type: type[T],
         **reading: Unpack[Reading],
     ) -> None: ...
@@ -185,11 +235,24 @@ class Csv(_FileSource[T]):
         *,
         header: bool | Sequence[str] = True,
         delimiter: str = ",",
+        quote: str | None = '"',
+        escape: str | None = None,
+        doublequote: bool = True,
+        skip_spaces: bool = False,
+        skip_lines: int = 0,
         type: Any = None,
         **reading: Unpack[Reading],
     ) -> None:
-        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
-            raise JobDefinitionError(f"delimiter={delimiter!r} of Csv", remedy="say one ASCII character, such as ';'")
-        fields = None if isinstance(header, bool) else header
-        layout: CsvLayout[T] = CsvLayout(header=header is True, fields=fields, delimiter=delimiter, type=type)
+        if builtins.type(skip_lines) is not int or skip_lines < 0:
+            raise JobDefinitionError(f"skip_lines={skip_lines!r} of Csv", remedy="say how many lines, from 0 on")
+        if type is not None:
+            require_type(type)
+        layout: Callable[[Encoding], CsvLayout[T]] = partial(
+            CsvLayout,
+            dialect=dialect(delimiter, quote, escape, doublequote, skip_spaces),
+            header=header is True,
+            fields=None if isinstance(header, bool) else header,
+            skip_lines=skip_lines,
+            type=type,
+        )
         super().__init__(paths, layout, **reading)

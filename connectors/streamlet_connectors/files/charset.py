@@ -1,0 +1,117 @@
+"""How the characters of a file lie in its bytes: their encoding, what ends a line, and the mark at the beginning."""
+
+from __future__ import annotations
+
+import codecs
+from typing import NamedTuple
+
+from streamlet import DecodeError, JobDefinitionError, recognise
+
+_UTF8 = "utf-8"
+_MARKS = {
+    "utf-8": ((codecs.BOM_UTF8, "utf-8"),),
+    "utf-16": ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")),
+    "utf-16-le": ((codecs.BOM_UTF16_LE, "utf-16-le"),),
+    "utf-16-be": ((codecs.BOM_UTF16_BE, "utf-16-be"),),
+    "utf-32": ((codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")),
+    "utf-32-le": ((codecs.BOM_UTF32_LE, "utf-32-le"),),
+    "utf-32-be": ((codecs.BOM_UTF32_BE, "utf-32-be"),),
+}
+_WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+
+
+class Charset(NamedTuple):
+    """The characters of one file."""
+
+    encoding: str
+    """Of its records: no mark belongs to it any more."""
+    feed: bytes = b"\n"
+    """What ends a line."""
+    mark_length: int = 0
+    """Bytes before the first line."""
+
+    @property
+    def is_wide(self) -> bool:
+        """True when a character is never one byte, so that a line feed is one only in its place."""
+        return len(self.feed) > 1
+
+    def split(self, data: bytes) -> list[bytes]:
+        """Gives the lines of `data` and what is behind its last line feed."""
+        if not self.is_wide:
+            return data.split(self.feed)
+        lines, start = [], 0
+        at = data.find(self.feed)
+        while at >= 0:
+            if at % len(self.feed):  # the end of one character and the beginning of the next
+                at = data.find(self.feed, at + 1)
+                continue
+            lines.append(data[start:at])
+            start = at + len(self.feed)
+            at = data.find(self.feed, start)
+        lines.append(data[start:])
+        return lines
+
+    def feeds_in(self, record: bytes) -> int:
+        """Counts the line feeds inside of a record."""
+        return len(self.split(record)) - 1 if self.feed[:1] in record or self.is_wide else 0
+
+
+UTF8 = Charset(_UTF8)
+
+
+def has_cr_only(head: bytes, feed: bytes) -> bool:
+    """Tells whether the first lines of a file seem to end in carriage returns, where line feeds are looked for."""
+    return feed == b"\n" and b"\n" not in head and b"\r" in head[:-1]
+
+
+class Encoding:
+    """What a source says of the characters of its files."""
+
+    def __init__(self, name: str, line_end: str, *, is_any_text: bool = False) -> None:
+        """`is_any_text` where text of every kind is right, also that of a page or with bare carriage returns."""
+        self._is_any_text = is_any_text
+        if line_end not in ("\n", "\r"):
+            raise JobDefinitionError(
+                f"line_end={line_end!r} of a file source",
+                remedy="say '\\n' (which takes '\\r\\n', too), or '\\r' for files of old Macs",
+            )
+        self._line_end = line_end
+        try:
+            self._name = codecs.lookup(name).name.removesuffix("-sig")
+            feed = line_end.encode(self._plain_name)
+            if not self._name.startswith(("utf-16", "utf-32")) and feed != line_end.encode():
+                raise LookupError(name)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise JobDefinitionError(
+                f"a file source cannot cut lines in encoding {name!r}",
+                remedy="name one that Python knows and that extends ASCII (cp1252, latin-1, shift_jis ...), or utf-16",
+            ) from error
+
+    @property
+    def _plain_name(self) -> str:
+        return _WITHOUT_MARK.get(self._name, self._name)
+
+    def of(self, path: str, head: bytes) -> Charset:
+        """Tells the characters of a file that begins with `head`; raises `DecodeError` for a file of another kind."""
+        for mark, encoding in _MARKS.get(self._name, ()):
+            if head.startswith(mark):
+                return Charset(encoding, self._line_end.encode(encoding), len(mark))
+        charset = Charset(self._plain_name, self._line_end.encode(self._plain_name))
+        if not charset.is_wide:
+            self._require_text(path, head)
+        return charset
+
+    def _require_text(self, path: str, head: bytes) -> None:
+        found = recognise(head)
+        if found is not None and not (found.is_text and self._is_any_text):
+            raise DecodeError(f"file {path} is {found.what}", remedy=found.remedy)
+        if head.startswith(codecs.BOM_UTF8):  # in UTF-8 it was seen before
+            raise DecodeError(
+                f"file {path} begins with the mark of UTF-8, and encoding={self._name!r} was said",
+                remedy="leave encoding= out",
+            )
+        if not self._is_any_text and has_cr_only(head, self._line_end.encode()):
+            raise DecodeError(
+                f"the lines of file {path} end in CR only, as Excel for Mac and old Macs write",
+                remedy="say line_end='\\r', or turn them: tr '\\r' '\\n' < old > new",
+            )
