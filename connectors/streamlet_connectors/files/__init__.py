@@ -1,7 +1,8 @@
 """Files as sources and as an exactly-once sink.
 
 Sources: source.py (JsonLines, Csv, TextLines) -> reader.py (batches) -> chunks.py (bytes, positions, proof that a file
-is the same) -> records.py (where a record ends), charset.py (characters), csv_layout.py -> csv_records.py, csv_types.py.
+is the same) -> records.py (where a record ends), charset.py (characters).  CSV: csv_layout.py (where a record ends),
+csv_records.py (what it says), csv_types.py (what its cells become).
 Sink: sink.py (FileSink and its writer) and committer.py -> output.py (one output file, step by step).
 """
 
