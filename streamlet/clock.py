@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -16,6 +17,29 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds from an arbitrary start; it never goes back."""
         ...
+
+
+class RisingClock:
+    """A wall clock that never goes back: where the machine's was set back it stands still until that has caught up.
+
+    What was over once by this clock stays over.  Who keeps `high_ms` over a restart gives it to `not_before`.
+    """
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self.high_ms = 0
+        """The latest time that it ever gave; 0 for none."""
+
+    def now_ms(self) -> int:
+        """Epoch ms."""
+        now = self._now_ms()
+        if now > self.high_ms:
+            self.high_ms = now
+        return self.high_ms
+
+    def not_before(self, time_ms: int) -> None:
+        """Says that this time has been."""
+        self.high_ms = max(self.high_ms, time_ms)
 
 
 class SystemClock:

@@ -13,7 +13,7 @@ from streamlet.dsl.policies import OnError
 from streamlet.dsl.shorthands import WindowShorthands
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.aggregates import AggregateFunction, Composed
+from streamlet.operators.aggregates import AggregateFunction, Composed, names_of
 from streamlet.operators.aligned_windows import Tumbling
 from streamlet.operators.misuse import check_arguments
 from streamlet.operators.operator import Operator
@@ -223,13 +223,14 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         functions = checked_functions(functions, named, into, result, self._line())
         if result is not None:
             check_arguments(result, ["key", "window", *map(kind_of, functions)], "result=", self._line())
+        made_by = names_of(functions)
         if named:
             (composed,) = functions
             assert isinstance(composed, Composed), "functions by name are one"
             functions, result = tuple(composed.parts.values()), partial(_finished, composed)
 
         def make() -> Contents:
-            return Folded(folding_of(functions), result)
+            return Folded(folding_of(functions), result, made_by)
 
         return self._then("aggregate", make, make if result is None else result, uid, parallelism, on_error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from streamlet.calling import calling_line
@@ -33,6 +33,12 @@ class AggregateFunction(Generic[T, A, R]):
 
     accumulator_type: Any = Any
     type_option = "accumulator_type="
+
+    @property
+    def described(self) -> str:
+        """What a checkpoint notes of the function, so that another one does not take its accumulators for its own."""
+        return type(self).__name__
+
     """How its type is said, for messages."""
 
     def create_accumulator(self) -> A:
@@ -182,10 +188,16 @@ class Composed(AggregateFunction[T, tuple[Any, ...], R]):
                     "set accumulator_type in its class, or give type= to Sum, Min and Max",
                 )
         self.into = into
-        self.parts = parts
-        self._functions = list(parts.values())
+        # By name, not as they are written: the accumulators of a restored job are found whatever their order is now.
+        self.parts = {name: parts[name] for name in sorted(parts)}
+        self._functions = list(self.parts.values())
+        self._places = {name: list(self.parts).index(name) for name in parts}
         types = tuple(part.accumulator_type for part in self._functions)
         self.accumulator_type = tuple[types]  # type: ignore[valid-type]
+
+    @property
+    def described(self) -> str:
+        return f"({', '.join(f'{name}={part.described}' for name, part in self.parts.items())})"
 
     def create_accumulator(self) -> tuple[Any, ...]:
         return tuple([part.create_accumulator() for part in self._functions])
@@ -197,11 +209,16 @@ class Composed(AggregateFunction[T, tuple[Any, ...], R]):
         return self.finish(*[part.result(one) for part, one in zip(self._functions, accumulator, strict=True)])
 
     def finish(self, *results: Any) -> R:
-        """Puts the results of the parts together."""
-        return self.into(**dict(zip(self.parts, results, strict=True)))  # type: ignore[no-any-return]
+        """Puts the results of `parts` together, in the order in which they were written."""
+        return self.into(**{name: results[place] for name, place in self._places.items()})  # type: ignore[no-any-return]
 
     def merge(self, one: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple([part.merge(*both) for part, *both in zip(self._functions, one, other, strict=True)])
+
+
+def names_of(functions: Iterable[AggregateFunction[Any, Any, Any]]) -> str:
+    """What a checkpoint notes of the functions whose accumulators it has."""
+    return ", ".join(function.described for function in functions)
 
 
 def selecting(aggregate: AggregateFunction[Any, Any, Any], function: Callable[[T], R]) -> Callable[[T], R]:

@@ -153,7 +153,7 @@ def _remedy(state: str, descriptor: Descriptor) -> str:
         "ListState": f"write self.{state}.update(values) or self.{state}.add(value)",
         "MapState": f"write self.{state}.put(key, value)",
     }
-    return ways.get(kind, f"write self.{state}.add(value), and read it by self.{state}.get()")
+    return ways.get(kind, f"write self.{state}.add(value), and read it by self.{state}.value()")
 
 
 def _methods(owner: type) -> Iterator[tuple[str, FunctionType]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from streamlet.elements import Batch
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Mean, SelectingAggregate, Sum
+from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Mean, SelectingAggregate, Sum, names_of
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.selectors import Selector, selector
@@ -29,6 +29,8 @@ class RollingFold(CallingOperator):
     """The loop that aggregate and reduce share: `fold(accumulator, input)` per record, the new one is emitted."""
 
     accumulator_type: Any = Any
+    made_by = ""
+    """The functions whose accumulators are kept; see `StateSpec.made_by`."""
     type_option = "type="
     """What says the type of accumulators."""
     fold: Callable[[Any, Any], Any]
@@ -37,7 +39,7 @@ class RollingFold(CallingOperator):
     """True when accumulators are known to be of their declared type; else each new one is checked."""
 
     def declared_states(self) -> Mapping[str, Descriptor]:
-        return {STATE: ValueState(self.accumulator_type).told_by(self.type_option)}
+        return {STATE: ValueState(self.accumulator_type).told_by(self.type_option).made_by(self.made_by)}
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -249,6 +251,14 @@ def aggregating(
     functions: Sequence[AggregateFunction[Any, Any, Any]], result: Callable[..., Any] | None
 ) -> Aggregate | AggregateSeveral:
     """The operator of one or several aggregate functions; the parts of a composed one are folded side by side."""
+    made = _aggregating(functions, result)
+    made.made_by = names_of(functions)
+    return made
+
+
+def _aggregating(
+    functions: Sequence[AggregateFunction[Any, Any, Any]], result: Callable[..., Any] | None
+) -> Aggregate | AggregateSeveral:
     if len(functions) > 1:
         return _several(functions, result)
     (one,) = functions

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from streamlet.clock import RisingClock
 from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.errors import RecordError
 from streamlet.operators.place import Place, call_each, describe_record, function_error
@@ -45,9 +46,8 @@ class Timestamps:
         self._strategy = strategy
         self._place = place
         self._subtask = subtask
-        self._now_ms = now_ms
+        self._clock = RisingClock(now_ms)
         self._show_records = show_records
-        self._last_ms = 0
         self._has_looked = False
 
     def assign(self, batch: Batch[Any]) -> Batch[Any]:
@@ -84,12 +84,11 @@ class Timestamps:
 
     def not_before(self, time_ms: int) -> None:
         """Takes up the clock where it stood before a restart: one that was set back meanwhile makes nothing late."""
-        self._last_ms = max(self._last_ms, time_ms)
+        self._clock.not_before(time_ms)
 
     def clock_ms(self) -> int:
         """The wall clock, but never going back."""
-        self._last_ms = max(self._last_ms, self._now_ms())
-        return self._last_ms
+        return self._clock.now_ms()
 
     def call(self, function: Callable[..., Any], batch: Batch[Any], *columns: Sequence[Any]) -> list[Any]:
         """Calls a function of the user per row; a failure names its line, this source and the record."""

@@ -30,6 +30,8 @@ class Contents:
     """The half of a window operator that does not depend on how records come into windows."""
 
     kept_type: Any
+    made_by = ""
+    """The functions whose accumulators are kept; see `StateSpec.made_by`."""
     """The type of what is kept per key and window."""
     type_option = "type="
     """What says the type of values."""
@@ -87,8 +89,9 @@ class Contents:
 class Folded(Contents):
     """An accumulator per window, of aggregate functions or of reduce."""
 
-    def __init__(self, folding: Folding, result: Callable[..., Any] | None) -> None:
+    def __init__(self, folding: Folding, result: Callable[..., Any] | None, made_by: str = "") -> None:
         self.folding = folding
+        self.made_by = made_by
         self.result = result
         self.kept_type = folding.accumulator_type
         self.type_option = folding.type_option

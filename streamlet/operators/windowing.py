@@ -78,7 +78,7 @@ class WindowOperator(CallingOperator):
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         states: dict[str, Descriptor] = {
-            self.kept: WindowState(self.kept_type()).told_by(self.contents.type_option),
+            self.kept: WindowState(self.kept_type()).told_by(self.contents.type_option).made_by(self.contents.made_by),
             "timers": TimerState(),
             **self.contents.declared_states(),
         }

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from streamlet.checkpoint.manifest import operator_key
+from streamlet.clock import RisingClock
 from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import CheckpointError
 from streamlet.graph.job_graph import Node, Routing
@@ -20,6 +21,9 @@ from streamlet.source import Source
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 from streamlet.tally import Tally
+
+_CLOCK = "@clock"
+"""Behind the name of a task: how far the wall clock had come for its operators."""
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -80,7 +84,8 @@ class Chain:
         self._states = states
         self._show_records = show_records
         self._checks_mutation = checks_mutation
-        self._now_ms = now_ms
+        self.clock = RisingClock(now_ms)
+        """What its operators take for the wall clock; how far it came is in the snapshot."""
         self._key_groups = key_groups
         self._tally = tally or Tally()
         self._subtask = subtask
@@ -111,6 +116,9 @@ class Chain:
 
     def restore(self, snapshots: Mapping[str, list[Any]]) -> None:
         """Gives every operator what its old subtasks remembered, by uid."""
+        for key, clocks in snapshots.items():
+            if key.endswith(_CLOCK):
+                self.clock.not_before(max(clocks))
         for uid, operator, _ in self._steps:
             if uid in snapshots and not isinstance(operator, SlotLookup):
                 operator.restore(snapshots[uid])
@@ -122,6 +130,8 @@ class Chain:
     def snapshot(self) -> dict[str, Any]:
         """Packs what operators remember and is not keyed, as a report carries it."""
         packed: dict[str, Any] = {}
+        if self.clock.high_ms:
+            packed[operator_key(f"{self._plan.name}{_CLOCK}", self._subtask)] = self.clock.high_ms
         for uid, operator, _ in self._steps:
             watermark = operator.context.current_watermark
             if uid in self._gateless and watermark != MIN_TIMESTAMP:
@@ -249,7 +259,7 @@ class Chain:
                 {name: spec for (uid, name), spec in self._states.items() if uid == node.uid},
                 self._show_records,
                 side=self._sides(node, operator.side_outputs),
-                now_ms=self._now_ms,
+                now_ms=self.clock.now_ms,
                 untimed=self._plan.untimed.get(node.id),
                 spawn=lambda work: self.spawn(work),
                 count=self._tally.of(node.uid),

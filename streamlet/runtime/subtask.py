@@ -179,7 +179,7 @@ class Subtask:
     async def follow_clock(self) -> None:
         """Does what is due by the wall clock, and sees to it that it is done when nothing comes."""
         at = self._chain.next_clock_ms()
-        if at is not None and at <= (now := self._clock.now_ms()):
+        if at is not None and at <= (now := self._chain.clock.now_ms()):
             self._chain.on_clock(now)
             await self.deliver()
             await self.snapshots.mind_memory()

@@ -56,6 +56,7 @@ class Descriptor:
         self.ttl = checked_ttl(ttl, type)
         self.name = ""
         self.option = ""
+        self.functions = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -73,6 +74,11 @@ class Descriptor:
         self.option = option
         return self
 
+    def made_by(self, functions: str) -> Self:
+        """The same declaration, of accumulators of these functions; see `StateSpec.made_by`."""
+        self.functions = functions
+        return self
+
     @property
     def stored_type(self) -> Any:
         """The type of what cells hold: with a ttl, also the times of an entry."""
@@ -85,7 +91,7 @@ class Descriptor:
         if self.kind == "map":
             declared_shape(self.key_type, where=f"map state {name!r} of {uid!r}")
             key_text = type_text(self.key_type)
-        spec = StateSpec(id, uid, name, self.kind, type_text(self.stored_type), key_text)
+        spec = StateSpec(id, uid, name, self.kind, type_text(self.stored_type), key_text, self.functions)
         return StateDeclaration(spec, self.stored_type, self.key_type, self.option)
 
     def bind(self, store: KeyedStore, spec: StateSpec, timers: StateSpec | None, lifetimes: Lifetimes | None) -> Any:
@@ -180,6 +186,7 @@ class AggregatingState(Descriptor, Generic[T, R]):
             )
         super().__init__(aggregate.accumulator_type, ttl=ttl)
         self.aggregate = aggregate
+        self.functions = getattr(aggregate, "described", type(aggregate).__name__)
 
     def bind(self, store: KeyedStore, spec: StateSpec, timers: StateSpec | None, lifetimes: Lifetimes | None) -> Any:
         return AggregatingHandle[Any, Any](super().bind(store, spec, timers, lifetimes), self.aggregate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
@@ -18,6 +19,8 @@ KEY_TYPE_NOTE = b"key type"
 """Under `META_STATE`: the shape of the keys, so that a restored job refuses another one."""
 KEY_CLASSES_NOTE = b"key classes"
 """Under `META_STATE`: where their classes are, so that a restored timer finds its key before any record comes."""
+
+KEY_NOTES = (KEY_CLASSES_NOTE, KEY_TYPE_NOTE)
 
 KEY_SCALARS: frozenset[type] = frozenset({str, bytes, int, bool})
 
@@ -45,11 +48,17 @@ def declared_shape(declared: Any, *, where: str) -> Shape:
 
 
 def shape_text(shape: Shape) -> str:
-    """Writes a shape down: `str`, `(str, int)`, `Place(str, str)`. The same in every process."""
+    """Writes a shape down: `str`, `(str, int)`, `Place(shop: str)`. The same in every process.
+
+    What decides the bytes of a key, or what they mean, is in it: a key with a field of another name is another key.
+    """
     if not isinstance(shape, tuple):
         return str(shape.__qualname__)
-    name = "" if shape[0] is tuple else shape[0].__name__
-    return f"{name}({', '.join(map(shape_text, shape[1:]))})"
+    parts = list(map(shape_text, shape[1:]))
+    if shape[0] is tuple:
+        return f"({', '.join(parts)})"
+    fields = ", ".join(f"{field}: {part}" for field, part in zip(_fields(shape[0]), parts, strict=True))
+    return f"{shape[0].__name__}({fields}){_form(shape[0])}"
 
 
 def classes_text(shape: Shape) -> str:
@@ -76,6 +85,8 @@ class KeyType:
     def restore(self, text: str, classes: str = "") -> None:
         """Says what the restored keys were; raises `StateTypeError` when another type was declared."""
         self.classes = self.classes or classes
+        if self.expected and _without_fields(self.text) == text:
+            return  # noted before field names were
         if self.text and self.text != text:
             raise StateTypeError(
                 f"{self.where}: keys are {self.text}, but the checkpoint has keys of type {text}",
@@ -90,7 +101,8 @@ class KeyType:
                 shape = key_shape(key)
             except KeyTypeError as error:
                 raise KeyTypeError(f"{self.where}: {error.message}", index=row, remedy=error.remedy) from None
-            if not self.expected and self.text in ("", shape_text(shape)):
+            text = shape_text(shape)
+            if not self.expected and self.text in ("", text, _without_fields(text)):
                 self._fix(shape)
             if shape not in self.expected:
                 raise KeyTypeError(
@@ -151,6 +163,25 @@ def _shape_of(facts: inspect.Type, declared: Any, where: str) -> Shape:
     raise StateTypeError(f"{where}: {declared!r} is not a type for keys", remedy=_REMEDY)
 
 
+def _fields(kind: Any) -> tuple[str, ...]:
+    """The names of a key class's fields, as its bytes have them."""
+    return tuple(kind._fields if issubclass(kind, tuple) else kind.__struct_encode_fields__)
+
+
+def _form(kind: Any) -> str:
+    """What else decides the bytes of a key: ` as array`, ` tagged type=Place`; empty for the usual form of a struct."""
+    if issubclass(kind, tuple):
+        return " as array"
+    config = kind.__struct_config__
+    tag = f" tagged {config.tag_field}={config.tag}" if config.tag is not None else ""
+    return f"{tag}{' as array' * bool(config.array_like)}{' without defaults' * bool(config.omit_defaults)}"
+
+
+def _without_fields(text: str) -> str:
+    """A shape as it was noted before field names were."""
+    return re.sub(r"[^\W\d]\w*: | tagged [^,)]*| as array| without defaults", "", text)
+
+
 def _classes(shape: Shape) -> Iterator[Any]:
     if isinstance(shape, tuple):
         if shape[0] is not tuple:
@@ -179,14 +210,14 @@ def _type_in(text: str, classes: str, where: str) -> Any:
                 remedy="define the class again under that name, or start without state by --from none",
             )
         known[kind.__name__] = kind
-    type, rest = _parse(text, known)
+    type, rest = _parse(_without_fields(text), known)
     if rest or type is None:
         raise StateTypeError(f"{where}: the restored keys are {text!r}, which is no type of keys", remedy=_REMEDY)
     return type
 
 
 def _parse(text: str, known: dict[str, Any]) -> tuple[Any, str]:
-    """Reads one shape as `shape_text` writes it; gives its type, or None, and what follows."""
+    """Reads one shape as `shape_text` writes it, without field names; gives its type, or None, and what follows."""
     name = text.split("(", 1)[0].split(",", 1)[0].split(")", 1)[0]
     rest = text[len(name) :]
     if not rest.startswith("("):

@@ -11,11 +11,13 @@ written --- ttl ---> over (hidden) --- up to ttl / 32 ---> armed: the timer free
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from streamlet.clock import RisingClock
 from streamlet.errors import JobDefinitionError
 from streamlet.state.slots import Slot
 from streamlet.state.timers import EARLIEST, LATEST, Timers
@@ -77,8 +79,8 @@ class Expiring(Protocol):
 class Lifetimes:
     """What time it is for the states of one operator, and which of them end."""
 
-    def __init__(self, now_ms: Any) -> None:
-        self.now_ms = now_ms
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self.now_ms = RisingClock(now_ms).now_ms  # what is over is never seen again, whatever becomes of the clock
         self.event_now = EARLIEST
         """How far event time has come for the call in hand."""
         self.told: Timed | None = None
@@ -126,7 +128,7 @@ class Lifetime:
         """The time of what is written now."""
         of = self._of
         if self.ttl.time == "processing":
-            return int(of.now_ms())
+            return of.now_ms()
         if of.told is None:
             return of.event_now
         if of.told.timestamp is None:

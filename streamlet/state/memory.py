@@ -28,8 +28,7 @@ class MemoryKeyedStore(LoggedStore):
     def open(self, restored: Sequence[StoreSnapshot] = ()) -> None:
         """BLOCKING. Starts from nothing, or from what the snapshots hold for this store's key groups and states."""
         self.residency.bound_bytes = 1 << 62
-        groups = (self.first_group, self.end_group)
-        if len(restored) == 1 and groups == (restored[0].first_group, restored[0].end_group) and not restored[0].base:
+        if len(restored) == 1 and restored[0].is_of(self) and not restored[0].base:
             self.replay(restored[0])
         elif restored:
             self._restore_rescaled(restored)

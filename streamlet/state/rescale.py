@@ -13,7 +13,7 @@ from pathlib import Path
 
 from streamlet.errors import CheckpointDamagedError
 from streamlet.state.key_groups import META_STATE, group_prefix, state_of, stored_key
-from streamlet.state.keys import KEY_TYPE_NOTE
+from streamlet.state.keys import KEY_NOTES
 from streamlet.state.overlay import Overlay
 from streamlet.state.rocks import RocksBase, write_sst
 from streamlet.state.snapshot import SnapshotFiles, StoreSnapshot
@@ -48,6 +48,9 @@ def read_part(
 ) -> Iterator[Iterator[Entry]]:
     """Gives the entries of these key groups and states in the order of their keys. Blocks.
 
+    Of each snapshot only states are read that it says it holds: its files may have more, from before a state went to
+    another store, and that is over.
+
     `scratch` is a folder for opened bases, on the file system of the checkpoint; it is emptied.
     """
     files.disk.remove_tree(scratch)
@@ -62,11 +65,12 @@ def read_part(
             if snapshot.base:
                 base = RocksBase.link(files, snapshot.base, scratch / str(number), CACHE_BYTES)
                 stack.callback(base.close)
+            held = set(states).intersection(snapshot.states) if snapshot.states else set(states)
             overlay = Overlay()
             logs = [files.path(log.file) for log in snapshot.logs]
-            overlay.replay_part(files.disk, logs, *_with(groups, snapshot.first_group), {*states, META_STATE})
-            notes = notes or _key_type_note(snapshot, base, overlay, groups[0])
-            source = _entries(base, overlay, groups, states)
+            overlay.replay_part(files.disk, logs, *_with(groups, snapshot.first_group), {*held, META_STATE})
+            notes = notes or _key_notes(snapshot, base, overlay, groups[0])
+            source = _entries(base, overlay, groups, held)
             stack.callback(source.close)
             sources.append(source)
         yield _without_doubles(heapq.merge(*sources, notes))
@@ -77,12 +81,17 @@ def _with(groups: Groups, group: int) -> Groups:
     return min(groups[0], group), max(groups[1], group + 1)
 
 
-def _key_type_note(snapshot: StoreSnapshot, base: RocksBase | None, overlay: Overlay, first_group: int) -> list[Entry]:
-    """The old store's note of its key type, moved to where the new store looks for it."""
-    place = stored_key(snapshot.first_group, META_STATE, KEY_TYPE_NOTE)
-    noted = overlay.entries.get(place)
-    value = bytes(noted) if noted is not None else base.get((place,))[0] if base is not None else None
-    return [] if value is None else [(stored_key(first_group, META_STATE, KEY_TYPE_NOTE), value)]
+def _key_notes(snapshot: StoreSnapshot, base: RocksBase | None, overlay: Overlay, first_group: int) -> list[Entry]:
+    """What the old store noted of its keys, moved to where the new store looks for it."""
+    places = {
+        stored_key(snapshot.first_group, META_STATE, note): stored_key(first_group, META_STATE, note)
+        for note in KEY_NOTES
+    }
+    known: dict[bytes, bytes | None] = {}
+    if base is not None:
+        known.update(zip(places, base.get(tuple(places)), strict=True))
+    known.update((place, bytes(noted)) for place in places if (noted := overlay.entries.get(place)) is not None)
+    return sorted((places[place], noted) for place, noted in known.items() if noted is not None)
 
 
 def _entries(

@@ -31,6 +31,8 @@ BLOOM_BITS = 10
 """1 % of the reads of absent keys touch a block; a new key is the most frequent read of all."""
 WRITE_BUFFER_BYTES = 64 << 10
 """Nothing is ever written through a memtable: as small as RocksDB takes it."""
+LOG_BYTES = 1 << 20
+"""RocksDB's own log is begun anew at this size, and one old one is kept."""
 SORTED_RUNS = 8
 """RocksDB merges files when there are so many. With 4 it writes twice the bytes, and reading is no faster."""
 SHARED_SUFFIX = ".sst"
@@ -59,6 +61,8 @@ def options(cache_bytes: int, *, create: bool) -> Options:
     opts.set_block_based_table_factory(table)
     opts.set_compression_type(DBCompressionType.lz4())
     opts.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    # Its log of what it does is for nobody: kept short, for a working copy may live for months.
+    opts.set_max_log_file_size(LOG_BYTES)
     opts.set_keep_log_file_num(1)
     opts.set_max_background_jobs(2)
     # Folds bring keys from all over the state, so each overlaps everything: merging files of about the same size writes

@@ -29,13 +29,13 @@ class RocksDbKeyedStore(LoggedStore):
     def open(self, restored: Sequence[StoreSnapshot] = ()) -> None:
         """BLOCKING. Starts from nothing, or from what the snapshots hold for this store's key groups and states.
 
-        The snapshot of the same store and key groups is linked; anything else is read and written anew.
+        The snapshot of the same store, key groups and states is linked; anything else is read and written anew.
         """
         disk = self.files.disk
         disk.remove_tree(self.work_dir)
         disk.make_folders(self.work_dir.parent)
         self._known = {}
-        if len(restored) == 1 and self._is_own(restored[0]):
+        if len(restored) == 1 and restored[0].store == self.name and restored[0].is_of(self):
             self._restore(restored[0])
         else:
             self._rocks = self._new_base()
@@ -106,10 +106,6 @@ class RocksDbKeyedStore(LoggedStore):
     def _new_base(self) -> RocksBase:
         self.files.disk.make_folder(self.work_dir)  # for this user only, which RocksDB would not say
         return RocksBase(self.work_dir, self.cache_bytes(), create=True)
-
-    def _is_own(self, restored: StoreSnapshot) -> bool:
-        groups = (restored.first_group, restored.end_group)
-        return restored.store == self.name and groups == (self.first_group, self.end_group)
 
     def _restore(self, restored: StoreSnapshot) -> None:
         if restored.base:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +31,18 @@ class LogRef(msgspec.Struct, frozen=True):
     file: FileRef
 
 
+class KeyedStates(Protocol):
+    """The part of a job's keyed state that one store has."""
+
+    first_group: int
+    end_group: int
+
+    @property
+    def states(self) -> Collection[int]:
+        """Ids of its states."""
+        ...
+
+
 class StoreSnapshot(msgspec.Struct, frozen=True):
     """State of one store (one subtask of one task) at checkpoint `cut`: the base, then the logs in this order."""
 
@@ -44,7 +57,14 @@ class StoreSnapshot(msgspec.Struct, frozen=True):
     base: tuple[FileRef, ...]
     logs: tuple[LogRef, ...]
     states: tuple[int, ...] = ()
-    """Ids of the states that it may hold: by them the stores of a later plan find it."""
+    """Ids of the states that it holds: by them the stores of a later plan find it.  Whatever else may be in its files
+    must never be read."""
+
+    def is_of(self, store: KeyedStates) -> bool:
+        """True when it is the part of just these key groups and states: then its files can be taken over as they are.
+        With other states in them they would bring back, one day, what is over."""
+        same_groups = (self.first_group, self.end_group) == (store.first_group, store.end_group)
+        return same_groups and (not self.states or set(self.states) == set(store.states))
 
     def files(self) -> list[FileRef]:
         """Every file that this snapshot needs."""
@@ -63,6 +83,9 @@ class StateSpec(msgspec.Struct, frozen=True):
     """The declared type as text: compared at restore."""
     key_type: str = ""
     """For a map: the declared type of its keys."""
+    made_by: str = ""
+    """The functions whose accumulators it holds, in the order of their parts, or by name in parentheses: types alone do
+    not tell a sum from a count, nor one sum from another."""
 
     @property
     def where(self) -> str:

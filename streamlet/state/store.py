@@ -189,14 +189,23 @@ def check_types(declared: Sequence[StateDeclaration], restored: Sequence[StateSp
     for declaration in declared:
         now = declaration.spec
         then = before.get((now.uid, now.name))
-        if then is not None and _type_of(then) != _type_of(now):
+        if then is not None and not _is_same(then, now):
             raise StateTypeError(
                 f"state {now.name!r} of {now.uid!r} is declared as {_type_of(now)}, "
                 f"but the checkpoint has {_type_of(then)}",
-                remedy="declare the former type again, or give the state a new name to start it empty",
+                remedy="declare the former type again; to start empty, give a state of your own another name, or the "
+                "whole job no state by --from none",
             )
 
 
 def _type_of(spec: StateSpec) -> str:
     types = f"{spec.key_type}, {spec.type}" if spec.key_type else spec.type
-    return f"{spec.kind}[{types}]"
+    return f"{spec.kind}[{types}]" + (f" of {spec.made_by}" if spec.made_by else "")
+
+
+def _is_same(then: StateSpec, now: StateSpec) -> bool:
+    """Functions by place that were not noted may have been these; by name their places were others."""
+    is_noted = then.made_by or now.made_by.startswith("(")
+    return (then.kind, then.type, then.key_type) == (now.kind, now.type, now.key_type) and (
+        not is_noted or then.made_by == now.made_by
+    )
