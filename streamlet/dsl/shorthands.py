@@ -154,21 +154,21 @@ class RunningShorthands(Generic[K, T_co]):
 
     @overload
     def collect(
-        self, *, limit: int = 1000, type: Any = _PLAIN, result: None = None, **options: Unpack[StepOptions]
+        self, *, limit: int | None = None, type: Any = _PLAIN, result: None = None, **options: Unpack[StepOptions]
     ) -> Stream[list[T_co]]: ...
     @overload
     def collect(
         self,
         *,
-        limit: int = 1000,
+        limit: int | None = None,
         type: Any = _PLAIN,
         result: Callable[[K, list[T_co]], R],
         **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     def collect(
-        self, *, limit: int = 1000, type: Any = _PLAIN, result: Any = None, **options: Unpack[StepOptions]
+        self, *, limit: int | None = None, type: Any = _PLAIN, result: Any = None, **options: Unpack[StepOptions]
     ) -> Stream[Any]:
-        """Emits, per value, the first `limit` values of the key: `aggregate(Collect(limit=limit))`."""
+        """Emits, per value, the first `limit` (1000) values of the key: `aggregate(Collect(limit=limit))`."""
         return self._running(Collect(limit=limit, type=type), result, **options)
 
     def _running(
@@ -222,9 +222,9 @@ class WindowShorthands(Generic[K, T]):
         return self._windowed(Distinct(select, type=type), **options)
 
     def collect(
-        self, *, limit: int = 1000, type: Any = _PLAIN, **options: Unpack[StepOptions]
+        self, *, limit: int | None = None, type: Any = _PLAIN, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, list[T]]]:
-        """The first `limit` values: `aggregate(Collect(limit=limit))`."""
+        """The first `limit` (1000) values: `aggregate(Collect(limit=limit))`."""
         return self._windowed(Collect(limit=limit, type=type), **options)
 
     def _windowed(

@@ -6,6 +6,7 @@ small; one that a value does not change is not stored again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,9 @@ from streamlet.operators.aggregates import AggregateFunction, selecting
 T = TypeVar("T")
 
 _PLAIN = int | float | str
+_UNLESS_TOLD = 1000
+"""So many values `Collect` keeps."""
+log = logging.getLogger("streamlet.operators")
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -132,7 +136,8 @@ class ApproxDistinct(AggregateFunction[T, bytes, int]):
 
 
 class Collect(AggregateFunction[T, tuple[Any, ...], list[Any]]):
-    """The first `limit` values, in the order of their coming; what is beyond is left out.
+    """The first `limit` values, in the order of their coming; what is beyond is left out.  Without a limit they are
+    1000, and the first value that is left out is warned of.
 
     In sliding windows and joined sessions their order, and so which are the first, is that of `WindowProcessFunction`:
     pane by pane and session by session.
@@ -142,21 +147,35 @@ class Collect(AggregateFunction[T, tuple[Any, ...], list[Any]]):
 
     type_option = "type="
 
-    def __init__(self, *, limit: int = 1000, type: Any = _PLAIN) -> None:
-        self.limit = _count("Collect", "limit", limit)
+    def __init__(self, *, limit: int | None = None, type: Any = _PLAIN) -> None:
+        self.limit = _UNLESS_TOLD if limit is None else _count("Collect", "limit", limit)
         self.accumulator_type = tuple[type, ...]
+        self._warns_at = None if limit is not None else calling_line()
 
     def create_accumulator(self) -> tuple[Any, ...]:
         return ()
 
     def add(self, accumulator: tuple[Any, ...], value: T) -> tuple[Any, ...]:
-        return accumulator if len(accumulator) >= self.limit else (*accumulator, value)
+        return (*accumulator, value) if len(accumulator) < self.limit else self._within(accumulator)
 
     def result(self, accumulator: tuple[Any, ...]) -> list[Any]:
         return list(accumulator)
 
     def merge(self, one: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (*one, *other)[: self.limit]
+        both = (*one, *other)
+        return both if len(both) <= self.limit else self._within(both)
+
+    def _within(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Gives the first values, where some are left out, and says so where nobody said how many they are to be."""
+        if self._warns_at is not None:
+            file, line = self._warns_at
+            self._warns_at = None
+            log.warning(
+                "%s:%d: collect keeps the first %s values, and some key or window has more: the others are left out; "
+                "say how many it is to keep: collect(limit=...)",
+                *(file, line, f"{self.limit:,}"),
+            )
+        return values[: self.limit]
 
 
 def _itself(value: Any) -> Any:

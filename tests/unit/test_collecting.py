@@ -79,3 +79,22 @@ def test_without_the_library_a_sketch_names_the_extra(monkeypatch: pytest.Monkey
 def test_sizes_that_cannot_be_are_refused_at_the_users_line(make: Callable[[], object]) -> None:
     with pytest.raises(JobDefinitionError, match=r"test_collecting\.py:\d+: .* is (0|True|-1|3)"):
         make()
+
+
+def test_collect_keeps_a_thousand_unless_told_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    function = Collect[int]()
+    values: tuple[Any, ...] = ()
+    for one in range(1500):
+        values = function.add(values, one)
+    assert function.result(values) == list(range(1000))
+    assert function.merge(values[:600], values[:600]) == (*range(600), *range(400))
+    assert caplog.text.count(f"{__file__}:") == 1
+    assert "collect keeps the first 1,000 values" in caplog.text
+    assert "collect(limit=...)" in caplog.text
+
+
+def test_a_limit_that_was_said_is_meant(caplog: pytest.LogCaptureFixture) -> None:
+    function = Collect[int](limit=2)
+    assert function.add((1, 2), 3) == function.merge((1,), (2, 3)) == (1, 2)
+    assert Collect[int]().merge(tuple(range(500)), tuple(range(500))) == (*range(500), *range(500))
+    assert caplog.text == ""

@@ -145,3 +145,28 @@ def test_bad_records_that_are_left_out_are_told_with_their_lines(
     assert Reading(JsonLines(file, on_bad_record="skip"), batch_records=10).values() == [1, 2]
     assert "line 2 (byte offset 2): not JSON: NaN at byte 5" in caplog.text
     assert f"left out 3 bad records in file {file}: lines 2, 4, 5" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_line_that_is_too_long_to_be_held_is_left_out_like_other_bad_records(
+    tmp_path: Path, encoding: str, follow: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks_module, "CHUNK_BYTES", 100)
+    file = tmp_path / "in.txt"
+    file.write_bytes(f"one\n{'x' * 5000}\n{'y' * 5000}\ntwo\n{'z' * 5000}".encode(encoding))
+    source = TextLines(
+        file, encoding=encoding, follow=follow, poll_seconds=0, on_bad_record="skip", max_record_bytes=1024
+    )
+    reading = Reading(source)
+    batches = reading.available()
+    assert [value for batch in batches for value in batch.values] == ["one", "two"]
+    assert str(batches[-1].describe_row(0)).startswith(f"file {file}, line 4 ")
+    assert f"left out a bad record: file {file}, line 2 (byte offset" in caplog.text
+    assert caplog.text.count("no record ends within 1024 bytes") == (2 if follow else 3)
+    if follow:
+        with file.open("ab") as out:
+            out.write("z\nthree\n".encode(encoding))
+        assert reading.values() == ["three"]
+    restored = Reading(source, {batches[0].split: batches[0].next_position})
+    assert restored.values() == (["two", "three"] if follow else ["two"])

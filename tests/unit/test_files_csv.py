@@ -307,3 +307,18 @@ def test_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
 def test_a_type_that_cannot_be_read_is_refused_when_the_job_is_defined() -> None:
     with pytest.raises(JobDefinitionError, match="type="):
         Csv("a", type=dict[str, str | date])
+
+
+def test_a_followed_record_that_grows_without_end_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text('k\nx\n"open\n')
+    reading = Reading(Csv(file, follow=True, poll_seconds=0))
+    assert reading.values() == [{"k": "x"}]
+    for _ in range(3):
+        with file.open("a") as out:
+            out.write("y\n" * 20_000)
+        assert reading.values() == []
+    assert caplog.text.count("has not ended after") == 1
+    assert f"file {file}, line 3 (byte offset 4): a record begins here" in caplog.text

@@ -16,9 +16,9 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from streamlet import ConfigError, DecodeError, Position
+from streamlet import ConfigError, Position
 from streamlet_connectors.files.charset import Charset
-from streamlet_connectors.files.errors import FileChangedError, FileMissingError
+from streamlet_connectors.files.errors import FileChangedError, FileMissingError, RecordTooLongError
 from streamlet_connectors.files.records import Layout, cut_lines
 
 HEAD_BYTES = 1024
@@ -65,6 +65,8 @@ class Chunk(NamedTuple):
     head: bytes
     """The file's first bytes, for the fingerprints of positions in it."""
     charset: Charset
+    left_out: str = ""
+    """Says that a record was too long, and `start` is behind it."""
 
 
 def fingerprint(head: bytes, offset: int) -> str:
@@ -80,9 +82,11 @@ def read_chunk(
     bounded: bool,
     size_seen: int = -1,
     most: int = MAX_RECORD_BYTES,
+    skips: bool = False,
 ) -> Chunk | None:
     """Reads whole records from `position` on: no records if there are none yet, None if there cannot be, because the
-    file still has the size `size_seen`.  `most` bounds the bytes of a record.  Blocks; to be called in a thread."""
+    file still has the size `size_seen`.  `most` bounds the bytes of a record; a longer one is passed over if `skips`.
+    Blocks; to be called in a thread."""
     descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
@@ -97,7 +101,13 @@ def read_chunk(
             if behind is None:
                 return Chunk([], position, 0, size, head, charset)  # it is not written to its end yet
             position = behind
-        records, end = file.read_records(position)
+        try:
+            records, end = file.read_records(position)
+        except RecordTooLongError as error:
+            if not skips:
+                raise
+            behind = file.find_behind_line(position)
+            return Chunk([], behind or position, 0, size, head, charset, error.message if behind else "")
         return Chunk(records, position, end, size, head, charset)
     finally:
         os.close(descriptor)
@@ -187,6 +197,16 @@ class _Opened:
         """Gives whole records from `position` on, and the offset behind them."""
         return self._read(position, self._layout.cut)
 
+    def find_behind_line(self, position: FilePosition) -> FilePosition | None:
+        """Gives the position behind a line that is too long to be held, None if it is not written to its end yet."""
+        at, feed = position.offset, self._charset.feed
+        while data := os.pread(self._descriptor, CHUNK_BYTES // len(feed) * len(feed), at):
+            first, *rest = self._charset.split(data)
+            if rest:
+                return FilePosition(at + len(first) + len(feed), position.line + 1)
+            at += len(data)
+        return FilePosition(at, position.line + 1) if self._bounded else None
+
     def _behind(self, position: FilePosition, record: bytes, end: int) -> FilePosition:
         offset = min(position.offset + len(record) + len(self._charset.feed), end)
         return FilePosition(offset, position.line + 1 + self._charset.feeds_in(record))
@@ -202,7 +222,7 @@ class _Opened:
             if end >= size or not data:
                 return [], position.offset
             if length >= self._most:
-                raise DecodeError(
+                raise RecordTooLongError(
                     f"file {self._path}, line {position.line + 1} (byte offset {position.offset}): no record ends "
                     f"within {self._most} bytes",
                     remedy="is it a file of lines? Where records are that large, raise max_record_bytes of the source",

@@ -3,12 +3,13 @@
 ```text
 FileMissingError   a file that was named, or that was read before, is not there
 FileChangedError   the bytes that were read before are no longer what they were
+RecordTooLongError no record ends within as many bytes as one may have
 ```
 """
 
 from __future__ import annotations
 
-from streamlet import FinalError, SourceError
+from streamlet import DecodeError, FinalError, SourceError
 
 
 class FileMissingError(FinalError, SourceError):
@@ -17,3 +18,7 @@ class FileMissingError(FinalError, SourceError):
 
 class FileChangedError(FinalError, SourceError):
     """A file was replaced, cut or written over below the position that was reached: reading on would not be exact."""
+
+
+class RecordTooLongError(DecodeError):
+    """No record ends within as many bytes as one may have."""

@@ -20,6 +20,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _SHOWN_LINES = 20
+_WAITING_BYTES = 64 * 1024
 Policy = Literal["fail", "skip"]
 
 
@@ -65,7 +66,7 @@ class FileOrigin:
 class _Cursor:
     """How far one file is read: the position behind the last batch, and the raw records read ahead of it."""
 
-    __slots__ = ("ahead", "charset", "end", "format", "head", "path", "position", "size_seen", "taken")
+    __slots__ = ("ahead", "charset", "end", "format", "head", "path", "position", "size_seen", "taken", "waits_at")
 
     def __init__(self, path: str, position: FilePosition) -> None:
         self.path = path
@@ -76,6 +77,8 @@ class _Cursor:
         self.end = 0
         self.head = b""
         self.charset = UTF8
+        self.waits_at = -1
+        """Where a record without end was told of."""
         self.size_seen = -1
         """Size of the file when nothing more could be cut from it."""
 
@@ -146,16 +149,25 @@ class FilesReader(Generic[T]):
 
     def _read(self, cursor: _Cursor) -> bool:
         layout = self._options.layout
-        chunk = read_chunk(
-            cursor.path,
-            cursor.position,
-            layout,
-            bounded=self._options.bounded,
-            size_seen=cursor.size_seen,
-            most=self._options.max_record_bytes,
-        )
+        while True:
+            chunk = read_chunk(
+                cursor.path,
+                cursor.position,
+                layout,
+                bounded=self._options.bounded,
+                size_seen=cursor.size_seen,
+                most=self._options.max_record_bytes,
+                skips=self._options.on_bad_record == "skip",
+            )
+            if chunk is None or not chunk.left_out:
+                break
+            log.warning("left out a bad record: %s", chunk.left_out)
+            self._context.count("left out", 1)
+            cursor.position = chunk.start._replace(fingerprint=fingerprint(chunk.head, chunk.start.offset))
         if chunk is None or not chunk.records:
-            cursor.size_seen = chunk.size if chunk is not None else cursor.size_seen
+            if chunk is not None:
+                cursor.size_seen = chunk.size
+                self._tell_of_waiting(cursor, chunk)
             return False
         if cursor.format is None:
             header = self._header(cursor.path) if layout.has_header else None
@@ -167,6 +179,17 @@ class FilesReader(Generic[T]):
                 raise DecodeError(f"file {cursor.path}: {error.message}", remedy=error.remedy) from error
         cursor.fill(chunk)
         return True
+
+    def _tell_of_waiting(self, cursor: _Cursor, chunk: Chunk) -> None:
+        """Warns, once per place, of a record that grows and has no end: what follows it waits, too."""
+        start = chunk.start
+        if not self._options.bounded and chunk.size - start.offset > _WAITING_BYTES and cursor.waits_at != start.offset:
+            cursor.waits_at = start.offset
+            log.warning(
+                "file %s, line %d (byte offset %d): a record begins here and has not ended after %d bytes (a quote "
+                "that is not closed?); what follows waits for its end, or for max_record_bytes=%d",
+                *(cursor.path, start.line + 1, start.offset, chunk.size - start.offset, self._options.max_record_bytes),
+            )
 
     def _header(self, path: str) -> bytes:
         return read_header(path, self._options.layout, most=self._options.max_record_bytes)
@@ -228,7 +251,10 @@ class FilesReader(Generic[T]):
                 values += cursor.format.decode_batch([records[place] for place in places[:index]])
                 good += places[:index]
                 if not bad:
-                    log.warning("left out a bad record: %s: %s", origin.describe(places[index]), error.message)
+                    remedy = f" ({error.remedy})" if error.remedy else ""
+                    log.warning(
+                        "left out a bad record: %s: %s%s", origin.describe(places[index]), error.message, remedy
+                    )
                 bad.append(places[index])
                 places = places[index + 1 :]
         self._context.count("left out", len(bad))

@@ -39,7 +39,7 @@ class Reading(TypedDict, total=False):
     poll_seconds: float
     """How long to wait when there is nothing to read: 0 to 0.2, default 0.1."""
     max_record_bytes: int
-    """A longer record, line feed included, stops the job: 1024 to 1 GiB, default 16 MiB."""
+    """A longer record, line feed included, is a bad record: 1024 to 1 GiB, default 16 MiB."""
     encoding: str
     """Of the characters, as Python names it: default UTF-8. `"utf-16"` takes either byte order, by the file's mark."""
     line_end: str

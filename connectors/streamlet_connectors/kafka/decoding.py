@@ -140,7 +140,10 @@ class Decoder:
         raw = [row.key for row in rows]
         if self._key is None:
             return raw
-        following = iter(self._key.decode_batch([key for key in raw if key is not None]))
+        try:
+            following = iter(self._key.decode_batch([key for key in raw if key is not None]))
+        except DecodeError as error:
+            raise DecodeError(f"its key is {error.message}", index=error.index, remedy=error.remedy) from error
         return [None if key is None else next(following) for key in raw]
 
     def _one_by_one(self, topic: str, partition: int, rows: list[Row]) -> Decoded:
@@ -155,7 +158,7 @@ class Decoder:
                 if self._on_bad_record == "fail" or (row.value is None and self._null_values == "fail"):
                     return Decoded(good, values, explained, bad)
                 if self._on_bad_record == "skip":
-                    self._skip(explained)
+                    self._skip(explained, error.remedy)
                 else:
                     bad.append(_bad(topic, partition, row, error))
                     self._count("dead letters", 1)
@@ -183,11 +186,11 @@ class Decoder:
         explained.__cause__ = error
         return explained
 
-    def _skip(self, error: DecodeError) -> None:
+    def _skip(self, error: DecodeError, remedy: str | None) -> None:
         self.skipped += 1
         self._count("left out", 1)
         if self.skipped in (1, 10, 100) or self.skipped % 1000 == 0:
-            _log.warning("left out (%d so far): %s", self.skipped, error.message)
+            _log.warning("left out (%d so far): %s%s", self.skipped, error.message, f" ({remedy})" if remedy else "")
 
 
 def _bad(topic: str, partition: int, row: Row, error: DecodeError) -> BadRecord:
