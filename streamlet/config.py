@@ -120,9 +120,11 @@ class JobConfig:
     retain: int = 1
     """How many committed checkpoints are kept beside the newest."""
     batch_records: int = 2000
-    """Records that are processed between two turns of the event loop at most; fewer when they take longer than 2 ms."""
+    """Records that are processed between two turns of the event loop at most; fewer when they take longer than 2 ms, or
+    give the subtasks behind more than 50 ms to do."""
     channel_records: int = 4000
-    """Records that may wait in one channel between two subtasks; back-pressure begins there."""
+    """Records that may be on the way to one subtask before back-pressure begins: where they take it longer than 100 ms,
+    only so many as that, so that a checkpoint's barrier never waits long behind them."""
     restart: Restart = field(default_factory=Restart.exponential)
     verify: Literal["default", "full"] = "default"
     """`full` hashes every file of a checkpoint at start, `default` everything but the SST files."""

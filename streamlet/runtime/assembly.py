@@ -18,6 +18,7 @@ from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.batch_size import BatchSize
 from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet.runtime.channel import Exchange, InputGate, Sender
@@ -31,6 +32,7 @@ from streamlet.runtime.snapshots import SubtaskSnapshots
 from streamlet.runtime.source_subtask import SourceSubtask
 from streamlet.runtime.split_watermarks import SplitWatermarks
 from streamlet.runtime.subtask import GatedSubtask, Subtask
+from streamlet.runtime.turns import LoopTurns
 from streamlet.sink import SinkContext
 from streamlet.source import ReaderContext
 from streamlet.state.descriptors import StateDeclaration
@@ -156,6 +158,9 @@ class Assembly:
         self._told = _told_of_the_end(self._snapshots, self._parallelism_before)
         self._exchange = exchange
         self._placement = Placement() if exchange is None else exchange.placement
+        self._turns = LoopTurns()
+        most = plan.config.channel_records
+        self._backlogs = {task.id: Backlog(most * max(1, len(self._hosted(task)))) for task in plan.tasks}
         self._gates = {
             (task.id, subtask): self._gate(task, subtask)
             for task in plan.tasks
@@ -200,12 +205,12 @@ class Assembly:
     def _gate(self, task: TaskPlan, subtask: int) -> InputGate:
         """The gate of a subtask, with the channels from elsewhere; those from here are added by their senders."""
         timeless = [edge.input for edge in task.inputs if edge.is_timeless]
-        gate = InputGate([_upstream(self._plan, edge) for edge in task.inputs], timeless)
+        gate = InputGate(self._backlogs[task.id], [_upstream(self._plan, edge) for edge in task.inputs], timeless)
         for edge in task.inputs:
             for sender in senders_of(self._plan, edge, subtask):
                 if self._exchange is not None and not self._placement.is_here(sender):
                     address = ChannelAddress(task.id, edge.input, sender, subtask)
-                    self._exchange.receiver(address, gate, self._plan.config.channel_records)
+                    self._exchange.receiver(address, gate)
         return gate
 
     async def _subtask(self, task: TaskPlan, subtask: int) -> Subtask:
@@ -247,7 +252,7 @@ class Assembly:
         batch_size = BatchSize(config.batch_records)
         parts = (
             task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
-            around.ports.clock, batch_size, self._had_ended(task),
+            around.ports.clock, batch_size, self._had_ended(task), self._turns,
         )  # fmt: skip
         if not task.is_source:
             gate = self._gates[task.id, subtask]
@@ -326,11 +331,11 @@ class Assembly:
         )
 
     def _sender(self, edge: ChannelEdge, subtask: int, target: int) -> Sender:
-        bound = self._plan.config.channel_records
         if self._exchange is None or self._placement.is_here(target):
-            return self._gates[edge.to_task, target].connect(edge.input, bound)
+            return self._gates[edge.to_task, target].connect(edge.input)
         address = ChannelAddress(edge.to_task, edge.input, subtask, target)
-        return self._exchange.sender(address, bound, self._plan.tasks[edge.to_task].head.place)
+        most = self._plan.config.channel_records
+        return self._exchange.sender(address, most, self._plan.tasks[edge.to_task].head.place)
 
     async def _open_store(self, plan: StorePlan, task: TaskPlan, subtask: int) -> KeyedStore:
         config, around = self._plan.config, self._around

@@ -1,7 +1,7 @@
 """Channels between subtasks, and the gate where a subtask's inputs meet.
 
-A channel is bounded in records; a sender that finds it full waits, and that is the back-pressure of the whole job.
-One queue hop costs about a microsecond, so what hops is a batch.
+What lies in the channels to a task is bounded by a `Backlog`; a subtask that finds no room there begins no batch, and
+that is the back-pressure of the whole job.  One queue hop costs about a microsecond, so what hops is a batch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from streamlet.checkpoint.alignment import BarrierAligner
 from streamlet.elements import MIN_TIMESTAMP, Barrier, Batch, Element, Watermark
 from streamlet.operators.place import Place
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.lowest_watermark import LowestWatermark
 from streamlet.runtime.placement import ChannelAddress, Placement
 
@@ -21,8 +22,11 @@ from streamlet.runtime.placement import ChannelAddress, Placement
 class Sender(Protocol):
     """The end of a channel where elements go in. Their order is kept, and none is lost while both sides live."""
 
-    async def send(self, element: Element) -> None:
-        """Puts an element in; waits while the channel is full. A watermark, barrier or end never waits."""
+    backlog: Backlog
+    """Where to ask for room before a batch is begun."""
+
+    def send(self, element: Element) -> None:
+        """Puts an element in, whether there is room or not."""
         ...
 
 
@@ -31,11 +35,12 @@ class Exchange(Protocol):
 
     placement: Placement
 
-    def sender(self, address: ChannelAddress, bound_records: int, place: Place) -> Sender:
-        """Gives the sending end of a channel to another process; `place` is that of the operator behind it."""
+    def sender(self, address: ChannelAddress, most_records: int, place: Place) -> Sender:
+        """Gives the sending end of a channel to another process; at most `most_records` are on the way to its task
+        there. `place` is that of the operator behind it."""
         ...
 
-    def receiver(self, address: ChannelAddress, gate: InputGate, bound_records: int) -> None:
+    def receiver(self, address: ChannelAddress, gate: InputGate) -> None:
         """Adds a channel from another process to a gate."""
         ...
 
@@ -43,22 +48,18 @@ class Exchange(Protocol):
 class Channel:
     """From one subtask to one gate, in order."""
 
-    def __init__(self, gate: InputGate, index: int, bound_records: int) -> None:
-        self._gate = gate
-        self._index = index
-        self._bound = bound_records
-        self._space = asyncio.Event()
+    def __init__(self, gate: InputGate) -> None:
+        self.backlog = gate.backlog
         self.waiting: deque[Element] = deque()
-        self.records = 0
-        """Records that wait in it; at most the bound and one batch."""
+        self._gate = gate
+        self._epoch_in = self._epoch_out = 0
 
-    async def send(self, element: Element) -> None:
-        """Puts an element in; waits while the channel is full. A watermark, barrier or end never waits."""
+    def send(self, element: Element) -> None:
+        """Puts an element in, whether there is room or not."""
         if type(element) is Batch:
-            while self.records >= self._bound:
-                self._space.clear()
-                await self._space.wait()
-            self.records += len(element)
+            self.backlog.add(self._epoch_in, len(element))
+        elif type(element) is Barrier:
+            self._epoch_in = element.checkpoint_id
         elif type(element) is Watermark and self.waiting and type(self.waiting[-1]) is Watermark:
             # Nothing came in between, so the newer one says it all: a channel without records stays small.
             self.waiting.pop()
@@ -66,12 +67,12 @@ class Channel:
         self._gate.wake()
 
     def take(self) -> Element:
-        """Takes the oldest element out and lets a waiting sender go on."""
+        """Takes the oldest element out; if it makes room, senders that wait for it go on."""
         element = self.waiting.popleft()
         if type(element) is Batch:
-            self.records -= len(element)
-            if self.records < self._bound:
-                self._space.set()
+            self.backlog.remove(self._epoch_out, len(element))
+        elif type(element) is Barrier:
+            self._epoch_out = element.checkpoint_id
         return element
 
 
@@ -82,8 +83,10 @@ class InputGate:
     """All input channels of one subtask; gives batches as they come, barriers when they are aligned, and the
     watermark of all channels when it has changed."""
 
-    def __init__(self, names: Sequence[str] = (), timeless: Collection[int] = ()) -> None:
-        """`names`: whose output each input edge is; `timeless`: input edges whose watermarks mean nothing."""
+    def __init__(self, backlog: Backlog, names: Sequence[str] = (), timeless: Collection[int] = ()) -> None:
+        """`backlog`: that of the task; `names`: whose output each input edge is; `timeless`: input edges whose
+        watermarks mean nothing."""
+        self.backlog = backlog
         self._names = names
         self._timeless = timeless
         self.channels: list[Channel] = []
@@ -99,12 +102,12 @@ class InputGate:
         self.on_aligning: Callable[[int], None] = lambda _: None
         """Called with a checkpoint's id when a barrier came and others are missing."""
 
-    def connect(self, input_index: int, bound_records: int) -> Channel:
+    def connect(self, input_index: int) -> Channel:
         """Adds a channel. All are connected before the first element is taken."""
-        return self.add(Channel(self, len(self.channels), bound_records), input_index)
+        return self.add(Channel(self), input_index)
 
     def add(self, channel: C, input_index: int) -> C:
-        """Adds a channel that was made for this gate and its next index."""
+        """Adds a channel that was made for this gate."""
         self.channels.append(channel)
         self.inputs.append(input_index)
         self.watermarks.add(len(self.channels) - 1)

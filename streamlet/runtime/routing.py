@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamlet.elements import Batch, Element
+from streamlet.elements import Barrier, Batch, Element
 from streamlet.errors import KeyTypeError
 from streamlet.graph.job_graph import Routing
 from streamlet.operators.keying import bad_key
@@ -37,28 +37,48 @@ class Router:
         self._turn = subtask % len(channels)
         self._owners = _OwnerTable(key_groups, len(channels))
         self._traces_origins = traces_origins
+        self._backlogs = list(dict.fromkeys(channel.backlog for channel in channels))
+        self._epoch = 0
+        self.work_seconds = 0.0
+        """How long the receivers will need for all that was sent."""
+
+    def has_room(self, wake: Callable[[], None]) -> bool:
+        """True when everybody behind it has room for more, as far as it is known here; else `wake` is called once that
+        may be."""
+        for backlog in self._backlogs:
+            if not backlog.has_room(self._epoch):
+                backlog.wake_when_roomy(wake)
+                return False
+        return True
 
     async def deliver(self, batch: Batch[Any]) -> None:
-        """Sends the rows to where they belong; waits for space."""
+        """Sends the rows to where they belong, whether there is room or not."""
         if not self._traces_origins and batch.origin is not None:
             batch = Batch(batch.values, batch.timestamps, batch.keys)
         if self._routing is Routing.BROADCAST:
-            await self.broadcast(batch)
+            for channel in self._channels:
+                self._send(channel, batch)
         elif len(self._channels) == 1:
-            await self._channels[0].send(batch)
+            self._send(self._channels[0], batch)
         elif self._routing is Routing.HASH:
-            await self._by_key(batch)
+            self._by_key(batch)
         else:
             channel = self._channels[self._turn]
             self._turn = (self._turn + 1) % len(self._channels)
-            await channel.send(batch)
+            self._send(channel, batch)
 
-    async def broadcast(self, element: Element) -> None:
+    def broadcast(self, element: Element) -> None:
         """Sends an element to every subtask that could get rows from here: barriers and ends go this way."""
+        if isinstance(element, Barrier):
+            self._epoch = element.checkpoint_id
         for channel in self._channels:
-            await channel.send(element)
+            channel.send(element)
 
-    async def _by_key(self, batch: Batch[Any]) -> None:
+    def _send(self, channel: Sender, batch: Batch[Any]) -> None:
+        self.work_seconds += len(batch) * channel.backlog.seconds_per_record
+        channel.send(batch)
+
+    def _by_key(self, batch: Batch[Any]) -> None:
         rows: list[list[int]] = [[] for _ in self._channels]
         try:
             owners = self._owners.of(batch.keys or ())
@@ -68,9 +88,9 @@ class Router:
             rows[owner].append(row)
         for channel, chosen in zip(self._channels, rows, strict=True):
             if len(chosen) == len(batch):
-                await channel.send(batch)
+                self._send(channel, batch)
             elif chosen:
-                await channel.send(_pick(batch, chosen))
+                self._send(channel, _pick(batch, chosen))
 
 
 class _OwnerTable(dict[Any, int]):

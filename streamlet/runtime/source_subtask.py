@@ -136,16 +136,22 @@ class SourceSubtask(Subtask):
             self._times.held(self._clock.monotonic() - began)
 
     async def _until_room(self) -> None:
-        """Waits until the chain takes another batch."""
-        began = self._clock.monotonic()
+        """Waits until another batch may begin; barriers go before it."""
+        if self._turns.is_resting:
+            await self._turns.rest()
+        began: float | None = None
         while True:
-            await self._barrier_if_asked()
-            await self.follow_clock()
-            if self._chain.has_room:
+            if self._triggers:
+                await self._barrier_if_asked()
+            if self._has_clock:
+                await self.follow_clock()
+            if self._chain.has_room and self.outputs_have_room():
                 break
+            if began is None:
+                began = self._clock.monotonic()
             await self._wake.wait()
             self._wake.clear()
-        if self._times is not None:
+        if began is not None and self._times is not None:
             self._times.held(self._clock.monotonic() - began)
 
     async def _batches(self) -> AsyncGenerator[Batch[Any], None]:
@@ -167,17 +173,11 @@ class SourceSubtask(Subtask):
                 if batches is None:
                     await self.end()
                     await self._only_barriers()
-                self._begin_turn()
                 for batch in batches:
-                    if not self._chain.has_room:
-                        await self._until_room()
-                    yield batch
-                    if self._triggers:
-                        await self._barrier_if_asked()
-                    if self._has_clock:
-                        await self.follow_clock()
-                    await asyncio.sleep(0)
+                    await self._until_room()
                     self._begin_turn()
+                    yield batch
+                    await self._turns.rest()
         finally:
             if fetch is not None:
                 fetch.cancel()

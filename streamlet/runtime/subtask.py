@@ -26,6 +26,7 @@ from streamlet.runtime.control import LocalControl
 from streamlet.runtime.routing import Router
 from streamlet.runtime.sink_leaf import SinkLeaf
 from streamlet.runtime.snapshots import SubtaskSnapshots
+from streamlet.runtime.turns import LoopTurns
 from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.runtime")
@@ -46,6 +47,7 @@ class Subtask:
         clock: Clock,
         batch_size: BatchSize,
         had_ended: bool,
+        turns: LoopTurns,
     ) -> None:
         """`had_ended`: in the restored checkpoint all that this task does had been told of the end of its input."""
         self.plan = plan
@@ -66,6 +68,8 @@ class Subtask:
         self._inbox = control.inbox((plan.name, subtask))
         self._clock = clock
         self._batch_size = batch_size
+        self._turns = turns
+        self._roomy = asyncio.Event()
         self._turn_began = 0.0
         self._has_turned = False
         """True once others have run since: then it is not known who held the loop."""
@@ -134,12 +138,24 @@ class Subtask:
         if not self.records:
             self._control.report(Started())
         self.records += len(batch)
+        others, behind = self._turns.held_seconds, self._work_behind()
         enter(batch)
         held = self._clock.monotonic() - self._turn_began
         await self.deliver()
+        seconds = self._clock.monotonic() - self._turn_began
         if not self._has_turned:
-            held = self._clock.monotonic() - self._turn_began
-        self._batch_size.took(len(batch), held)
+            held = seconds
+        # What other subtasks did while a sink let this one wait is no waiting for the sink.
+        waited = max(0.0, seconds - held - (self._turns.held_seconds - others))
+        self._turns.held(held)
+        self._batch_size.took(len(batch), held, waited, self._work_behind() - behind)
+        self.worked(len(batch), held, waited)
+
+    def worked(self, records: int, seconds: float, waited: float) -> None:
+        """Tells how long a batch took here, and how long sinks let it wait."""
+
+    def _work_behind(self) -> float:
+        return sum(router.work_seconds for router in self._routers)
 
     def _begin_turn(self) -> None:
         """Says that the event loop is held from now on."""
@@ -150,8 +166,22 @@ class Subtask:
     def _turn(self) -> None:
         self._has_turned = True
 
+    def outputs_have_room(self) -> bool:
+        """True when all that are behind this subtask take more; else it is interrupted once they may."""
+        return all(router.has_room(self._has_got_room) for router in self._routers)
+
+    def _has_got_room(self) -> None:
+        self._roomy.set()
+        self.interrupt()
+
+    async def until_outputs_have_room(self) -> None:
+        """Waits in the midst of something that no barrier can part."""
+        while not self.outputs_have_room():
+            self._roomy.clear()
+            await self._roomy.wait()
+
     async def deliver(self) -> None:
-        """Sends on what the chain has produced; waits while the receivers are full."""
+        """Sends on what the chain has produced; waits where a sink is behind."""
         produced = self._chain.produced
         for leaf, output in produced:
             await leaf.deliver(output)
@@ -167,19 +197,23 @@ class Subtask:
         for _ in self._chain.advance(self._reached.timestamp):
             await self.deliver()
             await self.snapshots.mind_memory()
-            await asyncio.sleep(0)
+            await self._turns.rest()
+            await self.until_outputs_have_room()
         await self.deliver()
         # While something is in flight here, those behind must wait for it even if nothing new is expected.
         watermark = Watermark(self._chain.watermark, self._reached.is_idle and not self._chain.is_held)
         # The end itself says that nothing is held back any more.
         if watermark != self._sent and watermark.timestamp != MAX_TIMESTAMP:
             self._sent = watermark
-            await self._send_on(watermark)
+            self._send_on(watermark)
 
     async def follow_clock(self) -> None:
         """Does what is due by the wall clock, and sees to it that it is done when nothing comes."""
         at = self._chain.next_clock_ms()
         if at is not None and at <= (now := self._chain.clock.now_ms()):
+            if not self.outputs_have_room():
+                self._alarm.set(None)
+                return
             self._chain.on_clock(now)
             await self.deliver()
             await self.snapshots.mind_memory()
@@ -198,7 +232,7 @@ class Subtask:
             operators[event_time_key(self.plan.name, self.subtask)] = event_time
         if told := self._chain.told(has_new=self.records > 0):
             operators[operator_key(f"{self.plan.name}@end", self.subtask)] = told
-        await self._send_on(Barrier(checkpoint_id))
+        self._send_on(Barrier(checkpoint_id))
         listed: list[ListedCommittable] = []
         for sink in self.sinks:
             self.snapshots.busy(checkpoint_id, f"sink {sink.uid} prepares")
@@ -220,13 +254,13 @@ class Subtask:
             return
         self._has_clock = False
         self.silence()
-        await self._send_on(EndOfInput())
+        self._send_on(EndOfInput())
         self.snapshots.is_ended = True
         self._control.report(Ended(task=self.plan.name, subtask=self.subtask))
 
-    async def _send_on(self, element: Element) -> None:
+    def _send_on(self, element: Element) -> None:
         for router in self._routers:
-            await router.broadcast(element)
+            router.broadcast(element)
 
 
 class GatedSubtask(Subtask):
@@ -235,6 +269,8 @@ class GatedSubtask(Subtask):
     def __init__(self, *args: Any, gate: InputGate) -> None:
         super().__init__(*args)
         self._gate = gate
+        self._full_since: float | None = None
+        self._waited = 0.0
         gate.on_aligning = lambda checkpoint_id: self.snapshots.busy(checkpoint_id, "aligning")
 
     def interrupt(self) -> None:
@@ -250,16 +286,44 @@ class GatedSubtask(Subtask):
         while True:
             if self._has_clock:
                 await self.follow_clock()
-            element = await self._gate.next(takes_batches=self._chain.has_room)
+            element = await self._gate.next(takes_batches=self._has_room())
             if isinstance(element, Batch):
-                for piece in element.pieces(self._batch_size()):
-                    self._begin_turn()
-                    await self.process(enter[self._gate.input], piece)
-                    await self.snapshots.mind_memory()
-                    await asyncio.sleep(0)
+                await self._take(enter[self._gate.input], element)
             elif isinstance(element, Watermark):
                 await self.advance(element)
             elif isinstance(element, Barrier):
                 await self.checkpoint(element.checkpoint_id, {})
             elif isinstance(element, EndOfInput):
                 await self.end()
+
+    async def _take(self, enter: Any, batch: Batch[Any]) -> None:
+        """Works a batch off in pieces, each as long as is right by then."""
+        done = 0
+        while done < len(batch):
+            if self._turns.is_resting:
+                await self._turns.rest()
+            if done and not self.outputs_have_room():
+                began = self._clock.monotonic()
+                await self.until_outputs_have_room()
+                self._waited += self._clock.monotonic() - began
+            size = self._batch_size()
+            piece = batch if not done and len(batch) <= size else batch.part(done, done + size)
+            self._begin_turn()
+            await self.process(enter, piece)
+            await self.snapshots.mind_memory()
+            await self._turns.rest()
+            done += len(piece)
+
+    def worked(self, records: int, seconds: float, waited: float) -> None:
+        self._gate.backlog.took(records, seconds + self._waited, waited)
+        self._waited = 0.0
+
+    def _has_room(self) -> bool:
+        """True when a batch may be taken.  What it waits for that counts as time that the batches before took."""
+        has_room = self._chain.has_room and self.outputs_have_room()
+        if self._full_since is None:
+            self._full_since = None if has_room else self._clock.monotonic()
+        elif has_room:
+            self._waited += self._clock.monotonic() - self._full_since
+            self._full_since = None
+        return has_room

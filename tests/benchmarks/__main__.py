@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, tuple[str, list[str], str]] = {
         "the queries of Nexmark over an auction site's events, checked against SQL, without Kafka",
     ),
     "asynchronous": ("asynchronous", [], "what an asynchronous call costs"),
+    "alignment": ("alignment", [], "how long checkpoints wait for slow functions behind a shuffle"),
     "exchange": ("exchange", [], "what a record costs on its way to another process"),
 }
 """Name -> module, its first arguments, what it measures."""

@@ -21,6 +21,7 @@ import uvloop
 
 from streamlet import Batch, EndOfInput
 from streamlet.operators.place import Place
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.placement import ChannelAddress, Placement
 from streamlet.runtime.processes.link import Link
@@ -61,19 +62,25 @@ async def send(end: socket.socket, kind: str, rows: int, records: int) -> None:
         _columns("str", rows),
         list(range(1_700_000_000_000, 1_700_000_000_000 + rows)),
     )
+    roomy = asyncio.Event()
     for _ in range(records // rows):
-        await sender.send(Batch(values, times, keys))
-    await sender.send(EndOfInput())
+        while not sender.backlog.has_room(0):
+            roomy.clear()
+            sender.backlog.wake_when_roomy(roomy.set)
+            await roomy.wait()
+        sender.send(Batch(values, times, keys))
+    sender.send(EndOfInput())
     await carrying
 
 
 async def receive(end: socket.socket) -> int:
     """The receiving worker; gives how many records came."""
     exchange = SocketExchange(Placement(2, 1), {0: await Link.over(end)})
-    gate = InputGate(["in"])
-    exchange.receiver(ADDRESS, gate, BOUND_RECORDS)
+    gate = InputGate(Backlog(BOUND_RECORDS), ["in"])
+    exchange.receiver(ADDRESS, gate)
     carrying = asyncio.create_task(exchange.run())
     count = 0
+    gate.backlog.took(1, 1e-6)
     while not isinstance(element := await gate.next(), EndOfInput):
         count += len(element) if isinstance(element, Batch) else 0
         await asyncio.sleep(0)

@@ -37,6 +37,10 @@ WITHOUT_KAFKA: dict[str, tuple[list[str], set[str]]] = {
     "windows": ([*ONCE, "--records", "1000"], set(PROGRAMS)),
     "nexmark": ([*ONCE, "--events", "1000", "--queries", "q2,q5"], {"q2", "q5"}),
     "asynchronous": ([*ONCE, "--records", "100"], set()),
+    "alignment": (
+        [*ONCE, "--milliseconds", "1", "--parallelism", "1", "--processes", "1", "--seconds", "2"],
+        {"1 ms, parallelism 1, processes 1"},
+    ),
     "exchange": ([*ONCE, "--records", "1000", "--rows", "100", "--kinds", "int"], {"int, 100 in a batch"}),
 }
 """Benchmark -> options of a run of a second or two, and the programs that it must have run."""

@@ -44,8 +44,8 @@ def record_slips_between_position_and_barrier(patches: Patches) -> None:
 @planted
 def barrier_overtakes_records_in_a_channel(patches: Patches) -> None:
     def send(original: Any) -> Any:
-        async def overtaking(self: Any, element: Any) -> None:
-            await original(self, element)
+        def overtaking(self: Any, element: Any) -> None:
+            original(self, element)
             if isinstance(element, Barrier):
                 self.waiting.rotate(1)
 

@@ -14,6 +14,8 @@ from streamlet import Batch, Job, Position, ReaderContext, Restart, Source
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.machine.disk import LocalDisk
 
+CUT = 10
+"""The records of each batch of `Waiting`, whatever the job says."""
 BACKENDS = ("memory", "rocksdb")
 
 
@@ -84,7 +86,7 @@ class Waiting(Source[int]):
         return {} if known else {"split": 0}
 
     def reader(self, context: ReaderContext, splits: Mapping[str, Position]) -> WaitingReader:
-        return WaitingReader(self, context.batch_limit(), splits)
+        return WaitingReader(self, CUT, splits)
 
 
 class WaitingReader:

@@ -7,6 +7,7 @@ from typing import Any
 
 from streamlet import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Stream, Watermark
 from streamlet.operators.operator import Emit, Operator
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import InputGate
 from streamlet_connectors.print import Print
 from tests.unit.test_chain_time import Running, Telling, then
@@ -98,12 +99,12 @@ def test_an_operator_that_was_told_of_the_end_before_a_restore_is_told_again_for
 
 def test_a_gate_that_takes_no_batches_gives_what_stands_before_them() -> None:
     async def run() -> None:
-        gate = InputGate()
-        first, second = gate.connect(0, 10), gate.connect(0, 10)
+        gate = InputGate(Backlog(1000))
+        first, second = gate.connect(0), gate.connect(0)
         for one in Barrier(1), Batch([1]), Barrier(2):
-            await first.send(one)
+            first.send(one)
         for other in Barrier(1), Watermark(5), Batch([2]):
-            await second.send(other)
+            second.send(other)
         assert await gate.next(takes_batches=False) == Barrier(1)
         waiting = asyncio.ensure_future(gate.next(takes_batches=False))
         await asyncio.sleep(0)
@@ -112,7 +113,7 @@ def test_a_gate_that_takes_no_batches_gives_what_stands_before_them() -> None:
         assert await waiting is None
         batches = [await gate.next(), await gate.next()]
         assert sorted(batch.values[0] for batch in batches if isinstance(batch, Batch)) == [1, 2]
-        await second.send(Barrier(2))
+        second.send(Barrier(2))
         assert await gate.next(takes_batches=False) == Barrier(2)
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""Channels and gates: bounded in records, fair, and awake when there is something."""
+"""Channels and gates: in order, fair, and awake when there is something."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 from streamlet import Barrier, Batch, EndOfInput
 from streamlet.elements import Element
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import Channel, InputGate
 
 
-def _gate(count: int, bound: int = 10) -> tuple[InputGate, list[Channel]]:
-    gate = InputGate()
-    return gate, [gate.connect(0, bound) for _ in range(count)]
+def _gate(count: int) -> tuple[InputGate, list[Channel]]:
+    gate = InputGate(Backlog(1000))
+    return gate, [gate.connect(0) for _ in range(count)]
 
 
 def _run(work: Callable[[], Awaitable[Any]]) -> Any:
@@ -35,59 +36,45 @@ async def _take(gate: InputGate, count: int) -> list[Element]:
     return [element for element in elements if element is not None]
 
 
-def test_a_full_channel_holds_its_sender_until_there_is_room() -> None:
+def test_the_channels_of_a_task_count_together_what_waits_in_them() -> None:
     async def work() -> None:
-        gate, (channel,) = _gate(1, bound=10)
-        await channel.send(Batch([0] * 6))
-        await channel.send(Batch([0] * 6))
-        sending = asyncio.ensure_future(channel.send(Batch([1])))
-        await _idle()
-        assert not sending.done()
-        assert channel.records == 12
-        await gate.next()
-        await sending
-        assert channel.records == 7
+        gate, (one, two) = _gate(2)
+        one.send(Batch([0] * 6))
+        two.send(Batch([0] * 7))
+        assert gate.backlog.records == 13
+        assert len(await _take(gate, 1)) == 1
+        assert gate.backlog.records == 7
+        await _take(gate, 1)
+        assert gate.backlog.records == 0
 
     _run(work)
 
 
-def test_a_channel_holds_at_most_its_bound_and_one_batch() -> None:
+def test_what_waits_behind_a_barrier_leaves_room_for_those_before_theirs() -> None:
     async def work() -> None:
-        gate, (channel,) = _gate(1, bound=10)
-
-        async def send() -> None:
-            for _ in range(50):
-                await channel.send(Batch([0] * 4))
-
-        sending = asyncio.ensure_future(send())
-        for _ in range(50):
-            await _idle()
-            assert channel.records <= 10 + 4 - 1
-            await gate.next()
-        await sending
-        assert channel.records == 0
+        gate, (one, two) = _gate(2)
+        one.send(Barrier(1))
+        one.send(Batch(["behind"]))
+        assert not gate.backlog.has_room(1)
+        assert gate.backlog.has_room(0), "else the barrier of the other could not come"
+        two.send(Batch(["before"]))
+        assert not gate.backlog.has_room(0)
+        two.send(Barrier(1))
+        await _take(gate, 2)
+        assert not gate.backlog.has_room(1)
+        await _take(gate, 1)
+        assert gate.backlog.has_room(1)
 
     _run(work)
 
 
-def test_a_batch_larger_than_the_bound_passes_through_an_empty_channel() -> None:
+def test_a_channel_gives_all_that_was_sent_in_order() -> None:
     async def work() -> None:
-        gate, (channel,) = _gate(1, bound=10)
-        await channel.send(Batch([0] * 1000))
-        element = await gate.next()
-        assert isinstance(element, Batch)
-        assert len(element) == 1000
-
-    _run(work)
-
-
-def test_barriers_ends_and_the_order_of_a_channel_do_not_depend_on_room() -> None:
-    async def work() -> None:
-        gate, (channel,) = _gate(1, bound=1)
-        await channel.send(Batch([1]))
-        await channel.send(Barrier(1))
-        await channel.send(EndOfInput())
-        await channel.send(Barrier(2))
+        gate, (channel,) = _gate(1)
+        channel.send(Batch([1]))
+        channel.send(Barrier(1))
+        channel.send(EndOfInput())
+        channel.send(Barrier(2))
         batch, *rest = await _take(gate, 4)
         assert isinstance(batch, Batch)
         assert rest == [Barrier(1), EndOfInput(), Barrier(2)]
@@ -102,7 +89,7 @@ def test_a_gate_that_waits_wakes_up_for_any_input() -> None:
             waiting = asyncio.ensure_future(gate.next())
             await _idle()
             assert not waiting.done()
-            await channel.send(Batch([1]))
+            channel.send(Batch([1]))
             await waiting
 
     _run(work)
@@ -110,10 +97,10 @@ def test_a_gate_that_waits_wakes_up_for_any_input() -> None:
 
 def test_a_busy_input_does_not_starve_the_others() -> None:
     async def work() -> None:
-        gate, channels = _gate(3, bound=1000)
+        gate, channels = _gate(3)
         for channel, count in zip(channels, (100, 2, 1), strict=True):
             for _ in range(count):
-                await channel.send(Batch([channels.index(channel)]))
+                channel.send(Batch([channels.index(channel)]))
         first = [element.values[0] for element in await _take(gate, 6) if isinstance(element, Batch)]
         assert first == [0, 1, 2, 0, 1, 0]
 
@@ -124,8 +111,8 @@ def test_behind_its_barrier_an_input_waits_for_the_others() -> None:
     async def work() -> None:
         gate, (one, two) = _gate(2)
         for element in (Batch(["one, before"]), Barrier(1), Batch(["one, after"])):
-            await one.send(element)
-        await two.send(Batch(["two, before"]))
+            one.send(element)
+        two.send(Batch(["two, before"]))
         assert [element.values[0] for element in await _take(gate, 2) if isinstance(element, Batch)] == [
             "one, before",
             "two, before",
@@ -133,7 +120,7 @@ def test_behind_its_barrier_an_input_waits_for_the_others() -> None:
         waiting = asyncio.ensure_future(gate.next())
         await _idle()
         assert not waiting.done()
-        await two.send(Barrier(1))
+        two.send(Barrier(1))
         assert await waiting == Barrier(1)
         after = await gate.next()
         assert isinstance(after, Batch)
@@ -142,46 +129,14 @@ def test_behind_its_barrier_an_input_waits_for_the_others() -> None:
     _run(work)
 
 
-def test_a_blocked_input_still_holds_back_its_sender() -> None:
-    async def work() -> None:
-        gate, (one, two) = _gate(2, bound=2)
-        await one.send(Barrier(1))
-        await one.send(Batch([1, 2]))
-        sending = asyncio.ensure_future(one.send(Batch([3])))
-        waiting = asyncio.ensure_future(gate.next())
-        await _idle()
-        assert not sending.done()
-        assert not waiting.done()
-        await two.send(Barrier(1))
-        assert await waiting == Barrier(1)
-        await gate.next()
-        await sending
-
-    _run(work)
-
-
 def test_the_end_is_given_once_when_every_input_ended_and_barriers_go_on() -> None:
     async def work() -> None:
         gate, (one, two) = _gate(2)
-        await one.send(EndOfInput())
-        await one.send(Barrier(1))
-        await two.send(Batch([1]))
-        await two.send(Barrier(1))
-        await two.send(EndOfInput())
+        one.send(EndOfInput())
+        one.send(Barrier(1))
+        two.send(Batch([1]))
+        two.send(Barrier(1))
+        two.send(EndOfInput())
         assert [type(element) for element in await _take(gate, 3)] == [Batch, Barrier, EndOfInput]
-
-    _run(work)
-
-
-def test_two_senders_of_two_channels_do_not_wait_for_each_other() -> None:
-    async def work() -> None:
-        gate, (one, two) = _gate(2, bound=1)
-        await one.send(Batch([1]))
-        held = asyncio.ensure_future(one.send(Batch([2])))
-        await _idle()
-        await two.send(Batch([3]))
-        assert not held.done()
-        await _take(gate, 2)
-        await held
 
     _run(work)

@@ -10,6 +10,7 @@ import pytest
 
 from streamlet import MIN_TIMESTAMP, Barrier, Batch, EndOfInput, Watermark
 from streamlet.elements import Element
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import Channel, InputGate
 
 
@@ -33,14 +34,14 @@ def _loop() -> Iterator[None]:
 
 def _gate(*inputs: int) -> tuple[InputGate, list[Channel]]:
     """A gate with a channel for each of these numbers of input edges."""
-    gate = InputGate()
-    return gate, [gate.connect(index, 10) for index in inputs]
+    gate = InputGate(Backlog(1000))
+    return gate, [gate.connect(index) for index in inputs]
 
 
 def _send(channel: Channel, *elements: Element) -> None:
     async def send() -> None:
         for element in elements:
-            await channel.send(element)
+            channel.send(element)
 
     LOOP.run(send())
 
@@ -121,7 +122,7 @@ def test_an_interrupted_gate_gives_nothing_once() -> None:
         await asyncio.sleep(0)
         gate.interrupt()
         first = await waiting
-        await channel.send(Barrier(1))
+        channel.send(Barrier(1))
         return first, await gate.next()
 
     assert LOOP.run(interrupted()) == (None, Barrier(1))
@@ -164,15 +165,15 @@ def test_a_gate_that_knows_no_event_time_has_nothing_to_keep() -> None:
 
 
 def test_an_input_is_found_again_by_whose_output_it_is() -> None:
-    gate = InputGate(["clicks", "views@late"])
-    one, other = (gate.connect(index, 10) for index in range(2))
+    gate = InputGate(Backlog(1000), ["clicks", "views@late"])
+    one, other = (gate.connect(index) for index in range(2))
     _send(one, Watermark(30))
     _send(other, Watermark(20))
     _drain(gate)
     snapshot = gate.snapshot()
     assert snapshot == {"watermark": 20, "inputs": {"clicks": 30, "views@late": 20}}
-    changed = InputGate(["new", "views@late", "clicks"])
+    changed = InputGate(Backlog(1000), ["new", "views@late", "clicks"])
     for index in range(3):
-        changed.connect(index, 10)
+        changed.connect(index)
     changed.restore([snapshot], is_mesh=True)
     assert changed.watermarks.timestamps == {0: MIN_TIMESTAMP, 1: 20, 2: 30}

@@ -202,7 +202,7 @@ def test_a_source_is_held_back_while_as_many_calls_run_as_may(tmp_path: Path) ->
     numbers.map_async(answers, capacity=15, uid="ask").sink(FileSink(str(tmp_path / "out")), uid="out")
     assert run(job).code == 0
     assert lines(tmp_path / "out") == list(range(500))
-    assert most == [20]
+    assert 15 <= most[0] < 15 + 10
 
 
 def test_a_value_that_cannot_be_kept_suspends_the_job_with_a_remedy(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from streamlet import (
     TumblingWindows,
     WatermarkStrategy,
 )
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.chain import Chain
 from streamlet.runtime.channel import InputGate
 from streamlet_connectors.files import FileSink
@@ -128,9 +129,9 @@ def test_event_time_of_a_keyed_operator_in_a_chain_is_that_of_its_gate_when_it_g
     chained.advance(70)
     snapshot = chained.chain.snapshot()
     assert list(snapshot) == ["keyed@time/0"]
-    gate = InputGate(["by-key"])
-    gate.connect(0, 10)
-    gate.connect(0, 10)
+    gate = InputGate(Backlog(1000), ["by-key"])
+    gate.connect(0)
+    gate.connect(0)
     gate.restore([snapshot["keyed@time/0"]], is_mesh=True)
     assert gate.watermarks.current.timestamp == 70
 

@@ -121,12 +121,12 @@ class Last(KeyedProcessFunction[int, int, list[Any]]):
 
 
 def _two_states(folder: Path, parallelism: int, *pauses: int, failing: Failing, backend: str) -> Job:
-    job = make_job(folder, parallelism=parallelism, state_backend=backend)
+    job = make_job(folder, state_backend=backend)
+    # Before it there is one subtask only: of several, one may overtake another with the numbers of a key.
     keyed = _keyed(job, *pauses, failing=failing)
-    keyed.process(Last(), uid="last").sink(FileSink(folder / "last"), uid="last-out")
-    keyed.aggregate(Count(), Sum(), result=lambda *row: list(row), uid="sums").sink(
-        FileSink(folder / "sums"), uid="sums-out"
-    )
+    keyed.process(Last(), uid="last", parallelism=parallelism).sink(FileSink(folder / "last"), uid="last-out")
+    sums = keyed.aggregate(Count(), Sum(), result=lambda *row: list(row), uid="sums", parallelism=parallelism)
+    sums.sink(FileSink(folder / "sums"), uid="sums-out")
     return job
 
 

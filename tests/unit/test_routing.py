@@ -12,6 +12,7 @@ from streamlet import Barrier, Batch, RecordError
 from streamlet.elements import Element
 from streamlet.graph.job_graph import Routing
 from streamlet.operators.place import Place
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import Channel, InputGate
 from streamlet.runtime.routing import Router
 from streamlet.state.key_groups import key_group, pack_key, subtask_of
@@ -32,12 +33,12 @@ def _routed(
     """What each subtask's channel holds after these batches."""
 
     async def work() -> list[list[Element]]:
-        channels: list[Channel] = [InputGate().connect(0, 1000) for _ in range(count)]
+        channels: list[Channel] = [InputGate(Backlog(1000)).connect(0) for _ in range(count)]
         router = Router(routing, subtask, channels, KEY_GROUPS, PLACE, traces_origins=traces_origins)
         for batch in batches:
             await router.deliver(batch)
         for element in then:
-            await router.broadcast(element)
+            router.broadcast(element)
         return [list(channel.waiting) for channel in channels]
 
     return asyncio.run(work())

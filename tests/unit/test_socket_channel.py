@@ -16,10 +16,11 @@ from streamlet import Barrier, Batch, EndOfInput
 from streamlet.elements import Element, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.operators.place import Place
+from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.placement import ChannelAddress, Placement
 from streamlet.runtime.processes import link, socket_channel
-from streamlet.runtime.processes.frames import FrameKind, frame
+from streamlet.runtime.processes.frames import FrameKind, frame, pace_body
 from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link, framed
 from streamlet.runtime.processes.socket_channel import SocketExchange, SocketSender
 
@@ -33,23 +34,23 @@ def _address(sender: int) -> ChannelAddress:
 class Pair:
     """Two exchanges, channels from the first to one gate of the second."""
 
-    def __init__(self, first: SocketExchange, second: SocketExchange, channels: int, bound: int) -> None:
-        self.gate = InputGate(["in"] * channels)
+    def __init__(self, first: SocketExchange, second: SocketExchange, channels: int) -> None:
+        self.gate = InputGate(Backlog(1000), ["in"] * channels)
         self.senders: list[SocketSender] = []
         for number in range(channels):
-            self.senders.append(first.sender(_address(2 * number), bound, PLACE))
-            second.receiver(_address(2 * number), self.gate, bound)
+            self.senders.append(first.sender(_address(2 * number), 1000, PLACE))
+            second.receiver(_address(2 * number), self.gate)
 
     async def take(self, count: int) -> list[Element]:
         return [element for element in [await self.gate.next() for _ in range(count)] if element is not None]
 
 
 @contextlib.asynccontextmanager
-async def _pair(channels: int = 1, bound: int = 10) -> AsyncIterator[Pair]:
+async def _pair(channels: int = 1) -> AsyncIterator[Pair]:
     one, two = socket.socketpair()
     first = SocketExchange(Placement(2, 0), {1: await Link.over(one)})
     second = SocketExchange(Placement(2, 1), {0: await Link.over(two)})
-    pair = Pair(first, second, channels, bound)
+    pair = Pair(first, second, channels)
     running = [asyncio.create_task(first.run()), asyncio.create_task(second.run())]
     try:
         yield pair
@@ -75,26 +76,20 @@ def _values(element: Element) -> list[Any]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(0, 30) | st.sampled_from([Barrier, Watermark]), max_size=30), st.integers(1, 40))
-def test_elements_arrive_once_each_and_in_order(sizes: list[Any], bound: int) -> None:
+@given(st.lists(st.integers(0, 30) | st.sampled_from([Barrier, Watermark]), max_size=30))
+def test_elements_arrive_once_each_and_in_order(sizes: list[Any]) -> None:
     sent: list[Element] = [
         Batch([number] * size) if isinstance(size, int) else size(number) for number, size in enumerate(sizes, 1)
     ]
 
     async def work() -> list[Element]:
-        async with _pair(bound=bound) as pair:
-
-            async def send() -> None:
-                for element in [*sent, EndOfInput()]:
-                    await pair.senders[0].send(element)
-
-            sending = asyncio.create_task(send())
+        async with _pair() as pair:
+            for element in [*sent, EndOfInput()]:
+                pair.senders[0].send(element)
             got: list[Element] = []
-            while not isinstance(element := await pair.gate.next(), EndOfInput):
-                assert element is not None
-                got.append(element)
-            await sending
-            return got
+            while EndOfInput() not in got:
+                got += await pair.take(1)
+            return got[:-1]
 
     def shown(elements: list[Element]) -> list[Any]:
         return [one.values if isinstance(one, Batch) else one for one in elements if not isinstance(one, Watermark)]
@@ -102,83 +97,86 @@ def test_elements_arrive_once_each_and_in_order(sizes: list[Any], bound: int) ->
     assert shown(_run(work)) == shown(sent)
 
 
-def test_a_sender_waits_until_the_receiving_subtask_has_taken_what_is_under_way() -> None:
+def test_a_sender_has_room_again_when_the_receiving_subtask_has_taken_what_is_under_way() -> None:
     async def work() -> None:
-        async with _pair(bound=10) as pair:
+        async with _pair() as pair:
             (sender,) = pair.senders
-            await sender.send(Batch([1] * 6))
-            await sender.send(Batch([2] * 6))
-            sending = asyncio.create_task(sender.send(Batch([3])))
+            assert sender.backlog.has_room(0)
+            sender.send(Batch([1] * 6))
+            sender.send(Batch([2] * 6))
+            assert not sender.backlog.has_room(0)
             while len(pair.gate.channels[0].waiting) < 2:  # noqa: ASYNC110 - a turn for the sockets, not a wait
                 await asyncio.sleep(0)
-            assert not sending.done(), "all has arrived, and none was taken"
-            assert sender.records == 12
-            await pair.take(1)
-            await sending
+            assert sender.backlog.records == 12, "all has arrived, and none was taken"
+            roomy = asyncio.Event()
+            sender.backlog.wake_when_roomy(roomy.set)
+            await pair.take(2)
+            await roomy.wait()
+            assert sender.backlog.records == 0
 
     _run(work)
 
 
-def test_at_most_the_bound_and_one_batch_is_under_way() -> None:
+def test_the_receivers_tell_the_senders_how_fast_they_are() -> None:
     async def work() -> None:
-        async with _pair(bound=10) as pair:
+        async with _pair() as pair:
             (sender,) = pair.senders
-            most = 0
-
-            async def send() -> None:
-                nonlocal most
-                for _ in range(100):
-                    await sender.send(Batch([0] * 4))
-                    most = max(most, sender.records)
-
-            sending = asyncio.create_task(send())
-            await pair.take(100)
-            await sending
-            assert most <= 10 + 4 - 1
+            sender.send(Batch([1]))
+            assert not sender.backlog.has_room(0), "nothing is known of what a record takes"
+            pair.gate.backlog.took(1, 1e-6)
+            while not sender.backlog.has_room(0):  # noqa: ASYNC110 - a turn for the sockets, not a wait
+                await asyncio.sleep(0)
+            assert sender.backlog.seconds_per_record == pytest.approx(1e-6)
+            for _ in range(10):
+                pair.gate.backlog.took(1, 0.2)
+            while sender.backlog.has_room(0):  # noqa: ASYNC110 - a turn for the sockets, not a wait
+                await asyncio.sleep(0)
 
     _run(work)
 
 
-def test_a_full_channel_holds_up_no_other_on_the_same_link() -> None:
+def test_what_one_sender_has_behind_a_barrier_takes_no_room_from_those_before_it() -> None:
     async def work() -> None:
-        async with _pair(channels=2, bound=2) as pair:
+        async with _pair(channels=2) as pair:
             one, two = pair.senders
-            await one.send(Barrier(1))
-            await one.send(Batch(["behind", "a barrier"]))
-            held = asyncio.create_task(one.send(Batch(["held"])))
+            one.send(Batch(["before"]))
+            one.send(Barrier(1))
+            one.send(Batch(["behind"]))
+            await pair.take(1)
+            while one.backlog.records > 1:  # noqa: ASYNC110 - a turn for the sockets, not a wait
+                await asyncio.sleep(0)
+            assert two.backlog.has_room(0)
+            assert not two.backlog.has_room(1)
+            two.send(Barrier(1))
+            assert await pair.take(1) == [Barrier(1)]
+            assert _values((await pair.take(1))[0]) == ["behind"]
+            while one.backlog.records:  # noqa: ASYNC110 - a turn for the sockets, not a wait
+                await asyncio.sleep(0)
+
+    _run(work)
+
+
+def test_a_channel_that_waits_holds_up_no_other_on_the_same_link() -> None:
+    async def work() -> None:
+        async with _pair(channels=2) as pair:
+            one, two = pair.senders
+            one.send(Barrier(1))
+            one.send(Batch(["behind", "a barrier"]))
             for number in range(50):
-                await two.send(Batch([number]))
+                two.send(Batch([number]))
                 assert _values((await pair.take(1))[0]) == [number]
-            assert not held.done()
-            await two.send(Barrier(1))
+            two.send(Barrier(1))
             assert await pair.take(1) == [Barrier(1)]
             assert _values((await pair.take(1))[0]) == ["behind", "a barrier"]
-            await held
-
-    _run(work)
-
-
-def test_a_watermark_barrier_or_end_never_waits() -> None:
-    async def work() -> None:
-        async with _pair(bound=1) as pair:
-            (sender,) = pair.senders
-            await sender.send(Batch([1]))
-            for element in (Watermark(1), Barrier(1), EndOfInput()):
-                await sender.send(element)
-            first, *rest = await pair.take(4)
-            assert _values(first) == [1]
-            assert rest == [Watermark(1), Barrier(1), EndOfInput()]
 
     _run(work)
 
 
 def test_a_batch_longer_than_a_frame_arrives_whole() -> None:
     async def work() -> None:
-        async with _pair(bound=500) as pair:
-            sending = asyncio.create_task(pair.senders[0].send(Batch(list(range(2500)))))
-            got = [value for element in await pair.take(3) for value in _values(element)]
-            assert got == list(range(2500))
-            await sending
+        async with _pair() as pair:
+            pair.senders[0].send(Batch(list(range(2500))))
+            assert [value for element in await pair.take(3) for value in _values(element)] == list(range(2500))
 
     _run(work)
 
@@ -189,7 +187,7 @@ def test_a_value_that_cannot_cross_names_the_line_of_the_operator_behind() -> No
             with pytest.raises(
                 ExchangeError, match=r"^job\.py:7: .*builtins\.object .*\n  on the way to aggregate 'spend'"
             ):
-                await pair.senders[0].send(Batch([object()]))
+                pair.senders[0].send(Batch([object()]))
 
     _run(work)
 
@@ -201,17 +199,16 @@ def test_a_batch_of_large_records_goes_in_several_frames_and_a_record_that_fits_
         monkeypatch.setattr(module, "MAX_FRAME_BYTES", 1000)
 
     async def scenario() -> None:
-        async with _pair(bound=100) as pair:
+        async with _pair() as pair:
             values = [f"{number}" * 300 for number in range(9)]
-            sending = asyncio.create_task(pair.senders[0].send(Batch(values, list(range(9)))))
+            pair.senders[0].send(Batch(values, list(range(9))))
             taken: list[Element] = []
             while sum(len(one) for one in taken if isinstance(one, Batch)) < len(values):
                 taken += await pair.take(1)
-            await sending
             assert len(taken) > 3 and [value for one in taken for value in _values(one)] == values
             assert [time for one in taken for time in one.timestamps or ()] == list(range(9))  # type: ignore[union-attr]
             with pytest.raises(ExchangeError, match=r"a record has \d+ bytes, and at most 1000[\s\S]*spend[\s\S]*-> "):
-                await pair.senders[0].send(Batch(["x", "y" * 2000]))
+                pair.senders[0].send(Batch(["x", "y" * 2000]))
 
     _run(scenario)
 
@@ -241,6 +238,20 @@ def test_a_frame_for_a_channel_that_is_not_there_ends_the_worker_with_words() ->
         one, two = socket.socketpair()
         exchange = SocketExchange(Placement(2, 1), {0: await Link.over(two)})
         one.sendall(framed(frame(FrameKind.CREDIT, _address(0), 1)))
+        with pytest.raises(ExceptionGroup) as caught:
+            await exchange.run()
+        assert isinstance(caught.value.exceptions[0], WorkerDiedError)
+        await exchange.close()
+        one.close()
+
+    _run(scenario)
+
+
+def test_the_pace_of_a_task_to_which_nothing_goes_ends_the_worker_with_words() -> None:
+    async def scenario() -> None:
+        one, two = socket.socketpair()
+        exchange = SocketExchange(Placement(2, 1), {0: await Link.over(two)})
+        one.sendall(framed(frame(FrameKind.PACE, _address(0), 1, pace_body(0.0, 0.1))))
         with pytest.raises(ExceptionGroup) as caught:
             await exchange.run()
         assert isinstance(caught.value.exceptions[0], WorkerDiedError)

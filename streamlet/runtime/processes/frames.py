@@ -1,10 +1,11 @@
-"""The bytes that travel between two workers: elements one way, credits the other.
+"""The bytes that travel between two workers: elements one way, credits and paces the other.
 
 ```text
 kind u8 | task u16 | input u16 | sender u16 | receiver u16 | records u32 | body        big endian
 batch     body: msgpack of Columns
 element   body: msgpack of a tagged Watermark, Barrier or EndOfInput
-credit    no body: the receiver has taken so many records out
+credit    no body: the receiver has taken batches out, of so many records
+pace      body: f64 | f64, the seconds that a batch and a record in it take the receivers of a task
 ```
 Split and next position of a batch end in its process: nobody behind a channel asks for them.
 """
@@ -25,6 +26,7 @@ from streamlet.state.slots import KeyOfRow, Slot
 
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _HEAD = struct.Struct(">BHHHHI")
+_PACE = struct.Struct(">dd")
 MOST_RECORDS = 1000
 
 
@@ -34,6 +36,7 @@ class FrameKind(enum.IntEnum):
     BATCH = 0
     ELEMENT = 1
     CREDIT = 2
+    PACE = 3
 
 
 class DescribedOrigins(msgspec.Struct, frozen=True):
@@ -111,6 +114,20 @@ def batch_of(body: bytes) -> Batch[Any]:
             f"a record that came from another process is not what its class declares: {error}",
             remedy="give the fields of the class the types that they really have",
         ) from error
+
+
+def pace_body(seconds_per_batch: float, seconds_per_record: float) -> bytes:
+    """Packs what batches and records take."""
+    return _PACE.pack(seconds_per_batch, seconds_per_record)
+
+
+def pace_of(body: bytes) -> tuple[float, float]:
+    """Gives it back; raises `WorkerDiedError` for what is none."""
+    try:
+        per_batch, per_record = _PACE.unpack(body)
+    except struct.error as error:
+        raise WorkerDiedError(f"another worker has sent {len(body)} bytes that are no pace: {error}") from error
+    return per_batch, per_record
 
 
 def element_body(element: Watermark | Barrier | EndOfInput) -> bytes:

@@ -1,19 +1,20 @@
 """Channels to and from the subtasks of other workers, all of one pair of workers over one link.
 
-Back-pressure is by credit: a sender has at most the bound and one batch under way that the receiving subtask has not
-taken out.  So a link is always read, no channel waits behind another, and memory is bounded as within one process.
+Back-pressure is as within one process (`runtime/backlog.py`): the senders of a worker share a backlog for each task in
+another.  Credits tell them what was taken out there, and the receivers tell how fast they are and how much they let
+come.  So a link is always read, no channel waits behind another, and memory is bounded.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from streamlet.elements import Batch, Element, Watermark
+from streamlet.elements import Barrier, Batch, Element
 from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.operators.place import Place
+from streamlet.runtime.backlog import WORK_SECONDS, Backlog
 from streamlet.runtime.channel import Channel, InputGate
 from streamlet.runtime.placement import ChannelAddress, Placement
 from streamlet.runtime.processes.frames import (
@@ -24,34 +25,42 @@ from streamlet.runtime.processes.frames import (
     element_body,
     element_of,
     frame,
+    pace_body,
+    pace_of,
     parsed,
 )
 from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link
 from streamlet.task_group import TaskGroup
 
+_PACE_CHANGE = 0.3
+"""By how much of itself a pace has changed when it is told again."""
+_CREDIT_SECONDS = 0.005
+_CREDIT_RECORDS = 1000
+"""How much may have been taken out before the sender is told."""
+
 
 class SocketSender:
     """The sending end: `Sender` to a subtask in another process."""
 
-    def __init__(self, link: Link, address: ChannelAddress, bound_records: int, place: Place) -> None:
-        self.records = 0
-        """Under way, or waiting at the other end."""
+    def __init__(self, link: Link, address: ChannelAddress, backlog: Backlog, place: Place) -> None:
+        self.backlog = backlog
         self._link = link
         self._address = address
-        self._bound = bound_records
         self._place = place
-        self._space = asyncio.Event()
+        self._under_way: deque[tuple[int, int]] = deque()
+        """Behind which barrier, and how many records: on the way or waiting at the other end."""
+        self._epoch = 0
 
-    async def send(self, element: Element) -> None:
+    def send(self, element: Element) -> None:
         if not isinstance(element, Batch):
+            if isinstance(element, Barrier):
+                self._epoch = element.checkpoint_id
             self._link.send(frame(FrameKind.ELEMENT, self._address, 0, element_body(element)))
             return
         for piece in element.pieces(MOST_RECORDS):
             for records, data in self._frames(piece):
-                while self.records >= self._bound:
-                    self._space.clear()
-                    await self._space.wait()
-                self.records += records
+                self.backlog.add(self._epoch, records)
+                self._under_way.append((self._epoch, records))
                 self._link.send(data)
 
     def _frames(self, batch: Batch[Any]) -> Iterator[tuple[int, bytes]]:
@@ -73,47 +82,64 @@ class SocketSender:
             yield from self._frames(half)
 
     def credit(self, records: int) -> None:
-        """Says that the receiver has taken so many records out."""
-        self.records -= records
-        if self.records < self._bound:
-            self._space.set()
+        """Says that the receiver has taken batches out, of so many records."""
+        while self._under_way and (records > 0 or not self._under_way[0][1]):
+            epoch, sent = self._under_way.popleft()
+            self.backlog.remove(epoch, sent)
+            records -= sent
 
 
 class SocketReceiver(Channel):
     """The receiving end. A batch is decoded when it is taken, in the turn of the subtask that wants it."""
 
-    def __init__(self, gate: InputGate, index: int, bound_records: int, link: Link, address: ChannelAddress) -> None:
-        super().__init__(gate, index, bound_records)
+    def __init__(self, gate: InputGate, link: Link, address: ChannelAddress) -> None:
+        super().__init__(gate)
         self.waiting: deque[Any] = deque()
         self._link = link
         self._address = address
         self._taken = 0
-        self._credit_at = max(1, bound_records // 4)
 
     def arrive(self, kind: int, records: int, body: bytes) -> None:
         """Puts in what came over the link."""
         if kind == FrameKind.BATCH:
-            self.records += records
+            self.backlog.add(self._epoch_in, records)
             self.waiting.append((records, body))
+            self._gate.wake()
         else:
-            element = element_of(body)
-            if type(element) is Watermark and self.waiting and type(self.waiting[-1]) is Watermark:
-                self.waiting.pop()
-            self.waiting.append(element)
-        self._gate.wake()
+            self.send(element_of(body))
 
     def take(self) -> Element:
-        element = self.waiting.popleft()
-        if type(element) is not tuple:
-            taken: Element = element
-            return taken
-        records, body = element
-        self.records -= records
+        if type(self.waiting[0]) is not tuple:
+            return super().take()
+        records, body = self.waiting.popleft()
+        self.backlog.remove(self._epoch_out, records)
         self._taken += records
-        if self._taken >= self._credit_at:
+        # Nothing is held back when no more is here: the sender may wait for it.
+        if (
+            not self.waiting
+            or self._taken >= _CREDIT_RECORDS
+            or self._taken * self.backlog.seconds_per_record >= _CREDIT_SECONDS
+        ):
             self._link.send(frame(FrameKind.CREDIT, self._address, self._taken))
             self._taken = 0
         return batch_of(body)
+
+
+class _ToldPace:
+    """Tells the senders in one other worker how fast the receivers of a task here are."""
+
+    def __init__(self, backlog: Backlog, link: Link, task: int) -> None:
+        self._backlog = backlog
+        self._link = link
+        self._task = task
+        self._told = (0.0, 0.0)
+        backlog.on_pace.append(self._tell)
+
+    def _tell(self) -> None:
+        paces = self._backlog.seconds_per_batch, self._backlog.seconds_per_record
+        if any(abs(now - told) > _PACE_CHANGE * max(now, told) for now, told in zip(paces, self._told, strict=True)):
+            self._told = paces
+            self._link.send(frame(FrameKind.PACE, ChannelAddress(self._task, 0, 0, 0), 0, pace_body(*paces)))
 
 
 class SocketExchange:
@@ -124,28 +150,41 @@ class SocketExchange:
         self._links = links
         self._senders: dict[ChannelAddress, SocketSender] = {}
         self._receivers: dict[ChannelAddress, SocketReceiver] = {}
+        self._backlogs: dict[tuple[int, int], Backlog] = {}
+        """Worker and task -> what is on the way from here."""
+        self._told: dict[tuple[int, int], _ToldPace] = {}
+        """Worker and task -> what it is told of ours."""
 
-    def sender(self, address: ChannelAddress, bound_records: int, place: Place) -> SocketSender:
-        link = self._links[self.placement.process_of(address.receiver)]
+    def sender(self, address: ChannelAddress, most_records: int, place: Place) -> SocketSender:
+        to = self.placement.process_of(address.receiver)
+        # All the workers that send to a task in one share what may be on the way to it.
+        work_seconds = min(WORK_SECONDS, 2 * WORK_SECONDS / self.placement.processes)
+        backlog = self._backlogs.setdefault((to, address.task), Backlog(most_records, work_seconds))
         # A union may name the same stream twice: each time is an input of its own, so addresses never repeat.
-        sender = self._senders[address] = SocketSender(link, address, bound_records, place)
+        sender = self._senders[address] = SocketSender(self._links[to], address, backlog, place)
         return sender
 
-    def receiver(self, address: ChannelAddress, gate: InputGate, bound_records: int) -> None:
-        link = self._links[self.placement.process_of(address.sender)]
-        channel = SocketReceiver(gate, len(gate.channels), bound_records, link, address)
+    def receiver(self, address: ChannelAddress, gate: InputGate) -> None:
+        of = self.placement.process_of(address.sender)
+        link, key = self._links[of], (of, address.task)
+        if key not in self._told:
+            self._told[key] = _ToldPace(gate.backlog, link, address.task)
+        channel = SocketReceiver(gate, link, address)
         self._receivers[address] = gate.add(channel, address.input)
 
     async def run(self) -> None:
         """Carries what comes, until it is cancelled. Begin when every worker has its channels."""
         async with TaskGroup() as group:
             for number, link in self._links.items():
-                group.create_task(self._carry(link), name=f"link-{number}")
+                group.create_task(self._carry(number, link), name=f"link-{number}")
 
-    async def _carry(self, link: Link) -> None:
+    async def _carry(self, worker: int, link: Link) -> None:
         """Ends with the other worker: what that means is the parent's to say."""
         while (data := await link.receive()) is not None:
             kind, address, records, body = parsed(data)
+            if kind == FrameKind.PACE:
+                self._paced(worker, address.task, body)
+                continue
             ends: Mapping[ChannelAddress, Any] = self._senders if kind == FrameKind.CREDIT else self._receivers
             if address not in ends:
                 raise WorkerDiedError(f"another worker has sent a frame for a channel that is not here: {address}")
@@ -153,6 +192,12 @@ class SocketExchange:
                 self._senders[address].credit(records)
             else:
                 self._receivers[address].arrive(kind, records, body)
+
+    def _paced(self, worker: int, task: int, body: bytes) -> None:
+        backlog = self._backlogs.get((worker, task))
+        if backlog is None:
+            raise WorkerDiedError(f"another worker tells of the pace of task {task}, to which nothing goes from here")
+        backlog.told(*pace_of(body))
 
     async def close(self) -> None:
         """Ends all links."""

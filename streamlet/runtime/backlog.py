@@ -1,0 +1,108 @@
+"""What is on its way to the subtasks of one task in one process, bounded by the time that it will take them.
+
+```text
+sender: may another batch begin? --has_room--> Backlog <--took-- receivers: so many records took so long
+        batch > chain > channels  --add------>         <--remove-- a record was taken out
+```
+
+A barrier waits behind everything that was sent before it, so that must never be more than a moment's work, whatever the
+job's functions do (the idea of FLIP-183).  All senders of a process share one backlog, and all its receivers too, for
+they share one event loop.  Nobody waits with records in hand: who finds no room begins no batch, and barriers pass.
+
+What was sent behind a barrier may have to wait until other senders have sent theirs.  So a sender counts only what
+belongs to its own checkpoint or to earlier ones: nobody waits for room that only its own barrier could make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamlet.runtime.pace import Pace
+
+WORK_SECONDS = 0.1
+"""How much work may be on the way."""
+
+
+class Backlog:
+    """Counts batches and records on the way, and says whether more may come.  One batch always may."""
+
+    def __init__(self, most_records: int, work_seconds: float = WORK_SECONDS) -> None:
+        """However fast they are, no more than `most_records` and what one batch of each sender makes."""
+        self.records = 0
+        self.on_pace: list[Callable[[], None]] = []
+        """Called when the pace may have changed."""
+        self._most = most_records
+        self._work_seconds = work_seconds
+        # As if records were slow, until one was measured.
+        self._pace = Pace(work_seconds)
+        self._batches = 0
+        self._by_epoch: dict[int, tuple[int, int]] = {}
+        self._waiting: dict[Callable[[], None], None] = {}
+
+    @property
+    def seconds_per_record(self) -> float:
+        """How long its receivers need for one."""
+        return self._pace.per_record
+
+    @property
+    def seconds_per_batch(self) -> float:
+        """What a batch takes them beside that, by waiting."""
+        return self._pace.per_batch
+
+    def has_room(self, epoch: int) -> bool:
+        """True when a sender may begin a batch whose last barrier was that of checkpoint `epoch`."""
+        if self._may_have(self._batches, self.records):
+            return True
+        before = [on_way for of, on_way in self._by_epoch.items() if of <= epoch]
+        return self._may_have(sum(batches for batches, _ in before), sum(records for _, records in before))
+
+    def wake_when_roomy(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` once as soon as there may be room."""
+        self._waiting[wake] = None
+
+    def add(self, epoch: int, records: int) -> None:
+        """A batch was sent behind the barrier of checkpoint `epoch`."""
+        self._batches += 1
+        self.records += records
+        batches, before = self._by_epoch.get(epoch, (0, 0))
+        self._by_epoch[epoch] = batches + 1, before + records
+
+    def remove(self, epoch: int, records: int) -> None:
+        """It was taken out."""
+        self._batches -= 1
+        self.records -= records
+        batches, before = self._by_epoch[epoch]
+        if batches > 1:
+            self._by_epoch[epoch] = batches - 1, before - records
+        else:
+            del self._by_epoch[epoch]
+        if self._waiting:
+            self._wake()
+
+    def took(self, records: int, seconds: float, waited: float = 0.0) -> None:
+        """Tells how long the receivers worked for a batch, which must not be empty, and how long it waited for sinks
+        beside that."""
+        self._pace.took(records, seconds, waited)
+        self._paced()
+
+    def told(self, seconds_per_batch: float, seconds_per_record: float) -> None:
+        """Takes over what the receivers in another process tell."""
+        self._pace.per_batch, self._pace.per_record = seconds_per_batch, seconds_per_record
+        self._paced()
+
+    def _paced(self) -> None:
+        for changed in self.on_pace:
+            changed()
+        if self._waiting:
+            self._wake()
+
+    def _may_have(self, batches: int, records: int) -> bool:
+        work_seconds = batches * self._pace.per_batch + records * self._pace.per_record
+        return not batches or (records < self._most and work_seconds < self._work_seconds)
+
+    def _wake(self) -> None:
+        # Who waits behind an earlier barrier than others may go on sooner.
+        if len(self._by_epoch) > 1 or self._may_have(self._batches, self.records):
+            waiting, self._waiting = self._waiting, {}
+            for wake in waiting:
+                wake()
