@@ -5,6 +5,7 @@ Nothing here shows what is in a record; only where in it something is.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -46,6 +47,12 @@ class JsonReading:
         """Reads what `decode` has refused by the other ways that are allowed; raises `DecodeError`."""
         if self._encoding is not None:
             data, error = self._in_utf8(data, error, index)
+        if isinstance(data, bytes) and data.startswith(codecs.BOM_UTF8):  # of files that were put together
+            data = data.removeprefix(codecs.BOM_UTF8)
+            try:
+                return self._plain(data)
+            except READ_ERRORS as again:
+                error = again
         if isinstance(data, bytes) and self._surrogates == "replace":
             data = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], data)
             try:
@@ -78,6 +85,8 @@ class JsonReading:
             error = _untyped_error(data) or error
         if what is None and isinstance(error, msgspec.ValidationError):
             what = _without_values(error)
+            if "got `array`" in what and what.endswith("`array`"):
+                remedy = f"is it an array of records? {_ONE_LINE}"
             if "out of range" in what:
                 what = what.replace("Number out of range", "a number is beyond the range of a float")
                 remedy = "a float holds up to 1.8e308: write it as text, or as a whole number without exponent"
@@ -125,8 +134,8 @@ def _what_it_is(data: Any) -> tuple[str | None, str | None]:
         return ("it is empty" if not data else "it holds nothing but blanks"), None
     if (found := recognise(data)) is not None:
         return f"it is {found.what}", found.remedy
-    if data.startswith(b"\xef\xbb\xbf"):
-        return "it begins with a byte order mark of UTF-8", 'say encoding="utf-8-sig", or write it without the mark'
+    if data[:1] == b"\0":
+        return "it begins with zero bytes, as a file has them that was cut while it was written", None
     try:
         data.decode()
     except UnicodeDecodeError as error:

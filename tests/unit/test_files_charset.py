@@ -125,6 +125,22 @@ def test_a_mark_that_contradicts_the_encoding_is_named(tmp_path: Path) -> None:
         Reading(Csv(file, encoding="cp1252")).available()
 
 
+def test_an_encoding_that_is_not_the_files_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(DecodeError, match=r"is not utf-16: it has no mark[\s\S]*leave encoding= out"):
+        Reading(Csv(file, encoding="utf-16")).available()
+    file.write_text("a,ü\n1,2\n")
+    assert len(Reading(Csv(file, encoding="cp1252")).values()) == 1
+    assert f"file {file}: it is read as cp1252, and its beginning is right in UTF-8, too" in caplog.text
+
+
+def test_files_put_together_keep_their_marks_and_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf1\n\xef\xbb\xbf2\n")
+    assert Reading(JsonLines(file)).values() == [1, 2]
+
+
 def test_lines_of_blanks_are_no_json(tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl"
     file.write_bytes(b'\xef\xbb\xbf{"a":1}\r\n\r\n  \r\n\t\n{"a":2}\r\n   ')

@@ -239,6 +239,11 @@ def test_cells_without_names_become_what_stands_in_their_place(tmp_path: Path) -
         ("1", r"it has 1 field where 3 are named: 'name', 'temp' missing"),
         ("1,2,3,4,5", r"it has 5 fields where 3 are named: 2 too many behind 'temp'"),
         ("1,x,warm", r"column 'temp' cannot be read as `float \| null`"),
+        ('1, "b, c",2', r"it has 4 fields[\s\S]*skip_spaces=True"),
+        ("1,b,2,", r"it has 4 fields[\s\S]*its lines end in a delimiter"),
+        ('1,"b \\"c\\"",2', r"not CSV[\s\S]*escape="),
+        ("1,b, 2", r"column 'temp' cannot be read as `float[\s\S]*skip_spaces=True"),
+        ("1,b,1e400", r"column 'temp' holds a number beyond the range of a float"),
         (",x,1", r"column 'id' is empty, and `int` is declared\n  -> declare it `int | None`"),
     ],
 )
@@ -281,6 +286,7 @@ def test_a_header_that_is_none_stops_the_job_and_is_named(tmp_path: Path, conten
         ("a, b\n1,2\n", "spaces around names, which belong to them: ' b'"),
         (",a\n1,2\n", "no name for column 1"),
         ("a;b\n1;2\n", "is one field, 'a;b': is delimiter=';' meant?"),
+        ("1,2.5\n1,2\n", "nothing but numbers: header=False if the file has none"),
     ],
 )
 def test_a_strange_header_is_told_and_read(
@@ -322,3 +328,14 @@ def test_a_followed_record_that_grows_without_end_is_told_once(
         assert reading.values() == []
     assert caplog.text.count("has not ended after") == 1
     assert f"file {file}, line 3 (byte offset 4): a record begins here" in caplog.text
+
+
+def test_a_header_without_records_is_looked_at_too(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    for content, what in ((b"a,a\n", "twice"), (b"\x81\x82%\xf1", "is not utf-8"), (b"id\n", "does not name 'name'")):
+        file.write_bytes(content)
+        with pytest.raises(DecodeError, match=what):
+            Reading(Csv(file, type=Data if content == b"id\n" else dict)).available()
+    for content in (b"", b"\n", b"\r\n", b"a,b", b"a,b\r\n"):
+        file.write_bytes(content)
+        assert Reading(Csv(file)).values() == []

@@ -34,7 +34,7 @@ IS: list[tuple[bytes, str, str]] = [
     (b"\xff\xfe{\0", "it is UTF-16 (little endian)", "encoding='utf-16'"),
     (b"\xfe\xff\0{", "it is UTF-16 (big endian)", "encoding='utf-16'"),
     (b'{\0"\0a\0"\0:\0', "it is UTF-16 (little endian) without its mark", "encoding='utf-16-le'"),
-    (b"\xef\xbb\xbf{}", "it begins with a byte order mark of UTF-8", 'encoding="utf-8-sig"'),
+    (b"\0\0\0\0\0\0{}", "it begins with zero bytes", ""),
     (b"[", "it ends before its document does: a document over several lines?", "jq -c"),
     (b'[{"a":1},', "it ends before its document does", "jq -c"),
     (b'  "a": 1,', "something follows its document", "one document per line"),
@@ -117,6 +117,17 @@ def test_json_is_read_and_written_in_the_encoding_that_is_named() -> None:
     with pytest.raises(DecodeError, match="not JSON in ascii: byte 0xc3 at byte 1"):
         Json(encoding="ascii").decode_batch(['"ü"'.encode()])
     assert Json(encoding="cp1252", nan="null").decode_batch([b'["\xfc",NaN]']) == [["ü", None]]
+
+
+def test_a_mark_of_utf8_is_no_part_of_a_document() -> None:
+    assert Json().decode_batch([b"1", b'\xef\xbb\xbf{"a":1}']) == [1, {"a": 1}]
+    with pytest.raises(DecodeError, match="it ends before its document does"):
+        Json().decode_batch([b"\xef\xbb\xbf{"])
+
+
+def test_an_array_where_a_record_is_meant_is_told_how_to_be_taken_apart() -> None:
+    with pytest.raises(DecodeError, match=r"Expected `object`, got `array`[\s\S]*array of records\?.*jq -c '\.\[\]'"):
+        Json(Reading).decode_batch([b'[{"value":1}]'])
 
 
 def test_no_value_of_a_record_is_in_the_error() -> None:

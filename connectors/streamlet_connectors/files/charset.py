@@ -64,6 +64,19 @@ def has_cr_only(head: bytes, feed: bytes) -> bool:
     return feed == b"\n" and b"\n" not in head and b"\r" in head[:-1]
 
 
+def strange(head: bytes, charset: Charset) -> list[str]:
+    """Says what of the characters of a file can be read, and is most likely not meant."""
+    if has_cr_only(head, charset.feed):
+        return ["its lines seem to end in CR only, as old Macs write: line_end='\\r' reads them one by one"]
+    if charset.encoding == _UTF8 or charset.is_wide or head.isascii():
+        return []
+    try:
+        codecs.getincrementaldecoder(_UTF8)().decode(head)
+    except UnicodeDecodeError:
+        return []
+    return [f"it is read as {charset.encoding}, and its beginning is right in UTF-8, too: is encoding= meant?"]
+
+
 class Encoding:
     """What a source says of the characters of its files."""
 
@@ -99,6 +112,11 @@ class Encoding:
         charset = Charset(self._plain_name, self._line_end.encode(self._plain_name))
         if not charset.is_wide:
             self._require_text(path, head)
+        elif head and b"\0" not in head and self._name.endswith(("16", "32")):
+            raise DecodeError(
+                f"file {path} is not {self._name}: it has no mark, and no byte of its beginning is zero",
+                remedy="leave encoding= out, or name the one it is in",
+            )
         return charset
 
     def _require_text(self, path: str, head: bytes) -> None:

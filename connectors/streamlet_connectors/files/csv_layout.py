@@ -8,8 +8,8 @@ from itertools import chain
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from streamlet import DecodeError, JobDefinitionError
-from streamlet_connectors.files.charset import Charset, Encoding
-from streamlet_connectors.files.csv_records import LONGEST_FIELD, CsvRecords
+from streamlet_connectors.files.charset import Charset, Encoding, strange
+from streamlet_connectors.files.csv_records import LONGEST_FIELD, CsvRecords, wrong
 from streamlet_connectors.files.csv_types import Columns
 from streamlet_connectors.files.records import cut_lines
 
@@ -125,9 +125,12 @@ class CsvLayout(Generic[T]):
         return CsvRecords(columns, charset.encoding, self._dialect)
 
     def notes(self, header: bytes | None, head: bytes, charset: Charset) -> list[str]:
+        notes = strange(head, charset)
         if header is None:
-            return []
-        fields, notes = self._named(header, charset), []
+            return notes
+        fields = self._named(header, charset)
+        if all(name.strip().replace(".", "", 1).isdecimal() for name in fields):
+            notes.append("its header holds nothing but numbers: header=False if the file has none")
         if self._type is None and (other := self._other_delimiter(fields)) is not None:
             notes.append(f"its header is one field, {fields[0]!r:.80}: {other}")
         notes += [f"its header has no name for column {row + 1}" for row, name in enumerate(fields) if not name.strip()]
@@ -154,7 +157,10 @@ class CsvLayout(Generic[T]):
         try:
             fields = next(csv.reader([text], **self._dialect), [])
         except csv.Error as error:
-            raise DecodeError(f"its header cannot be read: {error}", remedy=self._rename(["user", "amount"])) from error
+            what, remedy = wrong(error, header)
+            raise DecodeError(
+                f"its header cannot be read: {what}", remedy=f"{remedy}; or {self._rename(['user', 'amount'])}"
+            ) from error
         if not any(name.strip() for name in fields):
             remedy = f"pass skip_lines={self.skip_lines + 1} if it comes below; {self._rename(['user', 'amount'])}"
             raise DecodeError("its header is empty", remedy=remedy)

@@ -29,6 +29,17 @@ _SAID = {
 }
 
 
+def wrong(error: csv.Error, data: bytes) -> tuple[str, str]:
+    """Says what the csv module means, and what to do."""
+    said = str(error)
+    for start, text in _SAID.items():
+        if said.startswith(start):
+            return text
+    if b"\\" in data:
+        return said, "escape='\\\\' if a backslash stands before quotes that are meant; else correct it"
+    return said, _QUOTES
+
+
 class CsvRecords(Generic[T]):
     """One CSV record per element."""
 
@@ -73,9 +84,7 @@ class CsvRecords(Generic[T]):
             what = f"byte 0x{data[error.start]:02x} at byte {error.start} of it is not {self._encoding}"
             remedy = 'say which encoding it is: encoding="cp1252" and "latin-1" are frequent ones'
         except csv.Error as error:
-            said = str(error)
-            known = next((text for start, text in _SAID.items() if said.startswith(start)), None)
-            what, remedy = known if known is not None else (said, _QUOTES)
+            what, remedy = wrong(error, data)
         except StopIteration:
             what, remedy = "it is empty", None
         raise DecodeError(f"not CSV: {what}", index=index, remedy=remedy)

@@ -12,6 +12,7 @@ from msgspec import inspect as types
 from streamlet import DecodeError, JobDefinitionError
 
 _REFUSED = re.compile(r"Expected `([^`]*)`, got `[^`]*` - at `\$(?:\.([^`]*)|\[(\d+)\])`")
+_BEYOND = re.compile(r"Number out of range - at `\$\.([^`]*)`")
 _NAMED = types.StructType | types.DataclassType | types.TypedDictType | types.NamedTupleType
 _SHOWN = 8
 
@@ -61,6 +62,10 @@ class Columns:
 
     def why_not(self, row: list[str], error: Exception) -> tuple[str, str | None]:
         """Says what is wrong with a record that is none of the type, without its values, and what to do."""
+        if self.fields is not None and len(row) != len(self.fields):
+            return str(error), _why_uneven(row, self.fields)
+        if (beyond := _BEYOND.search(str(error))) is not None:
+            return f"column {beyond[1]!r} holds a number beyond the range of a float", None
         found = _REFUSED.search(str(error))
         if found is None:
             return str(error), None
@@ -73,7 +78,9 @@ class Columns:
             shown = f"column {self.fields[column]!r}"
         if (column is not None and row[column] is None) or (column is not None and row[column] == ""):
             return f"{shown} is empty, and `{expected}` is declared", f"declare it `{expected} | None`"
-        return f"{shown} cannot be read as `{expected}`", None
+        cell = row[column] if column is not None else ""
+        remedy = "blanks belong to a cell; skip_spaces=True takes those behind a delimiter away"
+        return f"{shown} cannot be read as `{expected}`", remedy if cell != cell.strip() else None
 
     def _column_of(self, name: str) -> int | None:
         fields = self.fields or ()
@@ -115,6 +122,14 @@ def _admits_none(kind: Any) -> bool:
     if isinstance(kind, types.Metadata):
         kind = kind.type
     return isinstance(kind, types.NoneType) or (isinstance(kind, types.UnionType) and kind.includes_none)
+
+
+def _why_uneven(row: list[str], fields: Sequence[str]) -> str | None:
+    if any(cell[:1] == " " and cell.lstrip()[:1] == '"' for cell in row):
+        return "skip_spaces=True lets a quoted field begin behind a blank"
+    if len(row) > len(fields) and not any(row[len(fields) :]):
+        return "its lines end in a delimiter, its header does not: add one to the header"
+    return None
 
 
 def _uneven(row: list[str], fields: Sequence[str]) -> str:

@@ -164,21 +164,31 @@ class FilesReader(Generic[T]):
             log.warning("left out a bad record: %s", chunk.left_out)
             self._context.count("left out", 1)
             cursor.position = chunk.start._replace(fingerprint=fingerprint(chunk.head, chunk.start.offset))
-        if chunk is None or not chunk.records:
-            if chunk is not None:
-                cursor.size_seen = chunk.size
-                self._tell_of_waiting(cursor, chunk)
+        if chunk is None:
             return False
-        if cursor.format is None:
-            header = self._header(cursor.path) if layout.has_header else None
-            try:
-                cursor.format = layout.format(header, chunk.charset)
-                for note in layout.notes(header, chunk.head, chunk.charset):
-                    log.warning("file %s: %s", cursor.path, note)
-            except DecodeError as error:
-                raise DecodeError(f"file {cursor.path}: {error.message}", remedy=error.remedy) from error
+        is_all = self._options.bounded and not chunk.records and chunk.start.offset > 0
+        if cursor.format is None and (chunk.records or is_all):
+            self._begin(cursor, chunk)
+        if not chunk.records:
+            cursor.size_seen = chunk.size
+            self._tell_of_waiting(cursor, chunk)
+            return False
         cursor.fill(chunk)
         return True
+
+    def _begin(self, cursor: _Cursor, chunk: Chunk) -> None:
+        """Looks at the header of a file; raises `DecodeError` if it is none."""
+        layout = self._options.layout
+        header = self._header(cursor.path) if layout.has_header else None
+        if header is not None and not header.strip() and not chunk.records:
+            return  # a file of blank lines
+        try:
+            cursor.format = layout.format(header, chunk.charset)
+            notes = layout.notes(header, chunk.head, chunk.charset)
+        except DecodeError as error:
+            raise DecodeError(f"file {cursor.path}: {error.message}", remedy=error.remedy) from error
+        for note in notes:
+            log.warning("file %s: %s", cursor.path, note)
 
     def _tell_of_waiting(self, cursor: _Cursor, chunk: Chunk) -> None:
         """Warns, once per place, of a record that grows and has no end: what follows it waits, too."""

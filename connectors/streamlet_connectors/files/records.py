@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from streamlet import Format, Text
-from streamlet_connectors.files.charset import Charset, Encoding, has_cr_only
+from streamlet_connectors.files.charset import Charset, Encoding, strange
 
 T = TypeVar("T")
 
@@ -81,9 +81,7 @@ class Lines(Generic[T]):
         return self._make(charset.encoding)
 
     def notes(self, header: bytes | None, head: bytes, charset: Charset) -> list[str]:
-        if has_cr_only(head, charset.feed):
-            return ["its lines seem to end in CR only, as old Macs write: line_end='\\r' reads them one by one"]
-        return []
+        return strange(head, charset)
 
 
 class LineText(Text):
