@@ -23,6 +23,7 @@ from streamlet.runtime.batch_size import BatchSize
 from streamlet.runtime.chain import Chain, event_time_key
 from streamlet.runtime.channel import InputGate
 from streamlet.runtime.control import LocalControl
+from streamlet.runtime.notices import Notices
 from streamlet.runtime.routing import Router
 from streamlet.runtime.sink_leaf import SinkLeaf
 from streamlet.runtime.snapshots import SubtaskSnapshots
@@ -61,6 +62,8 @@ class Subtask:
         """How far event time has come before the chain."""
         self._sent = Watermark(MIN_TIMESTAMP)
         self.sinks = sinks
+        # Each by itself: a connector that is slow to hear holds neither another one nor the control loop.
+        self._notices = [Notices(one) for one in (*(sink.marked for sink in sinks), self.source_marked)]
         self.snapshots = snapshots
         self._chain = chain
         self._routers = routers
@@ -92,6 +95,8 @@ class Subtask:
             self.snapshots.group = group
             self._chain.spawn = group.create_task
             group.create_task(self._obey(), name=f"{self.plan.name}-{self.subtask}-control")
+            for notices in self._notices:
+                group.create_task(notices.run(), name=f"{self.plan.name}-{self.subtask}-notices")
             await self.work()
 
     async def work(self) -> None:
@@ -127,9 +132,8 @@ class Subtask:
             elif isinstance(message, AddSplits):
                 self.add_splits(message)
             elif isinstance(message, Marked):
-                for sink in self.sinks:
-                    await sink.marked(message.checkpoint_id)
-                await self.source_marked(message.checkpoint_id)
+                for notices in self._notices:
+                    notices.add(message.checkpoint_id)
 
     async def process(self, enter: Any, batch: Batch[Any]) -> None:
         """Runs one batch through the chain and delivers what came out of it. An empty one only moves a position."""

@@ -158,7 +158,9 @@ def test_another_type_of_state_is_refused_naming_state_and_both_types(tmp_path: 
     job = make_job(tmp_path)
     total: Sum[int] = Sum(lambda number: float(number), type=float)
     _keyed(job).aggregate(total, result=_row, uid="count").sink(FileSink(tmp_path / "out"), uid="out")
-    said = "state 'accumulator' of 'count' is declared as value[float] of Sum, but the checkpoint has value[int] of Count"
+    said = (
+        "state 'accumulator' of 'count' is declared as value[float] of Sum, but the checkpoint has value[int] of Count"
+    )
     _refused_and_kept(tmp_path, job, said)
 
 

@@ -169,7 +169,7 @@ class KafkaSource(Source[T]):
                 return await self._first(connection, found)
             if self.bounded:
                 return {}
-            return await self._later(connection, found, known)
+            return self._later(found, known)
         except (BrokersUnreachableError, TopicMissingError, TransportError) as error:
             if not known:
                 raise
@@ -225,15 +225,15 @@ class KafkaSource(Source[T]):
             )
         return start
 
-    async def _later(
-        self, connection: KafkaConnection, found: Mapping[str, TopicInfo], known: Mapping[str, Position]
-    ) -> dict[str, Position]:
-        splits: dict[str, Position] = {}
-        for topic, info in found.items():
-            new = [p for p in range(info.partitions) if split_name(topic, p) not in known]
-            for partition, offset in (await self._find(connection, topic, new, requests.EARLIEST)).items():
-                splits[split_name(topic, partition)] = position_at(offset, info.id.hex(), None)
-        return splits
+    def _later(self, found: Mapping[str, TopicInfo], known: Mapping[str, Position]) -> dict[str, Position]:
+        """Partitions that came since: from offset 0, and not from the earliest that is there now.  What was deleted
+        before it could be read is told of as everywhere else, when 0 turns out to be out of range."""
+        return {
+            split_name(topic, partition): position_at(0, info.id.hex(), None)
+            for topic, info in found.items()
+            for partition in range(info.partitions)
+            if split_name(topic, partition) not in known
+        }
 
     async def _find(
         self, connection: KafkaConnection, topic: str, partitions: Sequence[int], which: int
