@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from dataclasses import dataclass
 
 from streamlet.clock import Clock
+from streamlet.errors import StreamletError
 
 log = logging.getLogger("streamlet.outages")
 
 _AGAIN_SECONDS = 30.0
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MAY_PASS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
 
 
 @dataclass
@@ -59,3 +63,21 @@ class Outages:
             for what, one in self._now.items()
             if not any(what.endswith(f" of {whole}") for whole in self._now)
         )
+
+
+def is_outage(error: BaseException) -> bool:
+    """True for what ends by itself or by an operator's hand, without a change to the job: also a full disk."""
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # one that is raised again may be the cause of its own cause
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return isinstance(error, StreamletError) and error.is_outage
+
+
+def may_pass(error: OSError) -> bool:
+    """True for what a disk, or a file system behind a network, answers for a while: nothing is known to be wrong with
+    what lies there."""
+    return error.errno in _MAY_PASS

@@ -39,6 +39,7 @@ from streamlet.checkpoint.settling import commit_ordered
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock
 from streamlet.errors import CheckpointFailedError, OutputLostError, SinkError
+from streamlet.outages import is_outage
 from streamlet.ports import RunBlocking
 from streamlet.sink import Committer
 from streamlet.state.snapshot import StateSpec
@@ -256,7 +257,9 @@ class CheckpointCoordinator:
             await self._until_answered(pending)
             self._pending = None
             if pending.reason is not None:
-                raise CheckpointFailedError(f"checkpoint {checkpoint_id} was abandoned: {pending.reason}")
+                abandoned = CheckpointFailedError(f"checkpoint {checkpoint_id} was abandoned: {pending.reason}")
+                abandoned.is_outage = pending.is_outage
+                raise abandoned
             manifest = pending.manifest(
                 job=self._facts.job,
                 kind=kind,
@@ -315,11 +318,13 @@ class CheckpointCoordinator:
         self.figures.trouble = error.message
         stalled = self._clock.monotonic() - self._last_good
         if stalled >= self._settings.stalled_seconds:
-            raise CheckpointFailedError(
+            stalled_error = CheckpointFailedError(
                 f"no checkpoint was completed for {stalled:.1f} s, {self._failed_in_a_row} in a row were abandoned; "
                 f"the last: {error.message}",
                 remedy=error.remedy,
-            ) from error
+            )
+            stalled_error.is_outage = is_outage(error)
+            raise stalled_error from error
         if not self._failed_in_a_row & (self._failed_in_a_row - 1):  # the 1st, 2nd, 4th ...: a full disk is no flood
             log.warning("%s (%d in a row)", error, self._failed_in_a_row)
 

@@ -16,6 +16,8 @@ from streamlet.errors import JobLockedError, StateDirectoryError
 from streamlet.ports import Disk, HeldLock, Ports, Processes, Randomness, random_uuid
 
 LOCK = "lock"
+_VERSION = 1
+"""Of the instance file."""
 
 
 class LockHolder(msgspec.Struct, frozen=True):
@@ -147,6 +149,8 @@ class _InstanceFile(msgspec.Struct, forbid_unknown_fields=True):
     """Of a file without `opened`: everything up to this attempt was fenced."""
     opened: dict[str, list[int]] | msgspec.UnsetType = msgspec.UNSET
     """Sink uid -> the attempts that may have opened writers of it, without those that were fenced since."""
+    version: int | msgspec.UnsetType = msgspec.UNSET
+    """Of the format; files from before it had one are its first."""
     checksum: str = ""
 
     def sealed(self) -> bytes:
@@ -154,6 +158,12 @@ class _InstanceFile(msgspec.Struct, forbid_unknown_fields=True):
         self.checksum = ""
         self.checksum = hashlib.blake2b(msgspec.json.encode(self, order="sorted"), digest_size=16).hexdigest()
         return msgspec.json.encode(self)
+
+
+class _Versioned(msgspec.Struct):
+    """What can be read of a file of any version."""
+
+    version: int = 0
 
 
 class JobInstance:
@@ -176,7 +186,8 @@ class JobInstance:
         self._disk = disk
         self._content = _read_instance(disk, self._path)
         if self._content is None:
-            self._content = _InstanceFile(instance=random_uuid(randomness), job=folder.name, opened={})
+            new = _InstanceFile(instance=random_uuid(randomness), job=folder.name, opened={}, version=_VERSION)
+            self._content = new
             self._write(self._content)
 
     @property
@@ -196,7 +207,7 @@ class JobInstance:
         }
         if merged != content.parallelism:
             # A failed write leaves the object as it was: what it says was never weaker than what is on disk.
-            self._write(msgspec.structs.replace(content, parallelism=merged))
+            self._write(msgspec.structs.replace(content, parallelism=merged, version=_VERSION))
             content.parallelism = merged
 
     def unfenced(self, attempt: int) -> dict[str, list[int]]:
@@ -211,7 +222,7 @@ class JobInstance:
         when it returns.  Call it between the two."""
         content = self._require()
         opened = self.unfenced(attempt) | {uid: [attempt] for uid in uids}
-        self._write(msgspec.structs.replace(content, opened=opened))
+        self._write(msgspec.structs.replace(content, opened=opened, version=_VERSION))
         content.opened = opened
 
     def _require(self) -> _InstanceFile:
@@ -255,12 +266,27 @@ def _read_instance(disk: Disk, path: Path) -> _InstanceFile | None:
             f"{path} cannot be read: {error.strerror or error}", remedy="check its permissions and the disk"
         ) from error
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        _refuse_newer(data, path)
         raise _damaged(path, str(error)) from error
+    _refuse_newer(data, path)
     if content.sealed() != data:
         raise _damaged(path, "its checksum does not fit its content")
     if content.job != path.parent.name:
         raise _damaged(path, f"it is that of the job in {content.job!r}")
     return content
+
+
+def _refuse_newer(data: bytes, path: Path) -> None:
+    """Raises `StateDirectoryError` for a file of a later format, whatever is in it: it is not damaged."""
+    try:
+        version = msgspec.json.decode(data, type=_Versioned).version
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return
+    if version > _VERSION:
+        raise StateDirectoryError(
+            f"{path} is of format {version}; this streamlet reads formats up to {_VERSION}",
+            remedy="start the job with the version of streamlet that ran it last, or a later one: nothing is damaged",
+        )
 
 
 def _damaged(path: Path, what: str) -> StateDirectoryError:

@@ -10,6 +10,7 @@ from streamlet.checkpoint.files import file_path
 from streamlet.checkpoint.manifest import Manifest, decode
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.errors import CheckpointDamagedError, CheckpointError, StateDirectoryError
+from streamlet.outages import may_pass
 from streamlet.ports import Disk
 from streamlet.state.snapshot import FileRef
 
@@ -121,6 +122,7 @@ def _require_size(disk: Disk, manifest: Manifest, files: Path, file: FileRef) ->
     try:
         size = disk.size(path)
     except OSError as error:
+        _raise_if_it_may_pass(path, error)
         raise _damaged(manifest, path, f"cannot be found: {error.strerror or error}") from error
     if size != file.size:
         raise _damaged(manifest, path, f"has {size} bytes instead of {file.size}")
@@ -131,9 +133,18 @@ def _require_content(disk: Disk, manifest: Manifest, files: Path, file: FileRef)
     try:
         checksum, _ = durable.hash_file(disk, path)
     except OSError as error:
+        _raise_if_it_may_pass(path, error)
         raise _damaged(manifest, path, f"cannot be read: {error.strerror or error}") from error
     if checksum != file.checksum:
         raise _damaged(manifest, path, "does not hold what was written: its checksum differs")
+
+
+def _raise_if_it_may_pass(path: Path, error: OSError) -> None:
+    """A disk that fails once does not make a checkpoint a damaged one, which another might stand for."""
+    if may_pass(error):
+        raise StateDirectoryError(
+            f"{path} cannot be read just now: {error.strerror or error}", remedy="check the disk"
+        ) from error
 
 
 def _damaged(manifest: Manifest, path: Path, what: str) -> CheckpointDamagedError:
@@ -149,6 +160,7 @@ def _read(disk: Disk, path: Path) -> bytes:
             raise CheckpointDamagedError(f"{path} is damaged: it is far larger than any manifest")
         return disk.read(path)
     except OSError as error:
+        _raise_if_it_may_pass(path, error)
         raise CheckpointDamagedError(f"{path} cannot be read: {error.strerror or error}") from error
 
 

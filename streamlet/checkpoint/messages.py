@@ -61,6 +61,8 @@ class Decline(msgspec.Struct, frozen=True, tag=True):
     task: str
     subtask: int
     reason: str
+    is_outage: bool = False
+    """True when something outside is why, such as a full disk: text alone would not tell."""
 
 
 class Busy(msgspec.Struct, frozen=True, tag=True):

@@ -74,6 +74,8 @@ class PendingCheckpoint:
         self.state = CheckpointState.PENDING
         self.reason: str | None = None
         """Why it was abandoned."""
+        self.is_outage = False
+        """True when it was abandoned because of something outside."""
         self._expected = frozenset(expected)
         self._reports: dict[Subtask, SubtaskReport] = {}
         self._doing: dict[Subtask, str] = {}
@@ -112,7 +114,9 @@ class PendingCheckpoint:
             return Verdict.STALE
         if (message.task, message.subtask) not in self._expected:
             return Verdict.STRANGER
-        return self.abandon(f"{message.task}[{message.subtask}] declined: {message.reason}")
+        verdict = self.abandon(f"{message.task}[{message.subtask}] declined: {message.reason}")
+        self.is_outage = verdict is Verdict.ACCEPTED and message.is_outage
+        return verdict
 
     def abandon(self, reason: str) -> Verdict:
         """Abandons the checkpoint, once; a complete one cannot be abandoned any more."""

@@ -11,6 +11,7 @@ from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Busy, Decline, SubtaskReport
 from streamlet.elements import Position
 from streamlet.errors import CheckpointError, CheckpointFailedError, DiskFailedError, DiskFullError
+from streamlet.outages import is_outage
 from streamlet.ports import Processes, Workers
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.pressure import MemoryPressure
@@ -99,7 +100,9 @@ class SubtaskSnapshots:
                 stores = [store.snapshot(checkpoint_id) for store in self.stores]
             except (OSError, CheckpointFailedError, DiskFullError) as error:
                 reason = f"state of {self._task}[{self._subtask}] cannot be written: {error}"
-                self._control.report(Decline(self._attempt, checkpoint_id, self._task, self._subtask, reason))
+                self._control.report(
+                    Decline(self._attempt, checkpoint_id, self._task, self._subtask, reason, is_outage(error))
+                )
                 self._has_asked = False
                 return
         report = SubtaskReport(

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from dataclasses import dataclass
 
 from streamlet.clock import Clock
 from streamlet.config import Restart
 from streamlet.errors import StateDirectoryError, StreamletError, UserFunctionError
+from streamlet.outages import is_outage, may_pass
 from streamlet.ports import Randomness
 from streamlet.runtime.attempt import Attempt, AttemptMaker, Ending
 from streamlet.runtime.job_state import JobLife, JobState
 from streamlet.runtime.restart import RestartBudget
 
 log = logging.getLogger("streamlet.runtime")
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_MAY_PASS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
-"""What a disk, or a file system behind a network, answers for a while."""
 
 
 @dataclass
@@ -134,21 +130,9 @@ def is_final(error: BaseException) -> bool:
     """True when another attempt would meet the same: not where the disk of the state directory failed once, for then
     nothing that lies there is known to be wrong."""
     cause = error.__cause__
-    if isinstance(error, StateDirectoryError) and isinstance(cause, OSError) and cause.errno in _MAY_PASS:
+    if isinstance(error, StateDirectoryError) and isinstance(cause, OSError) and may_pass(cause):
         return False
     return isinstance(error, StreamletError) and error.final
-
-
-def is_outage(error: BaseException) -> bool:
-    """True for what ends by itself or by an operator's hand, without a change to the job: also a full disk."""
-    cause: BaseException | None = error
-    seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:  # one that is raised again may be the cause of its own cause
-        if isinstance(cause, OSError) and cause.errno in _FULL:
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__
-    return isinstance(error, StreamletError) and error.is_outage
 
 
 def describe(error: BaseException) -> str:

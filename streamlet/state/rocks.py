@@ -23,7 +23,7 @@ from rocksdict import (
     SstFileWriter,
 )
 
-from streamlet.errors import CheckpointDamagedError, DiskFullError, StateDirectoryError
+from streamlet.errors import CheckpointDamagedError, DiskFailedError, DiskFullError, StateDirectoryError
 from streamlet.ports import Disk
 from streamlet.state.snapshot import FileRef, SnapshotFiles
 
@@ -186,7 +186,7 @@ class RocksBase:
         self._db.close()
 
     def _raise(self, error: Exception) -> NoReturn:
-        if isinstance(error, (CheckpointDamagedError, DiskFullError, StateDirectoryError)):
+        if isinstance(error, (CheckpointDamagedError, DiskFailedError, DiskFullError, StateDirectoryError)):
             raise error
         text = str(error)
         if "Corruption" in text or "does not exist" in text or "No such file" in text:
@@ -197,6 +197,11 @@ class RocksBase:
             ) from error
         if "No space left" in text or "Disk quota exceeded" in text:
             raise DiskFullError(f"RocksDB cannot write to {self._folder}: {text}", remedy="free space there") from error
+        if "Input/output error" in text or "Stale file handle" in text:
+            # Only the working copy is lost with it: the next attempt links another one from the checkpoint.
+            raise DiskFailedError(
+                f"the disk failed under RocksDB in {self._folder}: {text}", remedy="check the disk"
+            ) from error
         raise StateDirectoryError(
             f"RocksDB cannot use {self._folder}: {text}", remedy="check space, rights and limits of open files there"
         ) from error

@@ -126,8 +126,8 @@ class Played:
             )
             self.control.report(Acknowledge(attempt or self.attempt, number, report))
 
-    def decline(self, number: int) -> None:
-        self.control.report(Decline(self.attempt, number, "agg", 0, "the disk is full"))
+    def decline(self, number: int, *, is_outage: bool = False) -> None:
+        self.control.report(Decline(self.attempt, number, "agg", 0, "the disk is full", is_outage))
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Gives the coordinator turns of the event loop until something holds."""

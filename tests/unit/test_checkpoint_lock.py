@@ -189,6 +189,30 @@ def test_a_damaged_instance_is_never_replaced_silently(tmp_path: Path, content: 
     assert (tmp_path / "instance").read_bytes() == content
 
 
+@pytest.mark.parametrize("more", [b"", b', "new": {"a": 1}', b', "parallelism": 3'])
+def test_an_instance_of_a_later_format_is_not_called_damaged(more: bytes, tmp_path: Path) -> None:
+    content = b'{"instance": "some", "version": 2' + more + b"}"
+    (tmp_path / "instance").write_bytes(content)
+    with pytest.raises(StateDirectoryError, match="is of format 2; this streamlet reads formats up to 1") as caught:
+        instance_in(tmp_path)
+    assert "nothing is damaged" in str(caught.value.remedy)
+    assert (tmp_path / "instance").read_bytes() == content
+
+
+def test_an_instance_from_before_formats_had_numbers_is_read_and_written_with_one(tmp_path: Path) -> None:
+    instance = instance_in(tmp_path)
+    early = msgspec.json.decode((tmp_path / "instance").read_bytes(), type=dict[str, object])
+    assert early.pop("version") == 1
+    early["checksum"] = ""
+    ordered = msgspec.json.encode(early, order="sorted")
+    early["checksum"] = hashlib.blake2b(ordered, digest_size=16).hexdigest()
+    (tmp_path / "instance").write_bytes(msgspec.json.encode(early))
+    again = instance_in(tmp_path)
+    assert again.instance == instance.instance
+    again.record_parallelism({"out": 2})
+    assert b'"version":1' in (tmp_path / "instance").read_bytes()
+
+
 @pytest.mark.parametrize("call", ["mkdir", "open", "write", "fsync"])
 def test_a_lock_that_cannot_be_made_says_where_and_what_to_do(tmp_path: Path, call: str) -> None:
     disk = FailingDisk()

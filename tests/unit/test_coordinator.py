@@ -11,6 +11,7 @@ from streamlet import OutputLostError, SinkError
 from streamlet.checkpoint.coordinator import CoordinatorSettings
 from streamlet.checkpoint.messages import Busy, Ended, Pressed, Started, Trigger
 from streamlet.errors import CheckpointFailedError
+from streamlet.outages import is_outage
 from tests.unit.coordinator_kit import LONG, SUBTASKS, Played, play
 from tests.unit.state_kit import SteppingClock
 
@@ -163,7 +164,8 @@ def test_what_a_subtask_does_for_another_checkpoint_is_not_told_of_this_one(tmp_
     play(tmp_path, scenario)
 
 
-def test_an_attempt_without_a_complete_checkpoint_for_as_long_as_allowed_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_full", [False, True])
+def test_an_attempt_without_a_complete_checkpoint_for_as_long_as_allowed_fails(is_full: bool, tmp_path: Path) -> None:
     clock = SteppingClock()
 
     async def scenario(played: Played) -> None:
@@ -172,13 +174,14 @@ def test_an_attempt_without_a_complete_checkpoint_for_as_long_as_allowed_fails(t
         for number in range(1, 5):
             assert await played.triggered() == Trigger(number)
             clock.seconds += 15
-            played.decline(number)
+            played.decline(number, is_outage=is_full)
         with pytest.raises(ExceptionGroup) as caught:
             await played.running
         error = caught.value.exceptions[0]
         assert isinstance(error, CheckpointFailedError)
         assert "no checkpoint was completed for 60.0 s, 4 in a row were abandoned" in str(error)
         assert "agg[0] declined: the disk is full" in str(error)
+        assert is_outage(error) is is_full, "a full disk is waited for, wherever it was full"
 
     play(tmp_path, scenario, timeout=60, clock=clock)
 
