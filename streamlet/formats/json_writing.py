@@ -79,9 +79,7 @@ class JsonWriting:
         lines: list[bytes] = []
         for index, value in enumerate(values):
             try:
-                line = _encoded(value)
-                if self._encoding is not None:
-                    line = line.decode().encode(self._encoding)
+                line = self._written(value)
             except WRITE_ERRORS as error:
                 line = self._write_again(value, error, index)
             else:
@@ -90,8 +88,14 @@ class JsonWriting:
             lines.append(line)
         return lines
 
+    def _written(self, value: Any) -> bytes:
+        data = _encoded(value)
+        return data if self._encoding is None else data.decode().encode(self._encoding)
+
     def _write_again(self, value: Any, error: Exception, index: int) -> bytes:
         """Writes what the encoder has refused by the other ways that are allowed; raises `EncodeError`."""
+        if hasattr(value, "in_any_case"):  # a dead letter: it has a form that can be written
+            return self._written(value.in_any_case())
         path, what, remedy = _unwritable(value, error, self._encoding)
         if remedy is _REPLACE and self._surrogates == "replace":
             if self._nan == "refuse":
@@ -100,6 +104,8 @@ class JsonWriting:
         raise EncodeError(f"cannot be written as JSON: {path} {what}", index=index, remedy=remedy) from error
 
     def _with_nan(self, value: Any, index: int) -> bytes:
+        if self._nan == "refuse" and hasattr(value, "in_any_case"):
+            return self._written(value.in_any_case())
         if self._nan == "refuse":
             self._refuse_nan(value, index)
         return self._by_python(value)

@@ -46,6 +46,19 @@ class DeadLetter(msgspec.Struct, frozen=True):
     origin: str | None = None
     """Where the source read the record; None behind a shuffle, without `trace_origins`."""
 
+    def in_any_case(self) -> DeadLetter:
+        """Gives it with record and key as text: for a format that cannot write them, which may be why it is dead."""
+        message = self.message.encode(errors="backslashreplace").decode()
+        key = None if self.key is None else _text_of(self.key)
+        return msgspec.structs.replace(self, value=_text_of(self.value), key=key, message=message)
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return repr(value).encode(errors="backslashreplace").decode()
+    except Exception:
+        return f"<{type(value).__name__}, which has no text>"
+
 
 class LeavingOut(Operator):
     """Runs another operator, and takes what that leaves out by `context.leave_out`.

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import EncodeError, Json
+from streamlet import DeadLetter, EncodeError, Json
 
 
 class Reading(msgspec.Struct):
@@ -132,6 +132,30 @@ def test_what_has_a_type_or_one_meaning_is_not_told(caplog: pytest.LogCaptureFix
 def test_one_value_of_many_that_is_written_as_something_else_is_found(caplog: pytest.LogCaptureFixture) -> None:
     Json().encode_batch([{"n": n} if n != 777 else {"n": Decimal(n)} for n in range(1000)])
     assert "$.n is a Decimal" in caplog.text
+
+
+class Silent:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"v": math.nan}, "{'v': nan}"),
+        ({"v": [Kind]}, "{'v': [<enum 'Kind'>]}"),
+        ("half \ud83d", r"'half \ud83d'"),
+        ({(1, 2): 3}, "{(1, 2): 3}"),
+        (Silent(), "<Silent, which has no text>"),
+    ],
+)
+def test_a_dead_letter_is_written_whatever_its_record_holds(value: Any, text: str) -> None:
+    letter = DeadLetter(value, "m", "map", "job.py:1", "ValueError", "half \ud83d", key=("a", 1))
+    for column in ([letter], [letter, {"n": None}]):
+        written = Json().decode_batch(Json().encode_batch(column))[0]
+        assert (written["value"], written["message"], written["key"]) == (text, r"half \ud83d", "('a', 1)")
+    fine = Json().decode_batch(Json().encode_batch([DeadLetter({"v": 1}, "m", "map", "", "", "", key=("a", 1))]))[0]
+    assert (fine["value"], fine["key"]) == ({"v": 1}, ["a", 1])
 
 
 def test_characters_that_an_encoding_does_not_have_are_refused() -> None:

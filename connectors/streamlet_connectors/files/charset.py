@@ -51,9 +51,11 @@ class Charset(NamedTuple):
         lines.append(data[start:])
         return lines
 
-    def feeds_in(self, record: bytes) -> int:
-        """Counts the line feeds inside of a record."""
-        return len(self.split(record)) - 1 if self.feed[:1] in record or self.is_wide else 0
+    def feeds_in(self, *records: bytes) -> int:
+        """Counts the line feeds inside of records."""
+        if not self.is_wide:
+            return b"".join(records).count(self.feed)
+        return sum(len(self.split(record)) - 1 for record in records)
 
 
 UTF8 = Charset(_UTF8)

@@ -48,17 +48,19 @@ class Columns:
         if fields is not None and len(row) != len(fields):
             raise ValueError(_uneven(row, fields))
         if self.type is None:
-            return row if fields is None else dict(zip(fields, row, strict=True))
-        cells: list[str | None] = row  # type: ignore[assignment]
-        if "" in row:
-            for column in self._may_be_none:
-                if column < len(row) and not row[column]:
-                    cells[column] = None
+            return row if fields is None else dict(zip(fields, row))  # noqa: B905 - their number was looked at
+        if self._may_be_none and "" in row:
+            self._empty(row)
         if fields is None:
-            return msgspec.convert(cells, self.type, strict=False)
+            return msgspec.convert(row, self.type, strict=False)
         if self._order is not None:
-            return msgspec.convert([cells[column] for column in self._order], self.type, strict=False)
-        return msgspec.convert(dict(zip(fields, cells, strict=True)), self.type, strict=False)
+            return msgspec.convert([row[column] for column in self._order], self.type, strict=False)
+        return msgspec.convert(dict(zip(fields, row)), self.type, strict=False)  # noqa: B905
+
+    def _empty(self, row: list[Any]) -> None:
+        for column in self._may_be_none:
+            if column < len(row) and not row[column]:
+                row[column] = None
 
     def why_not(self, row: list[str], error: Exception) -> tuple[str, str | None]:
         """Says what is wrong with a record that is none of the type, without its values, and what to do."""

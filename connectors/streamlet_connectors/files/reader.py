@@ -55,7 +55,7 @@ class FileOrigin:
     def line_of(self, row: int) -> int:
         """Gives the number of its first line, from 1 on."""
         before = self._records[: row if self._rows is None else self._rows[row]]
-        return self._start.line + 1 + sum(self._charset.feeds_in(record) + 1 for record in before)
+        return self._start.line + 1 + len(before) + self._charset.feeds_in(*before)
 
     def describe(self, row: int) -> str:
         before = self._records[: row if self._rows is None else self._rows[row]]
@@ -90,7 +90,7 @@ class _Cursor:
         records = self.ahead[self.taken : self.taken + count]
         behind = self.position.offset + sum(map(len, records)) + len(records) * len(self.charset.feed)
         offset = min(behind, self.end)
-        line = self.position.line + len(records) + sum(map(self.charset.feeds_in, records))
+        line = self.position.line + len(records) + self.charset.feeds_in(*records)
         known = self.position.fingerprint
         if not known or self.position.offset < HEAD_BYTES:
             known = fingerprint(self.head, offset)
