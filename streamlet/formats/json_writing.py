@@ -101,7 +101,10 @@ class JsonWriting:
             if self._nan == "refuse":
                 self._refuse_nan(value, index)
             return self._by_python(value)
-        raise EncodeError(f"cannot be written as JSON: {path} {what}", index=index, remedy=remedy) from error
+        raise EncodeError(self._says(path, what), index=index, remedy=remedy) from error
+
+    def _says(self, path: str, what: str) -> str:
+        return f"cannot be written as JSON: {path} {what} (Json() of {self._place})"
 
     def _with_nan(self, value: Any, index: int) -> bytes:
         if self._nan == "refuse" and hasattr(value, "in_any_case"):
@@ -114,7 +117,7 @@ class JsonWriting:
         for path, leaf in _leaves(value):
             if _is_nan(leaf):
                 raise EncodeError(
-                    f"cannot be written as JSON: {path} is {leaf}, which JSON does not have",
+                    self._says(path, f"is {leaf}, which JSON does not have"),
                     index=index,
                     remedy='give the sink Json(nan="null") to write null, or Json(nan="literal") to write what '
                     "Python's json writes; or leave it out before the sink",

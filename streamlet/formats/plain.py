@@ -51,6 +51,7 @@ class Text:
                 try:
                     str(data, encoding)
                 except (UnicodeDecodeError, TypeError) as error:
+                    _refuse_registered(column[:index], encoding)
                     what, remedy = no_text(data, encoding, error)
                     raise DecodeError(f"not {encoding} text: {what}", index=index, remedy=remedy) from error
             raise

@@ -339,3 +339,17 @@ def test_a_header_without_records_is_looked_at_too(tmp_path: Path) -> None:
     for content in (b"", b"\n", b"\r\n", b"a,b", b"a,b\r\n"):
         file.write_bytes(content)
         assert Reading(Csv(file)).values() == []
+
+
+def test_the_first_bad_record_is_the_first_whatever_is_wrong_with_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "in.csv"
+    file.write_bytes(b'id,name\n1,a\nx,b\n2\n3,"open\n4,\xff\n5,c\n')
+    for kind, lines, good in ((Data, "3, 4, 5, 6", [1, 5]), (dict, "4, 5, 6", ["1", "x", "5"])):
+        source: Csv[Any] = Csv(file, type=kind, on_bad_record="skip")
+        values = Reading(source, batch_records=50).values()
+        assert [value["id"] if kind is dict else value.id for value in values] == good
+        assert f"left out {lines.count(',') + 1} bad records in file {file}: lines {lines}" in caplog.text
+        with pytest.raises(DecodeError, match=f"line {lines[0]} "):
+            Reading(Csv(file, type=kind), batch_records=50).available()

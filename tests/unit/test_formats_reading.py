@@ -153,6 +153,12 @@ def test_what_is_no_text_is_told_as_what_it_is(data: bytes, what: str) -> None:
     assert caught.value.remedy
 
 
+def test_the_first_record_that_is_no_text_is_named_whatever_is_wrong_with_the_next() -> None:
+    with pytest.raises(DecodeError) as caught:
+        Text().decode_batch([b"a", REGISTERED + b"{}", b"\xff"])
+    assert caught.value.index == 1
+
+
 def test_text_may_be_markup_or_begin_with_a_byte_0() -> None:
     texts = ["<!DOCTYPE html>", "<?xml ?>", "\0a", "PK", "", "\0\0\0\0\0\0\0"]
     assert Text().decode_batch(Text().encode_batch(texts)) == texts

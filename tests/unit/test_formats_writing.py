@@ -75,6 +75,7 @@ def test_what_json_cannot_hold_is_refused_with_its_path(value: Any, what: str, r
     with pytest.raises(EncodeError, match=re.escape(what)) as caught:
         Json().encode_batch([None, {"a": None}, value, value])
     assert caught.value.index == 2
+    assert f"(Json() of {__file__}:" in caught.value.message
     assert remedy in (caught.value.remedy or "")
 
 

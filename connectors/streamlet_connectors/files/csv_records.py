@@ -50,7 +50,7 @@ class CsvRecords(Generic[T]):
         self._end = "" if dialect["escapechar"] is None else "\n"  # a line's end that is escaped does not end it
 
     def decode_batch(self, column: Sequence[bytes]) -> list[T]:
-        rows = self._rows(column)
+        rows, unreadable = self._rows(column)
         out: list[Any] = []
         try:
             out.extend(map(self._columns.value, rows))
@@ -58,12 +58,15 @@ class CsvRecords(Generic[T]):
             index = len(out)
             what, remedy = self._columns.why_not(rows[index], error)
             raise DecodeError(f"not a CSV record as declared: {what}", index=index, remedy=remedy) from error
+        if unreadable is not None:
+            raise unreadable
         return out
 
     def encode_batch(self, column: Sequence[T]) -> list[bytes]:
         raise NotImplementedError("CSV is read only")
 
-    def _rows(self, column: Sequence[bytes]) -> list[list[str]]:
+    def _rows(self, column: Sequence[bytes]) -> tuple[list[list[str]], DecodeError | None]:
+        """Gives the cells of the records before the first that cannot be read, and what is wrong with that one."""
         encoding = self._encoding
         csv.field_size_limit(LONGEST_FIELD)
         try:
@@ -72,10 +75,16 @@ class CsvRecords(Generic[T]):
                 texts = [text + self._end for text in texts]
             rows = list(csv.reader(texts, **self._dialect))
             if len(rows) == len(column):
-                return rows
+                return rows, None
         except (csv.Error, UnicodeDecodeError):
             pass
-        return [self._row(data, index) for index, data in enumerate(column)]
+        rows = []
+        try:
+            for index, data in enumerate(column):
+                rows.append(self._row(data, index))
+        except DecodeError as error:
+            return rows, error
+        return rows, None
 
     def _row(self, data: bytes, index: int) -> list[str]:
         try:
