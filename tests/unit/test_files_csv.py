@@ -353,3 +353,18 @@ def test_the_first_bad_record_is_the_first_whatever_is_wrong_with_the_next(
         assert f"left out {lines.count(',') + 1} bad records in file {file}: lines {lines}" in caplog.text
         with pytest.raises(DecodeError, match=f"line {lines[0]} "):
             Reading(Csv(file, type=kind), batch_records=50).available()
+
+
+def test_a_record_of_many_lines_is_told_for_two_stray_quotes_make_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "in.csv"
+    lines = [f"{n},value" for n in range(1000)]
+    lines[5], lines[500] = '5,"value', '500,value"'
+    file.write_text("k,v\n" + "\n".join(lines) + "\n")
+    assert len(Reading(Csv(file), batch_records=100).values()) == 505
+    assert f"one record: file {file}, line 7 (byte offset 44), 496 lines long" in caplog.text
+    lines[500] = '500,value",more'
+    file.write_text("k,v\n" + "\n".join(lines) + "\n")
+    with pytest.raises(DecodeError, match=r"line 7 \(byte offset 44\), 496 lines long: .*3 fields where 2 are named"):
+        Reading(Csv(file), batch_records=100).available()

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _SHOWN_LINES = 20
 _WAITING_BYTES = 64 * 1024
+_LONG_BYTES, _LONG_LINES = 1024, 100
 Policy = Literal["fail", "skip"]
 
 
@@ -57,6 +58,11 @@ class FileOrigin:
         before = self._records[: row if self._rows is None else self._rows[row]]
         return self._start.line + 1 + len(before) + self._charset.feeds_in(*before)
 
+    def describe_bad(self, row: int) -> str:
+        """Names it, and says how many lines it takes if they are several: so much is left out with it."""
+        more = self._charset.feeds_in(self._records[row if self._rows is None else self._rows[row]])
+        return f"{self.describe(row)}{f', {more + 1} lines long' if more else ''}"
+
     def describe(self, row: int) -> str:
         before = self._records[: row if self._rows is None else self._rows[row]]
         offset = self._start.offset + sum(len(record) + len(self._charset.feed) for record in before)
@@ -66,7 +72,19 @@ class FileOrigin:
 class _Cursor:
     """How far one file is read: the position behind the last batch, and the raw records read ahead of it."""
 
-    __slots__ = ("ahead", "charset", "end", "format", "head", "path", "position", "size_seen", "taken", "waits_at")
+    __slots__ = (
+        "ahead",
+        "charset",
+        "end",
+        "format",
+        "has_long",
+        "head",
+        "path",
+        "position",
+        "size_seen",
+        "taken",
+        "waits_at",
+    )
 
     def __init__(self, path: str, position: FilePosition) -> None:
         self.path = path
@@ -77,6 +95,8 @@ class _Cursor:
         self.end = 0
         self.head = b""
         self.charset = UTF8
+        self.has_long = False
+        """True when a record of many lines was told of."""
         self.waits_at = -1
         """Where a record without end was told of."""
         self.size_seen = -1
@@ -190,6 +210,15 @@ class FilesReader(Generic[T]):
         for note in notes:
             log.warning("file %s: %s", cursor.path, note)
 
+    def _tell_of_long(self, cursor: _Cursor, start: FilePosition, records: list[bytes]) -> None:
+        """Warns, once per file, of a record that takes many lines: two stray quotes make one of all between them."""
+        for row, record in enumerate(records):
+            if len(record) > _LONG_BYTES and cursor.charset.feeds_in(record) >= _LONG_LINES:
+                cursor.has_long = True
+                where = FileOrigin(cursor.path, start, records, None, cursor.charset).describe_bad(row)
+                log.warning("one record: %s; if that is not meant, a quote is stray there (quote=None?)", where)
+                return
+
     def _tell_of_waiting(self, cursor: _Cursor, chunk: Chunk) -> None:
         """Warns, once per place, of a record that grows and has no end: what follows it waits, too."""
         start = chunk.start
@@ -208,6 +237,8 @@ class FilesReader(Generic[T]):
         records = cursor.ahead[cursor.taken : cursor.taken + self._context.batch_limit()]
         start = cursor.position
         rows = self._options.layout.rows(records, cursor.charset)
+        if max(map(len, records)) > _LONG_BYTES and not cursor.has_long:
+            self._tell_of_long(cursor, start, records)
         values, rows, used = self._decode(cursor, start, records, rows)
         cursor.advance(used)
         if not cursor.ahead:
@@ -238,7 +269,7 @@ class FilesReader(Generic[T]):
                 places = places[: error.index]
                 return decode([records[place] for place in places]), places, used
             raise DecodeError(
-                f"{FileOrigin(cursor.path, start, records, places, cursor.charset).describe(0)}: {error.message}",
+                f"{FileOrigin(cursor.path, start, records, places, cursor.charset).describe_bad(0)}: {error.message}",
                 remedy=f"{error.remedy or 'correct the record'}; "
                 "or pass on_bad_record='skip' to leave such records out",
             ) from error
