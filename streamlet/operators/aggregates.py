@@ -101,7 +101,10 @@ class Count(SelectingAggregate[Any, int, int]):
 
 
 class Sum(SelectingAggregate[T, Any, Any]):
-    """The sum of what `select` gives, starting from 0; `type=` for other numbers than int and float."""
+    """The sum of what `select` gives, starting from 0; `type=` for other numbers than int and float.
+
+    Integers are exact, of any size.  A sum with NaN in it is NaN.
+    """
 
     accumulator_type = Number
     fold = staticmethod(operator.add)
@@ -127,19 +130,27 @@ class _Extreme(SelectingAggregate[T, Any, Any]):
 
 
 class Min(_Extreme[T]):
-    """The smallest of what `select` gives, the first one of equals; `type=` for other than int, float and str."""
+    """The smallest of what `select` gives, the first one of equals; `type=` for other than int, float and str.
+
+    NaN is larger than every number, as in PostgreSQL and DuckDB: the result is NaN only where all are.
+    """
 
     @staticmethod
     def fold(accumulator: Any, value: Any) -> Any:
-        return value if accumulator is None or value < accumulator else accumulator
+        is_less = accumulator is None or value < accumulator or accumulator != accumulator
+        return value if is_less else accumulator
 
 
 class Max(_Extreme[T]):
-    """The largest of what `select` gives, the first one of equals; `type=` for other than int, float and str."""
+    """The largest of what `select` gives, the first one of equals; `type=` for other than int, float and str.
+
+    NaN is larger than every number, as in PostgreSQL and DuckDB: the result is NaN where any is.
+    """
 
     @staticmethod
     def fold(accumulator: Any, value: Any) -> Any:
-        return value if accumulator is None or value > accumulator else accumulator
+        is_more = accumulator is None or value > accumulator or (value != value and accumulator == accumulator)
+        return value if is_more else accumulator
 
 
 class Mean(SelectingAggregate[T, tuple[Number, int], float]):

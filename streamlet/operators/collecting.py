@@ -26,10 +26,16 @@ log = logging.getLogger("streamlet.operators")
 _pack = msgspec.msgpack.Encoder().encode
 
 
+def _ranks_above(rank: Any, other: Any) -> bool:
+    """True where a value of this rank comes before one of the other; NaN comes before all."""
+    return bool(rank > other or (rank != rank and other == other))
+
+
 class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
     """The `k` values with the largest `by` (the value itself, unless told), in that order; of equals the first ones.
 
-    The first are those that came first, in sliding windows and joined sessions those of the earlier pane or session.
+    NaN ranks above every number.  The first are those that came first, in sliding windows and joined sessions those of
+    the earlier pane or session.
     `type` is the type of the values, needed unless they are int, float or str. The state is these values.
     """
 
@@ -46,7 +52,7 @@ class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
     def add(self, accumulator: tuple[T, ...], value: T) -> tuple[T, ...]:
         rank, by = self.by(value), self.by
         place = len(accumulator)
-        while place and rank > by(accumulator[place - 1]):
+        while place and _ranks_above(rank, by(accumulator[place - 1])):
             place -= 1
         if place >= self.k:
             return accumulator
@@ -56,14 +62,18 @@ class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
         return list(accumulator)
 
     def merge(self, one: tuple[T, ...], other: tuple[T, ...]) -> tuple[T, ...]:
-        return tuple(sorted((*one, *other), key=self.by, reverse=True)[: self.k])
+        return tuple(sorted((*one, *other), key=self._rank, reverse=True)[: self.k])
+
+    def _rank(self, value: T) -> tuple[bool, Any]:
+        rank = self.by(value)
+        return (True, 0) if rank != rank else (False, rank)
 
 
 class Distinct(AggregateFunction[T, frozenset[Any], int]):
     """The exact number of different values of `select` (the value itself, unless told).
 
-    `type` is their type, needed unless they are int, float or str; they must be hashable. The state is all of them: for
-    many use `ApproxDistinct`.
+    `type` is their type, needed unless they are int, float or str; they must be hashable. All NaN are one
+    value.  The state is all of them: for many use `ApproxDistinct`.
     """
 
     type_option = "type="
@@ -77,13 +87,17 @@ class Distinct(AggregateFunction[T, frozenset[Any], int]):
 
     def add(self, accumulator: frozenset[Any], value: T) -> frozenset[Any]:
         chosen = self.select(value)
-        return accumulator if chosen in accumulator else accumulator | {chosen}
+        if chosen in accumulator or (chosen != chosen and any(one != one for one in accumulator)):
+            return accumulator
+        return accumulator | {chosen}
 
     def result(self, accumulator: frozenset[Any]) -> int:
         return len(accumulator)
 
     def merge(self, one: frozenset[Any], other: frozenset[Any]) -> frozenset[Any]:
-        return one | other
+        both = one | other
+        nans = [value for value in both if value != value]
+        return both.difference(nans[1:])
 
 
 class ApproxDistinct(AggregateFunction[T, bytes, int]):

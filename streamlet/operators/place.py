@@ -57,6 +57,7 @@ def function_error(
             lines.append(f"  value: {batch.values[row]!r:.2000}")
     identity = f"{place.uid}|{spot}|{_identity(batch, row)}"
     made = UserFunctionError("\n".join(lines), place=identity, line=spot, batch=batch, row=row)
+    made.__cause__ = error  # also where nobody says so by `from`: dead letters tell of it
     made.final = isinstance(error, StreamletError) and error.final
     return made
 

@@ -18,6 +18,7 @@ from streamlet.state.types import (
     type_facts,
     type_text,
 )
+from streamlet.state.wide import of_extension, pack_wide, unpack_wide
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -41,7 +42,8 @@ class Codec:
         self.is_scalar_only = isinstance(facts, inspect.AnyType)
         self.holds_bytes = not self.is_scalar_only and not is_immutable(facts)
         self.plain: frozenset[type] = frozenset() if self.holds_bytes else plain_classes(facts)
-        self._decode = msgspec.msgpack.Decoder(declared).decode
+        self._decode = msgspec.msgpack.Decoder(declared, ext_hook=of_extension).decode
+        self._declared = declared
         self._takes_float = float in self.plain and int not in self.plain
         self._float_fields = _float_fields(facts)
 
@@ -68,22 +70,36 @@ class Codec:
 
     def decode(self, stored: Any) -> Any:
         """Gives the value of what a cell holds: a fresh object when the type is mutable."""
-        return self._decode(stored) if self.holds_bytes else stored
+        return self._read(stored) if self.holds_bytes else stored
 
     def pack(self, value: Any) -> bytes:
         """Gives the msgpack bytes of a value."""
         try:
             return _pack(value)
+        except _REFUSED:
+            pass
+        try:
+            return pack_wide(value)
         except _REFUSED as error:
-            raise StateTypeError(
-                f"{self.where} ({self.text}) cannot keep {_brief(value)}: {error}",
-                remedy="keep values of the declared type; integers have 64 bits, text has no lone surrogates",
-            ) from error
+            raise self._cannot_keep(value, error) from error
+
+    def _cannot_keep(self, value: Any, error: Exception) -> StateTypeError:
+        return StateTypeError(
+            f"{self.where} ({self.text}) cannot keep {_brief(value)}: {error}",
+            remedy="keep values of the declared type",
+        )
+
+    def _read(self, data: bytes | msgspec.Raw) -> Any:
+        try:
+            return self._decode(data)
+        except msgspec.ValidationError:
+            # Perhaps an integer beyond 64 bits; if it is not, this says the same.
+            return unpack_wide(data, self._declared)
 
     def unpack(self, data: bytes | msgspec.Raw) -> Any:
         """Gives what a cell holds for bytes from a file; raises `StateTypeError` when they are of another type."""
         try:
-            value = self._decode(data)
+            value = self._read(data)
         except (msgspec.DecodeError, ValueError) as error:
             how, other = (f", or declare theirs by {self.option}...", "uid") if self.option else ("", "name")
             raise StateTypeError(
@@ -98,7 +114,7 @@ def refused_value(where: str, key: Any, value: Any, error: Exception) -> StateTy
     """The error for a value that was taken unchecked and cannot be written: found while a checkpoint is packed."""
     return StateTypeError(
         f"{where}, key {key!r}: {_brief(value)} cannot be stored: {error}",
-        remedy="keep values of the declared type; integers have 64 bits, text has no lone surrogates",
+        remedy="keep values of the declared type",
     )
 
 

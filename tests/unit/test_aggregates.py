@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from streamlet import (
     Min,
     RecordError,
     Sum,
+    TopK,
     UserFunctionError,
 )
+from streamlet.operators import collecting
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from tests.unit.operator_kit import Keyed, Origin
@@ -316,3 +320,28 @@ def test_a_composed_function_puts_its_results_into_a_class() -> None:
 def test_the_result_function_gets_what_a_composed_function_gives(kind: type[Any], tmp_path: Path) -> None:
     operator = aggregating((Composed(Spread, low=Min(), high=Max()),), lambda key, spread: (key, spread.high))
     assert Keyed(kind, tmp_path, operator).values([3, 1, 5], _parity) == [("odd", 3), ("odd", 3), ("odd", 5)]
+
+
+@pytest.mark.parametrize("order", list(permutations([math.nan, 2.0, 4.0])))
+def test_nan_is_larger_than_every_number_wherever_it_stands(order: tuple[float, ...]) -> None:
+    def over(function: Any, values: Iterable[float]) -> Any:
+        accumulator = function.create_accumulator()
+        for value in values:
+            accumulator = function.add(accumulator, value)
+        return accumulator
+
+    minimum: Any = Min()
+    maximum: Any = Max()
+    top: Any = TopK(2)
+    distinct: Any = collecting.Distinct()
+    for function in (minimum, maximum, top, distinct):
+        whole = function.result(over(function, order))
+        for cut in range(1, 3):
+            merged = function.merge(over(function, order[:cut]), over(function, order[cut:]))
+            assert repr(function.result(merged)) == repr(whole)
+    assert minimum.result(over(minimum, order)) == 2.0
+    assert math.isnan(maximum.result(over(maximum, order)))
+    first, second = top.result(over(top, order))
+    assert math.isnan(first) and second == 4.0
+    assert distinct.result(over(distinct, (*order, math.nan, float("nan")))) == 3
+    assert math.isnan(minimum.result(over(minimum, [math.nan, float("nan")])))

@@ -144,9 +144,61 @@ def test_a_value_of_another_type_is_refused(declared: Any, value: Any) -> None:
         codec(declared).encode(value)
 
 
-def test_an_int_beyond_64_bits_is_refused_with_the_limit() -> None:
-    with pytest.raises(StateTypeError, match="integers have 64 bits"):
-        codec(list[int]).encode([2**70])
+class Pair(NamedTuple):
+    one: int
+    text: str
+
+
+class Kept(msgspec.Struct):
+    big: int
+    many: list[int]
+
+
+class Tagged(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    big: int
+
+
+@dataclasses.dataclass
+class Plain:
+    big: int
+    text: str = ""
+
+
+LONELY = "half \ud83d"
+
+
+@pytest.mark.parametrize(
+    "type, value",
+    [
+        (int, 2**70),
+        (int, -(2**63) - 1),
+        (int, 2**64),
+        (int | float, 10**30),
+        (Any, 10**30),
+        (Any, LONELY),
+        (str, LONELY),
+        (list[int], [1, 2**70, -(2**90)]),
+        (tuple[int | float, int], (10**40, 3)),
+        (tuple[int, ...], (2**64, 1)),
+        (frozenset[int], frozenset({1, 2**64})),
+        (dict[str, list[int]], {"a": [2**70]}),
+        (Pair, Pair(2**70, LONELY)),
+        (Kept, Kept(2**70, [2**71])),
+        (Tagged, Tagged(2**70)),
+        (Plain, Plain(2**70, LONELY)),
+        (Kept | None, Kept(-(2**70), [])),
+    ],
+)
+def test_integers_of_any_size_and_half_characters_are_kept(type: Any, value: Any) -> None:
+    made = codec(type)
+    assert made.decode(made.encode(value)) == value
+    back = made.decode(made.unpack(made.pack(value)))
+    assert back == value and back.__class__ is value.__class__
+
+
+def test_what_the_plain_way_takes_is_written_as_ever() -> None:
+    for value in (2**64 - 1, -(2**63), "text", [1, 2]):
+        assert codec(Any if not isinstance(value, list) else list[int]).pack(value) == msgspec.msgpack.encode(value)
 
 
 @pytest.mark.parametrize("value", [None, True, 1, 1.5, "a", b"a"])
