@@ -31,7 +31,7 @@ class Backlog:
         self.records = 0
         self.on_pace: list[Callable[[], None]] = []
         """Called when the pace may have changed."""
-        self._most = most_records
+        self.most_records = most_records
         self._work_seconds = work_seconds
         # As if records were slow, until one was measured.
         self._pace = Pace(work_seconds)
@@ -98,7 +98,7 @@ class Backlog:
 
     def _may_have(self, batches: int, records: int) -> bool:
         work_seconds = batches * self._pace.per_batch + records * self._pace.per_record
-        return not batches or (records < self._most and work_seconds < self._work_seconds)
+        return not batches or (records < self.most_records and work_seconds < self._work_seconds)
 
     def _wake(self) -> None:
         # Who waits behind an earlier barrier than others may go on sooner.

@@ -92,12 +92,11 @@ class SocketSender:
 class SocketReceiver(Channel):
     """The receiving end. A batch is decoded when it is taken, in the turn of the subtask that wants it."""
 
-    def __init__(self, gate: InputGate, link: Link, address: ChannelAddress) -> None:
+    def __init__(self, gate: InputGate, address: ChannelAddress, answers: _Answers) -> None:
         super().__init__(gate)
         self.waiting: deque[Any] = deque()
-        self._link = link
         self._address = address
-        self._taken = 0
+        self._answers = answers
 
     def arrive(self, kind: int, records: int, body: bytes) -> None:
         """Puts in what came over the link."""
@@ -113,32 +112,44 @@ class SocketReceiver(Channel):
             return super().take()
         records, body = self.waiting.popleft()
         self.backlog.remove(self._epoch_out, records)
-        self._taken += records
-        # Nothing is held back when no more is here: the sender may wait for it.
-        if (
-            not self.waiting
-            or self._taken >= _CREDIT_RECORDS
-            or self._taken * self.backlog.seconds_per_record >= _CREDIT_SECONDS
-        ):
-            self._link.send(frame(FrameKind.CREDIT, self._address, self._taken))
-            self._taken = 0
+        self._answers.taken(self._address, records)
         return batch_of(body)
 
 
-class _ToldPace:
-    """Tells the senders in one other worker how fast the receivers of a task here are."""
+class _Answers:
+    """What the senders in one other worker are told of a task here: what was taken out, and how fast it is."""
 
     def __init__(self, backlog: Backlog, link: Link, task: int) -> None:
         self._backlog = backlog
         self._link = link
         self._task = task
         self._told = (0.0, 0.0)
-        backlog.on_pace.append(self._tell)
+        self._taken: dict[ChannelAddress, int] = {}
+        self._records = self._batches = 0
+        self._most = min(_CREDIT_RECORDS, max(1, backlog.most_records // 4))
+        backlog.on_pace.append(self._tell_pace)
 
-    def _tell(self) -> None:
+    def taken(self, address: ChannelAddress, records: int) -> None:
+        """A batch was taken out.  Only as much is kept for later as no sender may be waiting for."""
+        self._taken[address] = self._taken.get(address, 0) + records
+        self._records += records
+        self._batches += 1
+        work_seconds = self._records * self._backlog.seconds_per_record
+        work_seconds += self._batches * self._backlog.seconds_per_batch
+        if self._records >= self._most or work_seconds >= _CREDIT_SECONDS:
+            self._credit()
+
+    def _credit(self) -> None:
+        for address, records in self._taken.items():
+            self._link.send(frame(FrameKind.CREDIT, address, records))
+        self._taken.clear()
+        self._records = self._batches = 0
+
+    def _tell_pace(self) -> None:
         paces = self._backlog.seconds_per_batch, self._backlog.seconds_per_record
         if any(abs(now - told) > _PACE_CHANGE * max(now, told) for now, told in zip(paces, self._told, strict=True)):
             self._told = paces
+            self._credit()
             self._link.send(frame(FrameKind.PACE, ChannelAddress(self._task, 0, 0, 0), 0, pace_body(*paces)))
 
 
@@ -152,7 +163,7 @@ class SocketExchange:
         self._receivers: dict[ChannelAddress, SocketReceiver] = {}
         self._backlogs: dict[tuple[int, int], Backlog] = {}
         """Worker and task -> what is on the way from here."""
-        self._told: dict[tuple[int, int], _ToldPace] = {}
+        self._answers: dict[tuple[int, int], _Answers] = {}
         """Worker and task -> what it is told of ours."""
 
     def sender(self, address: ChannelAddress, most_records: int, place: Place) -> SocketSender:
@@ -167,9 +178,9 @@ class SocketExchange:
     def receiver(self, address: ChannelAddress, gate: InputGate) -> None:
         of = self.placement.process_of(address.sender)
         link, key = self._links[of], (of, address.task)
-        if key not in self._told:
-            self._told[key] = _ToldPace(gate.backlog, link, address.task)
-        channel = SocketReceiver(gate, link, address)
+        if key not in self._answers:
+            self._answers[key] = _Answers(gate.backlog, link, address.task)
+        channel = SocketReceiver(gate, address, self._answers[key])
         self._receivers[address] = gate.add(channel, address.input)
 
     async def run(self) -> None:
