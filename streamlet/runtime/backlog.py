@@ -36,6 +36,8 @@ class Backlog:
         # As if records were slow, until one was measured.
         self._pace = Pace(work_seconds)
         self._batches = 0
+        self._working = 0
+        self._since = 0.0
         self._by_epoch: dict[int, tuple[int, int]] = {}
         self._waiting: dict[Callable[[], None], None] = {}
 
@@ -79,10 +81,20 @@ class Backlog:
         if self._waiting:
             self._wake()
 
-    def took(self, records: int, seconds: float, waited: float = 0.0) -> None:
-        """Tells how long the receivers worked for a batch, which must not be empty, and how long it waited for sinks
-        beside that."""
-        self._pace.took(records, seconds, waited)
+    def begin(self, now: float) -> None:
+        """A receiver begins to work on a batch."""
+        if not self._working:
+            self._since = now
+        self._working += 1
+
+    def done(self, now: float, records: int, seconds: float) -> None:
+        """It is ready for the next one, after so many of the seconds in which it worked itself, or waited for room
+        behind it.  What several receivers do at once takes all of them only once; and the rest, in which others held
+        the loop or sinks let it wait, may be the same for more records."""
+        self._working -= 1
+        took, self._since = now - self._since, now
+        seconds = min(took, seconds)
+        self._pace.took(records, seconds, took - seconds)
         self._paced()
 
     def told(self, seconds_per_batch: float, seconds_per_record: float) -> None:

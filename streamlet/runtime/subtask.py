@@ -73,6 +73,8 @@ class Subtask:
         self._batch_size = batch_size
         self._turns = turns
         self._roomy = asyncio.Event()
+        self._held = 0.0
+        """How long the last batch held the loop."""
         self._turn_began = 0.0
         self._has_turned = False
         """True once others have run since: then it is not known who held the loop."""
@@ -153,10 +155,7 @@ class Subtask:
         waited = max(0.0, seconds - held - (self._turns.held_seconds - others))
         self._turns.held(held)
         self._batch_size.took(len(batch), held, waited, self._work_behind() - behind)
-        self.worked(len(batch), held, waited)
-
-    def worked(self, records: int, seconds: float, waited: float) -> None:
-        """Tells how long a batch took here, and how long sinks let it wait."""
+        self._held = held
 
     def _work_behind(self) -> float:
         return sum(router.work_seconds for router in self._routers)
@@ -273,6 +272,8 @@ class GatedSubtask(Subtask):
     def __init__(self, *args: Any, gate: InputGate) -> None:
         super().__init__(*args)
         self._gate = gate
+        self._unfinished = 0
+        """Records of the last batch, until the next one may begin."""
         self._full_since: float | None = None
         self._waited = 0.0
         gate.on_aligning = lambda checkpoint_id: self.snapshots.busy(checkpoint_id, "aligning")
@@ -312,15 +313,20 @@ class GatedSubtask(Subtask):
                 self._waited += self._clock.monotonic() - began
             size = self._batch_size()
             piece = batch if not done and len(batch) <= size else batch.part(done, done + size)
+            self._finish()
             self._begin_turn()
+            self._gate.backlog.begin(self._turn_began)
             await self.process(enter, piece)
+            self._unfinished = len(piece)
             await self.snapshots.mind_memory()
             await self._turns.rest()
             done += len(piece)
 
-    def worked(self, records: int, seconds: float, waited: float) -> None:
-        self._gate.backlog.took(records, seconds + self._waited, waited)
-        self._waited = 0.0
+    def _finish(self) -> None:
+        """The next batch may begin: only now it is known what the one before took."""
+        if self._unfinished:
+            self._gate.backlog.done(self._clock.monotonic(), self._unfinished, self._held + self._waited)
+            self._unfinished, self._waited = 0, 0.0
 
     def _has_room(self) -> bool:
         """True when a batch may be taken.  What it waits for that counts as time that the batches before took."""
@@ -330,4 +336,6 @@ class GatedSubtask(Subtask):
         elif has_room:
             self._waited += self._clock.monotonic() - self._full_since
             self._full_since = None
+        if has_room:
+            self._finish()
         return has_room

@@ -80,7 +80,8 @@ async def receive(end: socket.socket) -> int:
     exchange.receiver(ADDRESS, gate)
     carrying = asyncio.create_task(exchange.run())
     count = 0
-    gate.backlog.took(1, 1e-6)
+    gate.backlog.begin(0.0)
+    gate.backlog.done(1e-6, 1, 1e-6)
     while not isinstance(element := await gate.next(), EndOfInput):
         count += len(element) if isinstance(element, Batch) else 0
         await asyncio.sleep(0)

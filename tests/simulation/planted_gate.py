@@ -22,6 +22,7 @@ from tests.simulation import (
     planted_flow,
     planted_kafka,
     planted_language,
+    planted_slow,
     planted_state,
 )
 from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput
@@ -37,6 +38,7 @@ PARTS = (
     planted_flow,
     planted_kafka,
     planted_language,
+    planted_slow,
     planted_state,
 )
 """Their bugs are planted by importing them."""

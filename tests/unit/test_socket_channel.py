@@ -123,12 +123,14 @@ def test_the_receivers_tell_the_senders_how_fast_they_are() -> None:
             (sender,) = pair.senders
             sender.send(Batch([1]))
             assert not sender.backlog.has_room(0), "nothing is known of what a record takes"
-            pair.gate.backlog.took(1, 1e-6)
+            pair.gate.backlog.begin(0.0)
+            pair.gate.backlog.done(1e-6, 1, 1e-6)
             while not sender.backlog.has_room(0):  # noqa: ASYNC110 - a turn for the sockets, not a wait
                 await asyncio.sleep(0)
             assert sender.backlog.seconds_per_record == pytest.approx(1e-6)
             for _ in range(10):
-                pair.gate.backlog.took(1, 0.2)
+                pair.gate.backlog.begin(0.0)
+                pair.gate.backlog.done(0.2, 1, 0.2)
             while sender.backlog.has_room(0):  # noqa: ASYNC110 - a turn for the sockets, not a wait
                 await asyncio.sleep(0)
 

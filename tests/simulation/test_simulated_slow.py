@@ -1,0 +1,20 @@
+"""However slow functions behind shuffles are, a checkpoint's barriers come through within a bound."""
+
+from __future__ import annotations
+
+import os
+
+from tests.simulation.slow_scenarios import run_slow
+
+SEEDS = 2000 if os.environ.get("STREAMLET_TEST_FULL", "") == "1" else 72
+
+
+def test_no_barrier_waits_long_for_slow_functions() -> None:
+    longest = 0.0
+    for seed in range(SEEDS):
+        try:
+            longest = max(longest, run_slow(seed))
+        except Exception as error:
+            error.add_note(f"seed {seed}")
+            raise
+    assert longest > 0.2, "none was slow"
