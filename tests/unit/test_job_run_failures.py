@@ -137,7 +137,7 @@ def test_a_record_that_the_sink_cannot_write_suspends_at_once_and_is_named(tmp_p
     objects.sink(FileSink(tmp_path / "out"), uid="out")
     ran = run(job)
     assert ran.code == 1
-    assert "generator, index 5 cannot be written" in ran.said
+    assert "generator, index 5: cannot be written as JSON: $ is an object" in ran.said
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])
