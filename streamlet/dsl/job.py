@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from streamlet.calling import calling_line
 from streamlet.config import JobConfig
+from streamlet.dsl.policies import OnError, add_dead_letter_sink, left_out
 from streamlet.dsl.stream import Stream
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, JobGraph, Node
@@ -39,11 +40,16 @@ class Job:
         source: Source[T],
         *,
         watermarks: WatermarkStrategy[T] | None = None,
+        on_error: OnError = "fail",
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[T]:
         """Begins a stream with the records of a source. `watermarks` says how its event time moves on, which windows,
-        timers and joins behind it need."""
+        timers and joins behind it need.
+
+        `on_error` is for records for which a function of `watermarks` raises or gives no time, or whose own time is
+        none (Kafka's -1): see `OnError`.  What cannot be read at all is the source's: `on_bad_record=`.
+        """
         if not isinstance(source, Source):
             raise JobDefinitionError(
                 f"{self.line()}: source takes a Source, not {source!r:.80}",
@@ -55,7 +61,10 @@ class Job:
                 remedy="give WatermarkStrategy.bounded_out_of_orderness(timedelta(seconds=5)), or monotonic()",
             )
         node = self.add("source", source, [], uid, parallelism)
-        self.graph.nodes[node].watermarks = watermarks
+        made = self.graph.nodes[node]
+        made.watermarks = watermarks
+        made.leaves_out, made.letters = left_out(on_error, self.line())
+        add_dead_letter_sink(self, node, on_error)
         return Stream(self, node)
 
     def plan(self, config: JobConfig | None = None) -> ExecutionPlan:

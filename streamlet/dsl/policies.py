@@ -32,14 +32,20 @@ _TO_SINK = OutputTag[DeadLetter]("@dead letters")
 
 def guarded(make: Callable[[], Operator], on_error: OnError, line: str) -> Callable[[], Operator]:
     """What makes the operator under this policy."""
+    is_left_out, tag = left_out(on_error, line)
+    return (lambda: guarding(make(), tag)) if is_left_out else make
+
+
+def left_out(on_error: OnError, line: str) -> tuple[bool, OutputTag[DeadLetter] | None]:
+    """Whether a policy leaves records out, and the tag of their letters; refuses what is no policy."""
     if on_error == "fail":
-        return make
+        return False, None
     if on_error == "skip":
-        return lambda: guarding(make(), None)
+        return True, None
     if isinstance(on_error, OutputTag):
-        return lambda: guarding(make(), on_error)
+        return True, on_error
     if isinstance(on_error, Sink):
-        return lambda: guarding(make(), _TO_SINK)
+        return True, _TO_SINK
     raise JobDefinitionError(
         f"{line}: on_error is {on_error!r:.80}",
         remedy='give "fail", "skip", a tag such as OutputTag[DeadLetter]("dead"), or a sink for dead letters',

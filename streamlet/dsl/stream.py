@@ -21,7 +21,6 @@ from streamlet.operators.remembering import deduplicating
 from streamlet.operators.retry import Retry
 from streamlet.operators.stateless import Filter, FlatMap, Inspect, KeyBy, Map, Split, Union
 from streamlet.sink import Sink
-from streamlet.source import Source
 from streamlet.state.lifetimes import StateTtl
 
 if TYPE_CHECKING:
@@ -78,8 +77,8 @@ class Stream(Lookups[T_co], Generic[T_co]):
         """
         if isinstance(tag, OutputTag) and self._letters is not None and tag.name == self._letters.tag:
             return Stream(self._job, self._letters.source, tag.name)
-        made = self._job.graph.nodes[self._node].made
-        is_there = not isinstance(made, Source) or tag in made.side_outputs
+        node = self._job.graph.nodes[self._node]
+        is_there = not node.is_source or tag in node.side_outputs
         if not isinstance(tag, OutputTag) or self._tag is not None or not is_there:
             remedy = (
                 "ask the stream that the operator itself gave, by an OutputTag: "

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from streamlet.graph.job_graph import Node
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.graph.validate import prototype
-from streamlet.source import Source
 
 
 def describe_plan(plan: ExecutionPlan) -> str:
@@ -38,7 +37,7 @@ def warnings_of(plan: ExecutionPlan) -> Iterator[str]:
 
 
 def _not_taken(plan: ExecutionPlan, node: Node) -> Iterator[str]:
-    tags = node.made.side_outputs if isinstance(node.made, Source) else ()
+    tags = node.side_outputs
     if not node.is_source and not node.is_sink:
         tags = prototype(node).side_outputs
     taken = plan.taken(node.id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from streamlet.elements import OutputTag
 from streamlet.operators.operator import Operator
 from streamlet.operators.place import Place
 from streamlet.operators.watermark_strategy import WatermarkStrategy
@@ -52,6 +53,16 @@ class Node:
     has_own_uid: bool
     watermarks: WatermarkStrategy[Any] | None = None
     """Of a source: how event time moves on there; None where nobody asked for it."""
+    leaves_out: bool = False
+    """Of a source: records for which a function of its strategy fails are left out."""
+    letters: OutputTag[Any] | None = None
+    """Of such a source: where they go as dead letters; None for nowhere."""
+
+    @property
+    def side_outputs(self) -> Collection[OutputTag[Any]]:
+        """Of a source: the tags under which it puts records out."""
+        own = () if self.letters is None else (self.letters,)
+        return (*self.made.side_outputs, *own) if isinstance(self.made, Source) else ()
 
     @property
     def uid(self) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from streamlet.elements import Batch, OutputTag
-from streamlet.errors import FunctionBlockedError, JobDefinitionError, UserFunctionError
+from streamlet.errors import FunctionBlockedError, JobDefinitionError, StreamletError, UserFunctionError
 from streamlet.operators.operator import Emit, Operator, OperatorContext
+from streamlet.operators.place import Place
 from streamlet.state.descriptors import Descriptor
 from streamlet.state.journal import Journal, journaled
 from streamlet.tally import Kind
@@ -58,6 +59,30 @@ def _text_of(value: Any) -> str:
         return repr(value).encode(errors="backslashreplace").decode()
     except Exception:
         return f"<{type(value).__name__}, which has no text>"
+
+
+def letter_of(error: StreamletError, place: Place, batch: Batch[Any], row: int) -> Batch[DeadLetter]:
+    """The dead letter of a row, as what is put out under a tag."""
+    key = batch.keys[row] if batch.keys is not None else None
+    cause = error.__cause__ or error
+    letter = DeadLetter(
+        batch.values[row],
+        place.uid,
+        place.kind,
+        getattr(error, "line", "") or str(place),
+        type(cause).__name__,
+        str(cause),
+        getattr(key, "key", key),
+        batch.timestamps[row] if batch.timestamps is not None else None,
+        batch.describe_row(row),
+    )
+    bad = batch.part(row, row + 1)
+    return Batch([letter], bad.timestamps, origin=bad.origin, rows=bad.rows)
+
+
+def is_the_records_fault(error: StreamletError) -> bool:
+    """True where an error is about the record in hand: a policy may leave that out."""
+    return not isinstance(error.__cause__ or error, _NOT_THE_RECORDS_FAULT)
 
 
 class LeavingOut(Operator):
@@ -125,8 +150,8 @@ class LeavingOut(Operator):
         self.context.count(kind, number)
 
     def _leave_out(self, error: UserFunctionError, is_told: bool = True) -> None:
-        batch, row, place, cause = error.batch, error.row, self.context.place, error.__cause__
-        if batch is None or isinstance(cause, _NOT_THE_RECORDS_FAULT):
+        batch, row, place = error.batch, error.row, self.context.place
+        if batch is None or not is_the_records_fault(error):
             raise error
         if not is_told:
             return
@@ -136,20 +161,7 @@ class LeavingOut(Operator):
                 log.warning("%s\n  -> left out, as will be others without a word (on_error='skip')", error.message)
             self.context.count("left out", 1)
             return
-        key = batch.keys[row] if batch.keys is not None else None
-        letter = DeadLetter(
-            batch.values[row],
-            place.uid,
-            place.kind,
-            error.line,
-            type(cause).__name__,
-            str(cause),
-            getattr(key, "key", key),
-            batch.timestamps[row] if batch.timestamps is not None else None,
-            batch.describe_row(row),
-        )
-        bad = batch.part(row, row + 1)
-        self._side(self.tag, Batch([letter], bad.timestamps, origin=bad.origin, rows=bad.rows))
+        self._side(self.tag, letter_of(error, place, batch, row))
         self.context.count("dead letters", 1)
 
 

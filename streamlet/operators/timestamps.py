@@ -10,7 +10,7 @@ from typing import Any
 
 from streamlet.clock import RisingClock
 from streamlet.elements import MAX_TIMESTAMP, Batch
-from streamlet.errors import RecordError
+from streamlet.errors import JobDefinitionError, RecordError
 from streamlet.operators.place import Place, call_each, describe_record, function_error
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 
@@ -61,7 +61,7 @@ class Timestamps:
         elif batch.timestamps is not None:
             column, least = batch.timestamps, _SOURCES_LEAST
         else:
-            raise RecordError(
+            raise JobDefinitionError(
                 f"{self._place}: the records of {self._place.operator} have no time of their own",
                 remedy="say where it is in the value: watermarks=....with_timestamps(lambda value: value.time_ms)",
             )
@@ -137,7 +137,8 @@ class Timestamps:
             "\n".join(lines),
             remedy="give whole epoch milliseconds, as an int: int(moment.timestamp() * 1000) of a datetime, "
             "int(seconds * 1000) of seconds"
-            + ("" if function is not None else "; or take the time from the value by .with_timestamps(...)"),
+            + ("" if function is not None else "; or take the time from the value by .with_timestamps(...)")
+            + "; job.source(..., on_error=...) leaves such records out, or puts them aside",
         )
 
 

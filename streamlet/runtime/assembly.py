@@ -278,7 +278,14 @@ class Assembly:
         )
         reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
         times = self._times(task, subtask, positions)
-        return SourceSubtask(*parts, reader=reader, positions=positions, pressure=self.pressure, times=times)
+        return SourceSubtask(
+            *parts,
+            reader=reader,
+            positions=positions,
+            pressure=self.pressure,
+            times=times,
+            count=around.tally.of(task.name),
+        )
 
     def _was_mesh(self, task: TaskPlan) -> bool:
         """True when in the restored checkpoint every subtask of the task was fed by all of those before it."""

@@ -17,7 +17,6 @@ from streamlet.graph.plan import TaskPlan
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorContext
 from streamlet.runtime.mutation import checked_ways
-from streamlet.source import Source
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 from streamlet.tally import Tally
@@ -112,7 +111,7 @@ class Chain:
     def side(self, node_id: int) -> EmitSide:
         """What takes the batches for the side outputs of a source."""
         node = next(node for node in self._plan.nodes if node.id == node_id)
-        return self._sides(node, node.made.side_outputs if isinstance(node.made, Source) else ())
+        return self._sides(node, node.side_outputs)
 
     def restore(self, snapshots: Mapping[str, list[Any]]) -> None:
         """Gives every operator what its old subtasks remembered, by uid."""

@@ -12,11 +12,14 @@ from typing import Any
 
 from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.elements import Batch, Position
+from streamlet.errors import StreamletError
+from streamlet.operators.guarded import is_the_records_fault, letter_of
 from streamlet.runtime.alarm import Alarm
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.split_watermarks import SplitWatermarks
 from streamlet.runtime.subtask import Subtask
 from streamlet.source import LagReader, SourceReader
+from streamlet.tally import Counting, uncounted
 
 log = logging.getLogger("streamlet.runtime")
 
@@ -31,10 +34,14 @@ class SourceSubtask(Subtask):
         positions: Mapping[str, Position],
         pressure: MemoryPressure,
         times: SplitWatermarks | None,
+        count: Counting = uncounted,
     ) -> None:
         """`times` follows event time; None where the source has no strategy for it."""
         super().__init__(*args)
         self._times = times
+        self._count = count
+        self._put_aside = self._chain.side(self.plan.head.id)
+        self._has_told = False
         self._has_clock = self._has_clock or times is not None
         self._check = Alarm(self._clock.monotonic, self.interrupt)
         self._pressure = pressure
@@ -84,7 +91,7 @@ class SourceSubtask(Subtask):
                     log.warning("source %s: could not report positions: %s", self.plan.name, error)
 
     async def work(self) -> None:
-        enter, side = self._chain.enter(self.plan.head.id), self._chain.side(self.plan.head.id)
+        enter, side = self._chain.enter(self.plan.head.id), self._put_aside
         times = self._times
         if times is not None:
             await self.advance(times.current)
@@ -106,10 +113,27 @@ class SourceSubtask(Subtask):
         """The same with event time: it moves on behind the batch."""
         if times.hear(batch.split):
             await self.advance(times.current)
-        batch = times.timed(batch)
-        await self.process(enter, batch)
-        if times.follow(batch):
-            await self.advance(times.current)
+        batch = times.timed(batch, self._leave_out if self.plan.head.leaves_out else None)
+        if batch.values:
+            await self.process(enter, batch)
+            if times.follow(batch):
+                await self.advance(times.current)
+        elif self._chain.produced:
+            await self.deliver()
+
+    def _leave_out(self, error: StreamletError, record: Batch[Any]) -> None:
+        """Leaves out a record that has no event time, as the policy of the source says."""
+        head = self.plan.head
+        if not is_the_records_fault(error):
+            raise error
+        if head.letters is not None:
+            self._count("dead letters", 1)
+            self._put_aside(head.letters, letter_of(error, head.place, record, 0))
+            return
+        if not self._has_told:
+            self._has_told = True
+            log.warning("%s\n  -> left out, as will be others without a word (on_error='skip')", error.message)
+        self._count("left out", 1)
 
     async def deliver(self) -> None:
         if self._times is None:

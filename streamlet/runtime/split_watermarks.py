@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from streamlet.clock import Clock
 from streamlet.elements import MIN_TIMESTAMP, Batch, Watermark
+from streamlet.errors import RecordError, StreamletError, UserFunctionError
+from streamlet.operators.functions import pick
 from streamlet.operators.place import Place, describe_record
 from streamlet.operators.timestamps import Timestamps
 from streamlet.operators.watermark_strategy import WatermarkStrategy
@@ -27,6 +29,9 @@ _SILENT_SECONDS = 10.0
 """After so long a split without records that holds others back is told of, where no idleness is set."""
 _TICK_SECONDS = 0.2
 """How often event time follows the clock while no record comes, under `processing_time()`."""
+
+
+LeaveOut = Callable[[StreamletError, Batch[Any]], None]
 
 
 class SplitWatermarks:
@@ -55,6 +60,8 @@ class SplitWatermarks:
         self._idle_seconds = None if strategy.idleness is None else strategy.idleness.total_seconds()
         self._heard: dict[str, float] = {}
         self._held_seconds = 0.0
+        self._said: Sequence[int | None] = ()
+        """What the strategy's own function said of the batch in hand."""
         self._look_at = clock.monotonic() + _SILENT_SECONDS
         """When to look next for a silent split; infinity once one was told of."""
         self._lowest: LowestWatermark[str] = LowestWatermark()
@@ -77,9 +84,29 @@ class SplitWatermarks:
         self._heard[split] = self._now()
         return self._lowest.advance(split, MIN_TIMESTAMP)
 
-    def timed(self, batch: Batch[Any]) -> Batch[Any]:
-        """The batch with its event times; raises the error of the first record that has none."""
-        return self._timestamps.assign(batch)
+    def timed(self, batch: Batch[Any], leave_out: LeaveOut | None = None) -> Batch[Any]:
+        """The batch with its event times.  Raises the error of the first record that has none, or gives that and the
+        record to `leave_out`, which raises what is not the record's fault; the others are in the batch then."""
+        try:
+            return self._assigned(batch)
+        except (UserFunctionError, RecordError):
+            if leave_out is None:
+                raise
+        kept: list[int] = []
+        for row in range(len(batch)):
+            one = batch.part(row, row + 1)
+            try:
+                self._assigned(one)
+                kept.append(row)
+            except (UserFunctionError, RecordError) as error:
+                leave_out(error, one)
+        return self._assigned(pick(batch, kept)) if kept else pick(batch, kept)
+
+    def _assigned(self, batch: Batch[Any]) -> Batch[Any]:
+        timed = self._timestamps.assign(batch)
+        if self._strategy.kind == "function":
+            self._said = self._timestamps.watermarks(timed)
+        return timed
 
     def follow(self, batch: Batch[Any]) -> bool:
         """Moves the split's watermark behind the records of a batch, which have been processed."""
@@ -140,7 +167,7 @@ class SplitWatermarks:
         kind, timestamps = self._strategy.kind, batch.timestamps or ()
         if kind == "processing_time":
             return timestamps[-1] - 1
-        said = self._timestamps.watermarks(batch) if kind == "function" else timestamps
+        said = self._said if kind == "function" else timestamps
         known = [one for one in said if one is not None] if kind == "function" else timestamps
         newest = max(known, default=None)
         if newest is not None and self._ahead_ms is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
+from streamlet import JobDefinitionError, (
     MIN_TIMESTAMP,
     Batch,
     JobDefinitionError,
@@ -225,9 +225,9 @@ def test_a_far_watermark_of_a_function_is_named_and_the_others_of_its_batch_coun
     values = [now - 30, now + 2 * DAY, None, now - 20, now + 3 * DAY, now - 25]
     times.hear("a")
     with caplog.at_level(logging.WARNING, "streamlet.runtime"):
-        assert times.follow(Batch(values, [1, 2, 3, 4, 5, 6], split="a", origin=Origin()))
+        assert times.follow(times.timed(Batch(values, [1, 2, 3, 4, 5, 6], split="a", origin=Origin())))
         assert (times.current, times.ahead) == (Watermark(now - 20), 2)
-        assert not times.follow(Batch([now + 2 * DAY, None], [7, 8], split="a"))
+        assert not times.follow(times.timed(Batch([now + 2 * DAY, None], [7, 8], split="a")))
     (record,) = caplog.records
     assert "record 4" in record.getMessage()
     assert (times.current, times.ahead) == (Watermark(now - 20), 3)
@@ -295,7 +295,7 @@ def test_what_is_no_time_names_line_operator_record_and_remedy(wrong: Any) -> No
 def test_a_time_of_the_source_that_is_none_says_so() -> None:
     with pytest.raises(RecordError, match=r"the source gave -1 as the time of a record(.|\n)*with_timestamps"):
         _times(BOUNDED, "a").timed(Batch(["x"], [-1], split="a"))
-    with pytest.raises(RecordError, match=r"clicks' have no time of their own(.|\n)*with_timestamps"):
+    with pytest.raises(JobDefinitionError, match=r"clicks' have no time of their own(.|\n)*with_timestamps"):
         _times(BOUNDED, "a").timed(Batch(["x"], split="a"))
 
 
@@ -305,7 +305,7 @@ def test_functions_that_raise_name_their_line() -> None:
         times.timed(Batch([{}], split="a"))
     times = _times(WatermarkStrategy.from_function(lambda value, _: value), "a")
     with pytest.raises(RecordError, match="the watermark function gave 'x'"):
-        times.follow(Batch(["x"], [1], split="a"))
+        times.follow(times.timed(Batch(["x"], [1], split="a")))
 
 
 def test_splits_are_restored_wherever_they_are_read_now() -> None:
