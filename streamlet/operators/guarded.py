@@ -107,7 +107,7 @@ class LeavingOut(Operator):
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
-        inside = msgspec.structs.replace(context, side=self._side, leave_out=self._leave_out, count=self._count)
+        inside = msgspec.structs.replace(context, side=self._side, leave_out=self.leave_out, count=self._count)
         self.inner.open(inside)
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
@@ -149,7 +149,7 @@ class LeavingOut(Operator):
     def _count(self, kind: Kind, number: int) -> None:
         self.context.count(kind, number)
 
-    def _leave_out(self, error: UserFunctionError, is_told: bool = True) -> None:
+    def leave_out(self, error: UserFunctionError, is_told: bool = True) -> None:
         batch, row, place = error.batch, error.row, self.context.place
         if batch is None or not is_the_records_fault(error):
             raise error
@@ -197,7 +197,7 @@ class Guarded(LeavingOut):
         while pieces:
             piece = pieces.pop()
             if isinstance(piece, UserFunctionError):
-                self._leave_out(piece)
+                self.leave_out(piece)
                 continue
             error = self._try(process, piece)
             if error is None:

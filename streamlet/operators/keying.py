@@ -6,12 +6,22 @@ from typing import Any
 
 from streamlet.elements import Batch
 from streamlet.errors import KeyTypeError, RecordError
+from streamlet.operators.functions import pick
+from streamlet.operators.guarded import LeavingOut
 from streamlet.operators.operator import Emit, Operator, OperatorContext
-from streamlet.operators.place import Place, describe_record
+from streamlet.operators.place import Place, describe_record, function_error
+from streamlet.state.slots import Slot
 
 
 class SlotLookup(Operator):
-    """Gives every row its slot. What it remembers is the slot table, which is the store's."""
+    """Gives every row its slot. What it remembers is the slot table, which is the store's.
+
+    Rows whose key is none go where the operator behind it puts those for which it fails.
+    """
+
+    def __init__(self, behind: LeavingOut | None = None) -> None:
+        """`behind` is the operator that the rows are for, where it has an error policy."""
+        self._behind = behind
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -22,13 +32,40 @@ class SlotLookup(Operator):
         try:
             slots = self.lookup(batch.keys or ())
         except KeyTypeError as error:
-            raise bad_key(error, self.context.place, batch) from error
+            if self._behind is None:
+                raise bad_key(error, self.context.place, batch) from error
+            batch, slots = self._sifted(batch, self._behind)
+            if not slots:
+                return
         out(Batch(batch.values, batch.timestamps, slots, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+    def _sifted(self, batch: Batch[Any], behind: LeavingOut) -> tuple[Batch[Any], list[Slot]]:
+        """The rows that have a key, and their slots; the others are left out."""
+        context, keys = self.context, list(batch.keys or ())
+        kept: list[int] = []
+        slots: list[Slot] = []
+        start = 0
+        while start < len(keys):
+            try:
+                slots += self.lookup(keys[start:])
+                kept += range(start, len(keys))
+                break
+            except KeyTypeError as error:
+                row = start + error.index
+                slots += self.lookup(keys[start:row])
+                kept += range(start, row)
+                behind.leave_out(
+                    function_error(
+                        error, context.place, batch, row, subtask=context.subtask, show_record=context.show_records
+                    )
+                )
+                start = row + 1
+        return pick(batch, kept), slots
 
 
 def bad_key(error: KeyTypeError, place: Place, batch: Batch[Any]) -> RecordError:
     """Makes the error of a row whose key cannot be used by the operator at `place`."""
     return RecordError(
         f"{place}: {error.message}\n  in {place.operator}\n  record: {describe_record(batch, error.index)}",
-        remedy=error.remedy,
+        remedy=f"{error.remedy}; or leave such records out, or put them aside, by on_error= of key_by",
     )

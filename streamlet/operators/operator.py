@@ -24,6 +24,7 @@ from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import CheckpointError, UserFunctionError
 from streamlet.operators.place import Place
 from streamlet.state.descriptors import Descriptor
+from streamlet.state.keys import KeyType
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 from streamlet.tally import Counting, uncounted
@@ -87,6 +88,8 @@ class OperatorContext(msgspec.Struct, frozen=True):
     fail.  `is_told` is False for one that another subtask tells of."""
     count: Counting = uncounted
     """`count(kind, number)` notes records that go another way than the rest: what people see of them."""
+    key_type: KeyType | None = None
+    """Of a key_by: what the keys of its stream are, as those agree on who keep state by them."""
     key_groups: int = 128
     """Into how many groups the job's keys are dealt."""
 

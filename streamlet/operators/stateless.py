@@ -8,10 +8,12 @@ from itertools import chain, compress, repeat
 from typing import Any
 
 from streamlet.elements import Batch, OutputTag
+from streamlet.errors import KeyTypeError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import FunctionOperator
-from streamlet.operators.operator import Emit, Operator
+from streamlet.operators.operator import Emit, Operator, fails
 from streamlet.operators.selectors import selector
+from streamlet.state.keys import KeyType
 
 
 class Map(FunctionOperator):
@@ -52,10 +54,26 @@ class KeyBy(FunctionOperator):
     def __init__(self, function: Callable[[Any], Any]) -> None:
         super().__init__(function)
         self._selector = selector(function)
+        self._own = KeyType("the keys of this stream")
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
         keys = self.pluck(self.function, self._selector, batch)
+        if self.context.leave_out is not fails:
+            # Only then: what keeps state by them looks at them anyway, but is behind, where this policy does not reach.
+            self._check(keys, batch)
         out(Batch(batch.values, batch.timestamps, keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+    def _check(self, keys: list[Any], batch: Batch[Any]) -> None:
+        key_type = self.context.key_type or self._own
+        try:
+            if set(map(key_type.probe, keys)) != key_type.expected:
+                key_type.check(keys)
+            key_type.check_packable(keys)
+        except KeyTypeError as error:
+            raise self.failure(error, batch, error.index) from error
+        except TypeError:  # a key whose shape has no hash
+            key_type.check(keys)
+            raise
 
 
 class Inspect(FunctionOperator):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +12,10 @@ from streamlet.checkpoint.files import AttemptFolder
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.messages import Pressed
 from streamlet.elements import MIN_TIMESTAMP, Position
-from streamlet.errors import CheckpointError
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
+from streamlet.graph.validate import prototype
+from streamlet.operators.guarded import LeavingOut
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
 from streamlet.runtime.backlog import Backlog
@@ -26,6 +26,7 @@ from streamlet.runtime.control import LocalControl
 from streamlet.runtime.figures import Figures, total_lag
 from streamlet.runtime.placement import ChannelAddress, Placement, receivers_of, senders_of, splits_of
 from streamlet.runtime.pressure import MemoryPressure
+from streamlet.runtime.restored import snapshots_by_uid, told_of_the_end
 from streamlet.runtime.routing import Router
 from streamlet.runtime.sink_leaf import SinkLeaf
 from streamlet.runtime.snapshots import SubtaskSnapshots
@@ -41,7 +42,7 @@ from streamlet.state.keys import KeyType
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
 from streamlet.state.snapshot import StateSpec
-from streamlet.state.store import KeyedStore, check_types
+from streamlet.state.store import KeyedStore
 from streamlet.tally import Tally
 from streamlet.task_group import TaskGroup
 
@@ -87,49 +88,6 @@ class Surroundings:
         )
 
 
-def number_states(plan: ExecutionPlan, restored: Manifest | None) -> dict[tuple[str, str], StateDeclaration]:
-    """Gives each declared state its id: the one it had, or the next free one. Raises `CheckpointError` for restored
-    state that no operator of the job claims: it is never dropped silently."""
-    before = {(spec.uid, spec.name): spec for spec in restored.states} if restored is not None else {}
-    declared = plan.states()
-    for (uid, name), spec in before.items():
-        if (uid, name) not in declared:
-            raise CheckpointError(
-                f"the checkpoint has {spec.kind} state {name!r} of operator {uid!r}, which the job does not have",
-                remedy=f"give the operator that this state belongs to uid={uid!r} again, "
-                "or start without any state by --from none",
-            )
-    next_id = max((spec.id for spec in before.values()), default=0) + 1
-    numbered = {}
-    for (uid, name), descriptor in declared.items():
-        known = before.get((uid, name))
-        number = known.id if known is not None else next_id
-        next_id += known is None
-        numbered[uid, name] = descriptor.declare(number, uid, name)
-    check_types(list(numbered.values()), list(before.values()))
-    return numbered
-
-
-def snapshots_by_uid(operators: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """What a checkpoint keeps of each operator beside its keyed state, in the order of the old subtasks."""
-    found: dict[str, dict[int, Any]] = {}
-    for key, snapshot in operators.items():
-        uid, _, subtask = key.rpartition("/")
-        found.setdefault(uid, {})[int(subtask)] = snapshot
-    return {uid: [by_subtask[one] for one in sorted(by_subtask)] for uid, by_subtask in found.items()}
-
-
-def check_snapshots_have_owners(plan: ExecutionPlan, restored: Manifest | None) -> None:
-    """Raises `CheckpointError` for an operator's snapshot that no operator of the job claims: what was in flight there
-    is never dropped silently."""
-    for uid in snapshots_by_uid(restored.operators if restored is not None else {}):
-        if "@" not in uid and uid not in plan.parallelisms:
-            raise CheckpointError(
-                f"the checkpoint has a snapshot of operator {uid!r}, which the job does not have",
-                remedy=f"give that operator uid={uid!r} again, or start without any state by --from none",
-            )
-
-
 class Assembly:
     """The subtasks of one attempt, wired and with their state opened, not yet running."""
 
@@ -155,7 +113,7 @@ class Assembly:
         self._key_types: dict[str, KeyType] = {}
         self._parallelism_before = restored.parallelism if restored is not None else {}
         self._snapshots = snapshots_by_uid(restored.operators if restored is not None else {})
-        self._told = _told_of_the_end(self._snapshots, self._parallelism_before)
+        self._told = told_of_the_end(self._snapshots, self._parallelism_before)
         self._exchange = exchange
         self._placement = Placement() if exchange is None else exchange.placement
         self._turns = LoopTurns()
@@ -236,6 +194,7 @@ class Assembly:
             key_groups=config.key_groups,
             told_before=self._told,
             tally=around.tally,
+            key_types=self._key_types_by_node(),
         )
         chain.restore(self._snapshots)
         snapshots = SubtaskSnapshots(
@@ -329,12 +288,31 @@ class Assembly:
             leaves[node.id] = SinkLeaf(node.uid, subtask, _sink(node).writer(context))
         return leaves
 
+    def _key_types_by_node(self) -> dict[int, KeyType]:
+        """Of each key_by the type that a store of its keys has, wherever that store is."""
+        return {
+            edge.source: self._key_type(task.stores[node.id])
+            for task in self._plan.tasks
+            for node in task.nodes
+            for edge in node.inputs
+            if node.id in task.stores and edge.routing is Routing.HASH
+        }
+
+    def _key_type(self, store: StorePlan) -> KeyType:
+        return self._key_types.setdefault(store.name, KeyType(f"keyed state of {store.name!r}"))
+
     def _router(self, edge: ChannelEdge, subtask: int) -> Router:
         config = self._plan.config
         to = self._plan.tasks[edge.to_task]
         channels = [self._sender(edge, subtask, target) for target in receivers_of(self._plan, edge, subtask)]
         return Router(
-            edge.routing, subtask, channels, config.key_groups, to.head.place, traces_origins=config.trace_origins
+            edge.routing,
+            subtask,
+            channels,
+            config.key_groups,
+            to.head.place,
+            traces_origins=config.trace_origins,
+            defers_bad_keys=not to.head.is_sink and isinstance(prototype(to.head), LeavingOut),
         )
 
     def _sender(self, edge: ChannelEdge, subtask: int, target: int) -> Sender:
@@ -362,7 +340,7 @@ class Assembly:
             memory_bytes=max(1 << 20, config.state_memory // count),
             states=declared,
             clock=around.ports.clock,
-            keys=self._key_types.setdefault(plan.name, KeyType(f"keyed state of {plan.name!r}")),
+            keys=self._key_type(plan),
         )
         self.stores.append(store)
         mine = [
@@ -372,14 +350,6 @@ class Assembly:
         ]
         await around.workers.run_blocking(store.open, mine)
         return store
-
-
-def _told_of_the_end(snapshots: Mapping[str, list[Any]], parallelism: Mapping[str, int]) -> frozenset[str]:
-    """The uids of operators that had been told of the end in every one of their subtasks.  Then nothing was in flight
-    before them."""
-    ends = [set(one) for of, lists in snapshots.items() if of.endswith("@end") for one in lists]
-    told = Counter(uid for one in ends for uid in one)
-    return frozenset(uid for uid, count in told.items() if count == parallelism.get(uid))
 
 
 def _upstream(plan: ExecutionPlan, edge: ChannelEdge) -> str:

@@ -32,13 +32,12 @@ from streamlet.ports import Ports, Workers
 from streamlet.runtime.assembly import (
     Splits,
     Surroundings,
-    check_snapshots_have_owners,
-    number_states,
     specs_of,
 )
 from streamlet.runtime.discovery import discover_on
 from streamlet.runtime.figures import Figures
 from streamlet.runtime.hosting import HostMaker, LocalHost
+from streamlet.runtime.restored import check_snapshots_have_owners, number_states
 from streamlet.runtime.restoring import AttemptOptions, Restorer
 from streamlet.sink import Committer
 from streamlet.task_group import TaskGroup

@@ -14,9 +14,11 @@ from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import CheckpointError
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import TaskPlan
+from streamlet.operators.guarded import LeavingOut
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorContext
 from streamlet.runtime.mutation import checked_ways
+from streamlet.state.keys import KeyType
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 from streamlet.tally import Tally
@@ -65,6 +67,7 @@ class Chain:
         key_groups: int = 128,
         told_before: Collection[str] = (),
         tally: Tally | None = None,
+        key_types: Mapping[int, KeyType] | None = None,
     ) -> None:
         """`told_before`: the uids of operators that every one of their subtasks had told of the end in the restored
         checkpoint."""
@@ -87,6 +90,8 @@ class Chain:
         """What its operators take for the wall clock; how far it came is in the snapshot."""
         self._key_groups = key_groups
         self._tally = tally or Tally()
+        self._key_types = key_types or {}
+        """Of each key_by: what the keys that it gives are."""
         self._subtask = subtask
         self._stores = stores
         self._steps: list[_Step] = []
@@ -225,22 +230,23 @@ class Chain:
             raise errors[0]
 
     def _entry(self, node: Node) -> list[Emit]:
-        out = self._exit(node.id, None)
+        out, behind = self._exit(node.id, None), None
         if node.is_source:
             return [out]
         if node.is_sink:
             ways = [out] * len(node.inputs)
         else:
             operator: Operator = node.made()  # type: ignore[operator]
+            behind = operator if isinstance(operator, LeavingOut) else None
             self._open(node, operator, out)
             ways = [_into(operator, index, len(node.inputs), out) for index in range(len(node.inputs))]
         return [
-            self._through_lookup(node, way) if edge.routing is Routing.HASH else way
+            self._through_lookup(node, way, behind) if edge.routing is Routing.HASH else way
             for edge, way in zip(node.inputs, ways, strict=True)
         ]
 
-    def _through_lookup(self, node: Node, way: Emit) -> Emit:
-        lookup = SlotLookup()
+    def _through_lookup(self, node: Node, way: Emit, behind: LeavingOut | None) -> Emit:
+        lookup = SlotLookup(behind)
         self._open(node, lookup, way)
         return _into(lookup, 0, 1, way)
 
@@ -262,6 +268,7 @@ class Chain:
                 untimed=self._plan.untimed.get(node.id),
                 spawn=lambda work: self.spawn(work),
                 count=self._tally.of(node.uid),
+                key_type=self._key_types.get(node.id),
                 key_groups=self._key_groups,
                 wake=wake,
             )

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.graph.plan import ExecutionPlan
-from streamlet.runtime.assembly import Assembly, Splits, Surroundings, number_states
+from streamlet.runtime.assembly import Assembly, Splits, Surroundings
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.figures import Figures
+from streamlet.runtime.restored import number_states
 
 
 class Host(Protocol):

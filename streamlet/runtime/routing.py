@@ -29,13 +29,16 @@ class Router:
         place: Place,
         *,
         traces_origins: bool,
+        defers_bad_keys: bool = False,
     ) -> None:
-        """`place` is that of the operator behind it, for messages."""
+        """`place` is that of the operator behind it, for messages; with `defers_bad_keys` it is for that to say what
+        becomes of a row whose key is none."""
         self._place = place
         self._routing = routing
         self._channels = channels
         self._turn = subtask % len(channels)
         self._owners = _OwnerTable(key_groups, len(channels))
+        self._defers_bad_keys = defers_bad_keys
         self._traces_origins = traces_origins
         self._backlogs = list(dict.fromkeys(channel.backlog for channel in channels))
         self._epoch = 0
@@ -53,6 +56,7 @@ class Router:
 
     async def deliver(self, batch: Batch[Any]) -> None:
         """Sends the rows to where they belong, whether there is room or not."""
+        whole = batch
         if not self._traces_origins and batch.origin is not None:
             batch = Batch(batch.values, batch.timestamps, batch.keys)
         if self._routing is Routing.BROADCAST:
@@ -61,7 +65,7 @@ class Router:
         elif len(self._channels) == 1:
             self._send(self._channels[0], batch)
         elif self._routing is Routing.HASH:
-            self._by_key(batch)
+            self._by_key(batch, whole)
         else:
             channel = self._channels[self._turn]
             self._turn = (self._turn + 1) % len(self._channels)
@@ -78,12 +82,15 @@ class Router:
         self.work_seconds += len(batch) * channel.backlog.seconds_per_record
         channel.send(batch)
 
-    def _by_key(self, batch: Batch[Any]) -> None:
+    def _by_key(self, batch: Batch[Any], whole: Batch[Any]) -> None:
+        """`whole` still has the origins of the rows, for messages."""
         rows: list[list[int]] = [[] for _ in self._channels]
         try:
             owners = self._owners.of(batch.keys or ())
         except KeyTypeError as error:
-            raise bad_key(error, self._place, batch) from error
+            if not self._defers_bad_keys:
+                raise bad_key(error, self._place, whole) from error
+            owners = list(map(self._owners.of_any, batch.keys or ()))
         for row, owner in enumerate(owners):
             rows[owner].append(row)
         for channel, chosen in zip(self._channels, rows, strict=True):
@@ -108,14 +115,25 @@ class _OwnerTable(dict[Any, int]):
         owners: list[int] = []
         try:
             owners.extend(map(self.__getitem__, keys))
-        except (KeyTypeError, TypeError):  # TypeError: a key without a hash
+        except (KeyTypeError, TypeError, ValueError, OverflowError) as cause:  # TypeError: a key without a hash
             row = len(owners)
             try:
                 key_shape(keys[row])
             except KeyTypeError as error:
                 raise KeyTypeError(error.message, index=row, remedy=error.remedy) from None
-            raise
+            raise KeyTypeError(
+                f"key {keys[row]!r:.80} cannot be written: {cause}",
+                index=row,
+                remedy="integers of a key have 64 bits, its text has no lone surrogates",
+            ) from cause
         return owners
+
+    def of_any(self, key: Any) -> int:
+        """The owner of a key, or of what is none: the first subtask, which will say so."""
+        try:
+            return self[key]
+        except (KeyTypeError, TypeError, ValueError, OverflowError):
+            return 0
 
     def __missing__(self, key: Any) -> int:
         key_shape(key)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamlet import JobDefinitionError, (
+from streamlet import (
     MIN_TIMESTAMP,
     Batch,
     JobDefinitionError,

@@ -17,7 +17,7 @@ from streamlet.errors import WorkerDiedError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
-from streamlet.runtime.assembly import Assembly, Surroundings, number_states
+from streamlet.runtime.assembly import Assembly, Surroundings
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.placement import Placement
 from streamlet.runtime.processes.failures import failure_of
@@ -40,6 +40,7 @@ from streamlet.runtime.processes.messages import (
     to_worker_of,
 )
 from streamlet.runtime.processes.socket_channel import SocketExchange
+from streamlet.runtime.restored import number_states
 from streamlet.task_group import TaskGroup
 
 _FIGURES_SECONDS = 0.5
