@@ -186,6 +186,10 @@ class HostedProcess(Protocol):
         """BLOCKING. Gives the exit code, or minus the signal; None when it has not ended within so long."""
         ...
 
+    def interrupt(self) -> None:
+        """Sends it what Ctrl-C sends; it must be ready for that."""
+        ...
+
     def kill(self) -> None:
         """Ends it at once, if it has not ended. Once only it is waited for, which takes no time."""
         ...

@@ -13,7 +13,8 @@ from streamlet.cli.checkpoints import checkpoints
 from streamlet.cli.dev import dev
 from streamlet.cli.loading import load_job
 from streamlet.cli.plan import plan
-from streamlet.cli.run import INTERRUPTED, WRONG, run_job
+from streamlet.cli.run import WRONG, run_job
+from streamlet.cli.stopping import INTERRUPTED
 from streamlet.errors import StreamletError
 
 _LASTING = ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -19,6 +17,8 @@ import uvloop
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.loading import file_of, refuse_while_loading
+from streamlet.cli.signals import Ears, heard_apart
+from streamlet.cli.stopping import Stopping
 from streamlet.clock import Clock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
 from streamlet.dsl.job import Job
@@ -40,8 +40,9 @@ from streamlet.runtime.restoring import AttemptOptions
 from streamlet.runtime.supervisor import Outcome, Supervisor, describe
 from streamlet.tally import told
 
-FINISHED, FAILED, WRONG, LOCKED, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes: done or stopped; suspended after a failure; wrong job file or option; held by another; second Ctrl-C."""
+FINISHED, FAILED, WRONG, LOCKED = 0, 1, 2, 3
+"""Exit codes, beside `INTERRUPTED`: done or stopped; suspended after a failure; wrong job file or option; held by
+another."""
 
 _SLOW_INTERVALS = 3
 _SHORTEST_WARNING_SECONDS = 1.0
@@ -80,8 +81,13 @@ def run_job(job: Job, *, stream: TextIO | None = None, **options: Any) -> int:
     except StreamletError as error:
         print(f"streamlet: {describe(error)}", file=out)
         return WRONG
-    with uvloop_runner() as runner:
-        return runner.run(_supervised(job.name, plan, run, out, local_ports()))
+    stopping = Stopping()
+    with heard_apart(stopping.heard) as ears:
+        try:
+            with uvloop_runner() as runner:
+                return runner.run(_supervised(job.name, plan, run, out, local_ports(), stopping, ears))
+        finally:
+            stopping.ended()
 
 
 def uvloop_runner() -> asyncio.Runner:
@@ -115,7 +121,15 @@ def _configured(config: JobConfig, run: RunOptions) -> JobConfig:
     return replace(config, **changes)
 
 
-async def _supervised(name: str, plan: ExecutionPlan, run: RunOptions, out: TextIO, ports: Ports) -> int:
+async def _supervised(
+    name: str,
+    plan: ExecutionPlan,
+    run: RunOptions,
+    out: TextIO,
+    ports: Ports,
+    stopping: Stopping,
+    ears: Ears | None,
+) -> int:
     config: JobConfig = plan.config
     clock = ports.clock
     seen = _Figures(clock)
@@ -155,8 +169,15 @@ async def _supervised(name: str, plan: ExecutionPlan, run: RunOptions, out: Text
         for warning in warnings_of(plan):
             progress.say(f"warning: {warning}")
         supervisor = Supervisor(make, config.restart, clock, ports.randomness)
-        _on_signals(supervisor, progress)
         showing = asyncio.create_task(_show(progress))
+        if ears is not None:
+            ears.take_from_loop()
+            stopping.is_for(
+                supervisor.stop,
+                lambda: _waits_for(supervisor, seen.facts(supervisor, outages)),
+                progress.say,
+                progress.__exit__,
+            )
         try:
             async with collected_at_chosen_times(keys_here), watched(config, clock):
                 outcome = await supervisor.run()
@@ -184,24 +205,13 @@ async def _show(progress: Progress) -> None:
         progress.show()
 
 
-def _on_signals(supervisor: Supervisor, progress: Progress) -> None:
-    """The first Ctrl-C or SIGTERM stops with a last checkpoint, the second ends at once."""
-    loop = asyncio.get_running_loop()
-    asked: list[int] = []
-
-    def stop() -> None:
-        if asked:
-            progress.__exit__()
-            os._exit(INTERRUPTED)
-        asked.append(1)
-        progress.say("stopping with a last checkpoint; again to end at once")
-        supervisor.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stop)
-        except (ValueError, RuntimeError):
-            return  # not in the main thread: whoever runs the job there stops it
+def _waits_for(supervisor: Supervisor, facts: ProgressFacts | None) -> str:
+    """When a run that was asked to stop will have."""
+    why = "" if facts is None or facts.health.is_healthy else f" ({facts.health.reason})"
+    state = supervisor.life.state
+    if state is JobState.RUNNING:
+        return f"the last checkpoint is complete{why}"
+    return f"what has begun has ended{why}" if state is JobState.RESTORING else "threads of the job have ended"
 
 
 class _Figures:

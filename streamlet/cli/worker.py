@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import signal
 import struct
 import sys
 
 from streamlet.cli.loading import load_job
 from streamlet.cli.run import uvloop_runner, watched
+from streamlet.cli.signals import Ears, heard_apart
+from streamlet.cli.stopping import WorkerStopping
 from streamlet.dsl.job import Job
 from streamlet.errors import JobDefinitionError, StreamletError
 from streamlet.graph.describe import describe_plan
@@ -29,17 +31,17 @@ _BLOCKED_SHARE = 0.75
 def main(arguments: list[str]) -> int:
     """Hosts a part of a job until the parent ends it; gives the exit code."""
     links = inherited(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # What stops a whole group of processes stops the job by its parent, which still needs the workers for the last
-        # checkpoint.  Not SIG_IGN, which the processes of this one would inherit.
-        signal.signal(number, lambda *_: None)
-    given = job_file_of(_first_frame(links))
-    with uvloop_runner() as runner:
-        try:
-            job, plan = _same_job(given)
-        except StreamletError as error:
-            return runner.run(_refused(links, error))
-        return 0 if runner.run(_hosted(links, given, job, plan)) else 1
+    stopping = WorkerStopping(lambda text: print(text, file=sys.stderr, flush=True))
+    # What stops a whole group of processes stops the job by its parent, which still needs the workers for the last
+    # checkpoint.
+    with heard_apart(stopping.heard) as ears:
+        given = job_file_of(_first_frame(links))
+        with uvloop_runner() as runner:
+            try:
+                job, plan = _same_job(given)
+            except StreamletError as error:
+                return runner.run(_refused(links, error))
+            return 0 if runner.run(_hosted(links, given, job, plan, stopping, ears)) else 1
 
 
 def _first_frame(links: Inherited) -> bytes:
@@ -74,8 +76,13 @@ async def _refused(links: Inherited, error: StreamletError) -> int:
     return 1
 
 
-async def _hosted(links: Inherited, given: JobFile, job: Job, plan: ExecutionPlan) -> bool:
+async def _hosted(
+    links: Inherited, given: JobFile, job: Job, plan: ExecutionPlan, stopping: WorkerStopping, ears: Ears | None
+) -> bool:
     ports = local_ports()
+    if ears is not None:
+        ears.take_from_loop()
+        stopping.is_for(asyncio.get_running_loop())
     parent = await Link.over(links.control)
     peers = {number: await Link.over(peer) for number, peer in links.peers.items()}
     if not logging.getLogger().handlers:

@@ -35,6 +35,9 @@ class HostedInterpreter:
         except subprocess.TimeoutExpired:
             return None
 
+    def interrupt(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

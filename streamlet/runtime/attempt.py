@@ -91,6 +91,7 @@ class Attempt:
 
     def stop(self) -> None:
         """Asks for a last checkpoint and the end. May be asked again."""
+        self._host.stopping()
         if self._coordinator is not None:
             self._coordinator.stop()
         elif self._task is not None and not self._is_stopping:

@@ -34,6 +34,10 @@ class Host(Protocol):
         """What the subtasks have done, and what they hold."""
         ...
 
+    def stopping(self) -> None:
+        """A stop was asked for: what holds the event loop of a process that is not this one is to be said there."""
+        ...
+
     async def close(self) -> None:
         """Ends everything. May be called at any time; nothing of it is left running when it returns."""
         ...
@@ -65,6 +69,9 @@ class LocalHost:
 
     def figures(self) -> Figures:
         return Figures() if self._assembly is None else self._assembly.figures()
+
+    def stopping(self) -> None:
+        pass
 
     async def close(self) -> None:
         if self._assembly is not None:

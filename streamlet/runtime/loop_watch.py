@@ -80,8 +80,13 @@ class _LoopWatch:
                 signal.pthread_kill(self._watched, _SIGNAL)
 
     def _tell(self, stood: float) -> None:
-        line = _users_line(sys._current_frames().get(self._watched)) or "something"
+        line = where_it_stands(self._watched) or "something"
         log.warning("%s has held the event loop for %.1f s: nothing else runs, no checkpoint either", line, stood)
+
+
+def where_it_stands(thread: int) -> str | None:
+    """The line of the job's own code that a thread is at; None when it is none."""
+    return _users_line(sys._current_frames().get(thread))
 
 
 def _users_line(frame: FrameType | None) -> str | None:

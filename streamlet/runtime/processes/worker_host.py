@@ -99,6 +99,11 @@ class WorkerHost:
     def figures(self) -> Figures:
         return total(worker.figures for worker in self._workers)
 
+    def stopping(self) -> None:
+        for worker in self._workers:
+            if worker.is_built:  # before, it hears nothing yet
+                worker.process.interrupt()
+
     def tell(self, subtask: SubtaskId, message: ToSubtask) -> None:
         """Sends to one subtask, wherever it lies."""
         task, number = subtask
@@ -149,8 +154,9 @@ class _RemoteWorker:
         self.away: set[str] = set()
         """What does not answer it."""
         self.is_pressed = False
+        self.is_built = False
+        self.process = process
         self._is_held = False
-        self._process = process
         self._link = link
         self._around = around
         self._pins: Pins = around.folder.pins
@@ -168,6 +174,7 @@ class _RemoteWorker:
         """Listens until the worker is ready."""
         while not isinstance(message := await self._next(), Built):
             self._heard(message)
+        self.is_built = True
 
     async def listen(self) -> None:
         """Listens for ever; raises what the worker failed by, or that it is gone."""
@@ -177,8 +184,8 @@ class _RemoteWorker:
     async def _next(self) -> FromWorker:
         data = await self._link.receive()
         if data is None:
-            code = await self._around.workers.run_apart(partial(self._process.wait, _GRACE_SECONDS))
-            raise death(self.number, self._process.pid, code)
+            code = await self._around.workers.run_apart(partial(self.process.wait, _GRACE_SECONDS))
+            raise death(self.number, self.process.pid, code)
         return from_worker_of(data)
 
     def _heard(self, message: FromWorker) -> None:
@@ -215,8 +222,8 @@ class _RemoteWorker:
 
     async def _ended(self) -> None:
         """Returns when the process has ended, by itself or killed."""
-        await self._around.workers.run_apart(self._process.wait, _LAST_SECONDS)
-        self._process.kill()
+        await self._around.workers.run_apart(self.process.wait, _LAST_SECONDS)
+        self.process.kill()
 
     def _last_words(self, message: FromWorker) -> None:
         """Of a worker that ends: its log, and its last figures; files are kept no more, but it must not wait."""
