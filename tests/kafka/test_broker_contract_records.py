@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -339,5 +340,14 @@ def test_anyone_may_store_offsets_of_a_group_without_members(play: Play) -> None
         found = await wire.ask(9, 3, group_id=group, topics=None)
         (part,) = found.topics[0].partitions
         assert (part.partition_index, part.committed_offset, part.metadata) == (0, 5, "m")
+
+    play(scenario)
+
+
+def test_a_time_further_ahead_than_the_topic_allows_is_refused_and_no_time_or_an_old_one_is_not(play: Play) -> None:
+    async def scenario(wire: Wire, topic: str, id: str) -> None:
+        now = time.time_ns() // 1_000_000
+        assert (await wire.produce(topic, [b"a", b"b"], timestamps=[now, now + 2 * 3_600_000]))[0] == 32
+        assert await wire.produce(topic, [b"a", b"b", b"c"], timestamps=[-1, 0, now + 1_800_000]) == (0, 0)
 
     play(scenario)

@@ -162,9 +162,9 @@ def test_damaged_batches_are_not_parsed(damage: int) -> None:
 def test_a_sequence_goes_on_at_zero_behind_the_largest() -> None:
     broker = a_broker()
     pid = broker.transactions.init_producer_id(None, 0, START).producer_id
-    last = a_batch([b"v"], pid=pid, epoch=0, sequence=2**31 - 1)
+    last = a_batch([b"v"], pid=pid, epoch=0, sequence=2**31 - 1, timestamps=[START])
     assert broker.produce(None, "t", 0, last).error == 0
-    assert broker.produce(None, "t", 0, a_batch([b"w"], pid=pid, epoch=0, sequence=0)) == (0, 1)
+    assert broker.produce(None, "t", 0, a_batch([b"w"], pid=pid, epoch=0, sequence=0, timestamps=[START])) == (0, 1)
 
 
 def test_retention_deletes_old_batches_and_never_undecided_ones() -> None:
@@ -183,7 +183,7 @@ def test_deleted_records_take_their_aborted_transactions_along() -> None:
     pid, epoch = opened(broker)
     broker.transactions.end(ID, pid, epoch, START, commit=False)
     broker.advance(START + 10)
-    broker.produce(None, "t", 0, a_batch([b"v"]))
+    broker.produce(None, "t", 0, a_batch([b"v"], timestamps=[START]))
     log = broker.topics.log("t", 0)
     assert log is not None
     assert log.read(0, 1, committed=True, is_first=True).aborted == ((pid, 0),)
@@ -199,7 +199,7 @@ def test_every_offset_reads_the_batch_that_holds_it() -> None:
     broker = a_broker()
     sizes = [3, 1, 4, 1, 5]
     for size in sizes:
-        broker.produce(None, "t", 0, a_batch([b"v"] * size))
+        broker.produce(None, "t", 0, a_batch([b"v"] * size, timestamps=[START] * size))
     log = broker.topics.log("t", 0)
     assert log is not None
     holders: list[RecordBatch] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from streamlet import FinalError, Outages, SystemClock
@@ -346,25 +346,25 @@ class KafkaConnection:
     async def broker_setting(self, name: str) -> str | None:
         """Reads a setting of a broker, or None when it is not shown or this user may not ask."""
         for node in self._brokers:
-            value = await self._setting(node, _BROKER, str(node), name)
-            if value is not None:
-                return value
+            values = await self._settings(node, _BROKER, str(node), [name])
+            if name in values:
+                return values[name]
         return None
 
-    async def topic_setting(self, topic: str, name: str) -> str | None:
-        """Reads a setting of a topic, or None when it is not shown or this user may not ask."""
+    async def topic_settings(self, topic: str, names: Sequence[str]) -> Mapping[str, str]:
+        """Reads settings of a topic; without those that are not shown, or that this user may not ask for."""
         for node in self._brokers:
-            value = await self._setting(node, _TOPIC, topic, name)
-            if value is not None:
-                return value
-        return None
+            values = await self._settings(node, _TOPIC, topic, names)
+            if values:
+                return values
+        return {}
 
-    async def _setting(self, node: int, kind: int, owner: str, name: str) -> str | None:
+    async def _settings(self, node: int, kind: int, owner: str, names: Sequence[str]) -> Mapping[str, str]:
         try:
-            answer = await self.send(node, requests.describe_configs(kind, owner, [name]))
+            answer = await self.send(node, requests.describe_configs(kind, owner, names))
         except (TransportError, FinalError):
-            return None
-        return None if answer.error else answer.values.get(name)
+            return {}
+        return {} if answer.error else {name: value for name, value in answer.values.items() if value is not None}
 
 
 def _refuse_denied(topic: TopicInfo) -> None:

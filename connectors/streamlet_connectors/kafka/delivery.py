@@ -7,18 +7,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from streamlet import EncodeError, RunBlocking, SinkError
+from streamlet import Clock, EncodeError, RunBlocking, SinkError
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.batching import seal
 from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses
 from streamlet_connectors.kafka.errors import NotAnsweredError, TransportError
-from streamlet_connectors.kafka.transaction import Transaction, refused
+from streamlet_connectors.kafka.refusals import SETTINGS, refusal
+from streamlet_connectors.kafka.transaction import Transaction
 
 IN_FLIGHT_BYTES = 8 << 20
 _LANES = 4
 _BLOCKING_BYTES = 16 << 10
 _REPLICATION_MS = 30_000
-_AGAIN = codes.STALE_LEADER | {7, 13, codes.NOT_ENOUGH_REPLICAS, 20}
+_AGAIN = codes.STALE_LEADER | {7, 13, codes.NOT_ENOUGH_REPLICAS, 20, codes.THROTTLING_QUOTA_EXCEEDED}
 """Not now, or not there. 19 is what Kafka 4 says while it verifies a partition that has just joined."""
 
 
@@ -64,6 +65,7 @@ class Delivery:
         *,
         compression: str | None,
         run_blocking: RunBlocking,
+        clock: Clock,
         seconds: float,
         limit_of: Callable[[], int],
     ) -> None:
@@ -73,6 +75,7 @@ class Delivery:
         self._topic = topic
         self._compression = compression
         self._run_blocking = run_blocking
+        self._clock = clock
         self._seconds = seconds
         self._limit_of = limit_of
         self._queues: dict[int, deque[Shipment]] = {}
@@ -155,7 +158,7 @@ class Delivery:
             [(partition, data)],
             timeout_ms=_REPLICATION_MS,
         )
-        base_offset = await self._produce(partition, request, len(data))
+        base_offset = await self._produce(partition, request, data)
         if transaction is not None and partition not in transaction.first_offsets:
             assert shipment.sequence == 0 and base_offset >= 0, (partition, shipment.sequence, base_offset)
             transaction.first_offsets[partition] = base_offset
@@ -178,7 +181,9 @@ class Delivery:
             return await self._run_blocking(build)
         return build()
 
-    async def _produce(self, partition: int, request: wire.Request[tuple[requests.Produced, ...]], size: int) -> int:
+    async def _produce(
+        self, partition: int, request: wire.Request[tuple[requests.Produced, ...]], data: bytearray
+    ) -> int:
         """Gives the offset of the batch's first record. The same bytes may be sent many times: the broker knows them
         by their sequence and answers with the first one's offset."""
         last = "none"
@@ -197,15 +202,15 @@ class Delivery:
                         if answer.error == codes.NONE:
                             return answer.base_offset
                         if answer.error not in _AGAIN:
-                            raise self._refused(partition, answer.error, size)
+                            raise await self._refused(partition, answer.error, data)
                         last = codes.code_name(answer.error)
                         if answer.error in codes.STALE_LEADER:
                             self._connection.forget_leaders(self._topic)
                     await pauses.pause()
         except TimeoutError:
             raise NotAnsweredError(
-                f"topic {self._topic!r}, partition {partition} at {self._connection.options.bootstrap}: {size} bytes "
-                f"could not be written within {self._seconds:g} s; the last answer was: {last}",
+                f"topic {self._topic!r}, partition {partition} at {self._connection.options.bootstrap}: "
+                f"{len(data)} bytes could not be written within {self._seconds:g} s; the last answer was: {last}",
                 remedy="check that the brokers run, that the partition has a leader, and min.insync.replicas",
             ) from None
 
@@ -217,17 +222,7 @@ class Delivery:
         )
         return next(answer for answer in answers if answer.partition == partition)
 
-    def _refused(self, partition: int, code: int, size: int) -> Exception:
+    async def _refused(self, partition: int, code: int, data: bytearray) -> Exception:
         where = f"writing to topic {self._topic!r}, partition {partition}"
-        if code == codes.MESSAGE_TOO_LARGE:
-            return SinkError(
-                f"{where}: a batch of {size} bytes was refused with {codes.code_name(code)}",
-                remedy=f"max.message.bytes of the topic was {self._limit_of()} when the sink started: was it lowered? "
-                "Then start the job again",
-            )
-        if code == codes.INVALID_RECORD:
-            return SinkError(
-                f"{where}: {codes.code_name(code)}",
-                remedy="a compacted topic takes no records without a key; timestamps must fit the topic's settings",
-            )
-        return refused(where, code)
+        settings = await self._connection.topic_settings(self._topic, SETTINGS)
+        return refusal(where, code, data, settings, self._clock.now_ms())

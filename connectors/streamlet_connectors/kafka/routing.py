@@ -53,14 +53,23 @@ def applied(
         if len(results) < len(values):
             raise RuntimeError("StopIteration")
     except Exception as error:
-        code = getattr(function, "__code__", None)
-        place = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(function)
+        place, row = place_of(function), first + len(results)
         raise UserFunctionError(
             f"the function {option} of a KafkaSink ({place}) raised {type(error).__name__}: {error}\n"
-            f"  record: {named_row(batch, first + len(results))}",
+            f"  record: {named_row(batch, row)}",
             place=place,
+            batch=batch,
+            row=row,
         ) from error
     return results
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """Gives file and line of a user's function, for messages."""
+    while isinstance(function, partial):
+        function = function.args[0] if function.func is _choose else function.func
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(function)
 
 
 def shortened(key: Any) -> str:
@@ -190,7 +199,8 @@ class Router(Generic[L]):
             (chosen,) = applied(partial(_choose, partition, key, count), [value], "partition=", batch, index)
             if type(chosen) is not int or not 0 <= chosen < count:
                 raise EncodeError(
-                    f"partition= gave {chosen!r} for key {key!r}, but the topic has the partitions 0 to {count - 1}",
+                    f"partition= ({place_of(partition)}) gave {shortened(chosen)} for key {shortened(key)}, but the "
+                    f"topic has the partitions 0 to {count - 1}",
                     index=index,
                     remedy="give an int from 0 to the third argument - 1",
                 )

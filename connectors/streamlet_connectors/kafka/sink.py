@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from streamlet import Committer, Delivery, Format, Json, Sink, SinkContext, SinkWriter
 from streamlet_connectors.kafka.batching import Compression
 from streamlet_connectors.kafka.committer import KafkaCommitter
+from streamlet_connectors.kafka.extras import Headers, Timestamp
 from streamlet_connectors.kafka.options import KafkaOptions
 from streamlet_connectors.kafka.routing import Partition, StreamKey
-from streamlet_connectors.kafka.spec import Headers, SinkSpec, Timestamp, header_function
+from streamlet_connectors.kafka.spec import NoneAs, SinkSpec
 from streamlet_connectors.kafka.writer import KafkaWriter
 
 T = TypeVar("T")
@@ -28,10 +29,12 @@ class KafkaSink(Sink[T]):
       `key_format` writes it; by default str as UTF-8, bytes as they are, everything else as JSON.  The partition of a
       key is the one that every Java client chooses, fixed while the job runs.  Records without a key go to the
       partitions in turn.
+    - `none_as`: None is written as a record without a value, which deletes its key in a compacted topic ("deletion"),
+      or as the format writes it ("value": `null` in JSON).
     - `partition`: a function (key, value, number of partitions) that chooses instead.
-    - `headers`: a mapping or list of pairs, or a function of the value that gives one.
-    - `timestamp`: "event" (the record's event time, or now where it has none), "now", or a function of the value that
-      gives epoch ms.
+    - `headers`: a mapping or list of pairs (str, bytes), or a function of the value that gives one.
+    - `timestamp`: "event" (the record's event time, now where it has none or is still to come, as for an early result
+      of a window, and 0 before 1970), "now", or a function of the value that gives epoch ms.
     - `compression`: "zstd", "lz4", "snappy" or "gzip".
     - `transaction_timeout_seconds`: how long a prepared transaction may wait for its commit, a crash and the time
       until the next start included.  At most the brokers' `transaction.max.timeout.ms`.  When it passes, the broker
@@ -51,6 +54,7 @@ class KafkaSink(Sink[T]):
         value: Format[T] | None = None,
         key: Callable[[T], Any] | StreamKey | None = "stream",
         key_format: Format[Any] | None = None,
+        none_as: NoneAs = "deletion",
         headers: Callable[[T], Headers | None] | Headers | None = None,
         timestamp: Callable[[T], int] | Timestamp = "event",
         partition: Partition | None = None,
@@ -69,7 +73,8 @@ class KafkaSink(Sink[T]):
             value=Json() if value is None else value,
             key=key,
             key_format=key_format,
-            headers=header_function(headers),
+            none_as=none_as,
+            headers=headers,
             timestamp=timestamp,
             partition=partition,
             compression=compression,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
-from streamlet import ConfigError, Delivery, Format
+from streamlet import ConfigError, Delivery, EncodeError, Format
 from streamlet_connectors.kafka.batching import COMPRESSIONS, Compression
+from streamlet_connectors.kafka.extras import Headers, Timestamp, listed
 from streamlet_connectors.kafka.options import KafkaOptions
 from streamlet_connectors.kafka.routing import Partition, StreamKey
 
-Headers = Sequence[tuple[str, bytes | None]] | Mapping[str, bytes | None]
-Timestamp = Literal["event", "now"]
+NoneAs = Literal["deletion", "value"]
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _LONGEST_MS = 2**31 - 1
@@ -28,7 +28,8 @@ class SinkSpec(msgspec.Struct, frozen=True, kw_only=True):
     value: Format[Any]
     key: Callable[[Any], Any] | StreamKey | None
     key_format: Format[Any] | None
-    headers: Callable[[Any], list[tuple[str, bytes | None]]] | None
+    none_as: NoneAs
+    headers: Callable[[Any], Headers | None] | Headers | None
     timestamp: Callable[[Any], int] | Timestamp
     partition: Partition | None
     compression: Compression | None
@@ -72,6 +73,16 @@ class SinkSpec(msgspec.Struct, frozen=True, kw_only=True):
                 "choose 'event' or 'now', or give a function of the value",
             ),
             (
+                self.none_as not in ("deletion", "value"),
+                f"none_as is {self.none_as!r}",
+                "choose 'deletion' (a record without a value), or 'value' (as the format writes it)",
+            ),
+            (
+                not (self.partition is None or callable(self.partition)),
+                f"partition is {self.partition!r}",
+                "give a function (key, value, number of partitions) -> partition",
+            ),
+            (
                 not (hasattr(self.value, "encode_batch") and hasattr(self.key_format or self.value, "encode_batch")),
                 "value and key_format must be formats",
                 "e.g. value=Json(): an object, not a class",
@@ -89,22 +100,8 @@ class SinkSpec(msgspec.Struct, frozen=True, kw_only=True):
         ):
             if is_wrong:
                 raise ConfigError(f"{where}: {problem}", remedy=remedy)
-
-
-def header_function(
-    headers: Callable[[Any], Headers | None] | Headers | None,
-) -> Callable[[Any], list[tuple[str, bytes | None]]] | None:
-    """Gives what the record builder wants, from what a user may write."""
-    if headers is None:
-        return None
-    if callable(headers):
-        chosen = headers
-        return lambda value: _listed(chosen(value))
-    constant = _listed(headers)
-    return lambda _: constant
-
-
-def _listed(headers: Headers | None) -> list[tuple[str, bytes | None]]:
-    if headers is None:
-        return []
-    return list(headers.items() if isinstance(headers, Mapping) else headers)
+        if not callable(self.headers):
+            try:
+                listed(self.headers)
+            except EncodeError as error:
+                raise ConfigError(f"{where}: {error.message}", remedy=error.remedy) from error

@@ -297,7 +297,8 @@ def refused(what: str, code: int) -> Exception:
         codes.INVALID_TXN_STATE: "the transaction ended at the broker, most likely by its time-out",
         codes.INVALID_PRODUCER_ID_MAPPING: "the broker forgot the transactional id (transactional.id.expiration.ms)",
     }
-    return SinkError(f"{what}: the broker answered {codes.code_name(code)}", remedy=remedies.get(code))
+    otherwise = "the next attempt writes it anew; if it comes again, the broker's log says why"
+    return SinkError(f"{what}: the broker answered {codes.code_name(code)}", remedy=remedies.get(code, otherwise))
 
 
 def _ranges(numbers: Iterable[int]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Sequence
 from operator import length_hint
+from types import NoneType
 from typing import Any
 
 from streamlet import Batch, Committable, ConfigError, EncodeError, SinkContext, SinkError, StreamletError
@@ -13,8 +13,10 @@ from streamlet_connectors.kafka import requests
 from streamlet_connectors.kafka.batching import HEADER_BYTES, new_builder
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
 from streamlet_connectors.kafka.delivery import Delivery, Idempotent, Shipment
+from streamlet_connectors.kafka.extras import TimeLimits, header_column, listed, time_column
+from streamlet_connectors.kafka.refusals import SETTINGS
 from streamlet_connectors.kafka.requests import TopicInfo
-from streamlet_connectors.kafka.routing import Router, applied, named_row, shortened
+from streamlet_connectors.kafka.routing import Router, named_row, shortened
 from streamlet_connectors.kafka.spec import SinkSpec
 from streamlet_connectors.kafka.transaction import Prepared, Transaction, TransactionPool, refused, transactional_ids
 
@@ -41,7 +43,7 @@ class Lane:
         self.builder: Any = None
         self.append: Callable[..., Any] = self.begin
 
-    def begin(self, offset: int, timestamp: int, key: bytes | None, value: bytes, headers: Any) -> Any:
+    def begin(self, offset: int, timestamp: int, key: bytes | None, value: bytes | None, headers: Any) -> Any:
         """Opens a batch with its first record: the only one that can be too large, as it fits in any batch."""
         builder = self.writer.new_builder()
         appended = builder.append(offset, timestamp, key, value, headers)
@@ -85,6 +87,7 @@ class KafkaWriter:
             spec.topic,
             compression=spec.compression,
             run_blocking=context.run_blocking,
+            clock=context.clock,
             seconds=spec.delivery_timeout_seconds,
             limit_of=lambda: self._max_message_bytes,
         )
@@ -95,6 +98,10 @@ class KafkaWriter:
         self._producer: Transaction | Idempotent | None = None
         self._max_message_bytes = _DEFAULT_MAX_MESSAGE_BYTES
         self._batch_bytes = _BATCH_BYTES
+        self._header_function = spec.headers if callable(spec.headers) else None
+        self._headers = [] if callable(spec.headers) else listed(spec.headers)
+        self._time_limits = TimeLimits()
+        self._needs_keys = False
         self._linger: asyncio.TimerHandle | None = None
 
     # -- life
@@ -152,11 +159,13 @@ class KafkaWriter:
                 pass  # the next start fences it, or it times out
 
     async def _learn_limits(self, partitions: int) -> None:
-        configured = await self._connection.topic_setting(self._spec.topic, "max.message.bytes")
-        if configured is not None:
-            self._max_message_bytes = int(configured)
+        said = await self._connection.topic_settings(self._spec.topic, SETTINGS)
+        self._max_message_bytes = int(said.get("max.message.bytes", _DEFAULT_MAX_MESSAGE_BYTES))
+        self._needs_keys = "compact" in said.get("cleanup.policy", "")
+        self._time_limits = TimeLimits.of(said)
         share = max(_ALL_BATCHES_BYTES // partitions, _SMALLEST_BATCH_BYTES)
-        self._batch_bytes = min(_BATCH_BYTES, share, self._max_message_bytes)
+        segment_bytes = int(said.get("segment.bytes", _BATCH_BYTES))
+        self._batch_bytes = min(_BATCH_BYTES, share, self._max_message_bytes, segment_bytes)
 
     async def _idempotent(self) -> Idempotent:
         pauses = Pauses()
@@ -202,17 +211,16 @@ class KafkaWriter:
             batch, encoded = batch.part(written, len(batch)), encoded[written:]
         try:
             lanes, keys = router.route(batch)
+            if self._needs_keys:
+                self._require_keys(keys)
+            headers = header_column(self._header_function, self._headers, batch)
+            times = time_column(spec.timestamp, batch, self._context.clock.now_ms(), self._time_limits)
         except EncodeError as error:
             raise self._refused(batch, error.index, error) from error
-        headers: Iterable[Any] = repeat(_NO_HEADERS)
-        if spec.headers is not None:
-            headers = applied(spec.headers, batch.values, "headers=", batch)
         column = iter(encoded)
         try:
             # This loop is what a record costs. No calls but one, no objects but the builder's own.
-            for lane, key, timestamp, value, header in zip(
-                lanes, keys, self._timestamps(batch), column, headers, strict=False
-            ):
+            for lane, key, timestamp, value, header in zip(lanes, keys, times, column, headers, strict=False):
                 if lane.append(lane.count, timestamp, key, value, header) is None:
                     self._ship(lane)
                     lane.append(0, timestamp, key, value, header)
@@ -220,7 +228,7 @@ class KafkaWriter:
         except EncodeError as error:
             raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
 
-    def _append_plain(self, batch: Batch[Any], encoded: list[bytes], router: Router[Lane]) -> int:
+    def _append_plain(self, batch: Batch[Any], encoded: list[Any], router: Router[Lane]) -> int:
         """The same, without columns, where a record is its stream's key and a value, and the time is that of writing.
         Gives how many are written: it stops at a key that is not text."""
         remember, now, column = router.remember, self._context.clock.now_ms(), iter(encoded)
@@ -240,16 +248,27 @@ class KafkaWriter:
             raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
         return len(encoded)
 
-    def _encoded(self, batch: Batch[Any]) -> list[bytes]:
-        """Gives the value of each record as bytes."""
+    def _encoded(self, batch: Batch[Any]) -> list[Any]:
+        """Gives the value of each record as bytes; None for a record without a value."""
+        values = batch.values
+        if self._spec.none_as == "deletion" and NoneType in set(map(type, values)):
+            rows = [row for row, value in enumerate(values) if value is not None]
+            encoded: list[Any] = [None] * len(values)
+            for row, data in zip(rows, self._formatted(batch, [values[row] for row in rows], rows), strict=True):
+                encoded[row] = data
+            return encoded
+        return self._formatted(batch, values, range(len(values)))
+
+    def _formatted(self, batch: Batch[Any], values: list[Any], rows: Sequence[int]) -> list[bytes]:
+        """Gives the bytes of values, which are these rows of a batch."""
         try:
-            encoded = self._spec.value.encode_batch(batch.values)
+            encoded = self._spec.value.encode_batch(values)
         except EncodeError as error:
-            raise self._refused(batch, error.index, error) from error
-        if len(encoded) != len(batch.values):
+            raise self._refused(batch, rows[error.index], error) from error
+        if len(encoded) != len(values):
             raise EncodeError(
                 f"sink {self._context.uid!r}, topic {self._spec.topic!r}: the format {type(self._spec.value).__name__} "
-                f"made {len(encoded)} of {len(batch.values)} values"
+                f"made {len(encoded)} of {len(values)} values"
             )
         return encoded
 
@@ -257,13 +276,13 @@ class KafkaWriter:
         where = f"sink {self._context.uid!r}, topic {self._spec.topic!r}"
         return EncodeError(f"{where}: {named_row(batch, row)}: {error.message}", index=row, remedy=error.remedy)
 
-    def _timestamps(self, batch: Batch[Any]) -> Iterable[int]:
-        choice = self._spec.timestamp
-        if callable(choice):
-            return applied(choice, batch.values, "timestamp=", batch)
-        if choice == "event" and batch.timestamps is not None:
-            return batch.timestamps
-        return repeat(self._context.clock.now_ms())
+    def _require_keys(self, keys: Sequence[bytes | None]) -> None:
+        if None in keys:
+            raise EncodeError(
+                "it has no key, and the topic is compacted (cleanup.policy=compact), which takes none without",
+                index=keys.index(None),
+                remedy="give the sink a key=, or set cleanup.policy=delete for the topic",
+            )
 
     def _announce(self, before: int) -> None:
         """Lets partitions join the transaction while their first batch still fills."""

@@ -40,11 +40,13 @@ class SimulatedBroker:
         self.topics = Topics(randomness)
         self.transactions = TransactionCoordinator(self.settings)
         self.groups = Groups(randomness)
+        self._now_ms: int | None = None
 
     # -- time
 
     def advance(self, now_ms: int) -> None:
         """Does what is due: time-outs, expiry, markers, silent group members."""
+        self._now_ms = now_ms
         self.transactions.sweep(now_ms)
         for transaction in self.transactions.due(now_ms):
             self._write_markers(transaction, now_ms)
@@ -77,7 +79,7 @@ class SimulatedBroker:
         if len(parsed) != 1:
             return Appended(codes.INVALID_RECORD)
         (batch,) = parsed
-        error = self._unverified(transactional_id, (topic, partition), log, batch) or _unfit(found, batch)
+        error = self._unverified(transactional_id, (topic, partition), log, batch) or self._unfit(found, batch)
         return Appended(error) if error else log.append(batch)
 
     def _unverified(self, transactional_id: str | None, place: Place, log: PartitionLog, batch: RecordBatch) -> int:
@@ -91,6 +93,18 @@ class SimulatedBroker:
         if error == codes.CONCURRENT_TRANSACTIONS:
             return codes.NOT_ENOUGH_REPLICAS
         return codes.INVALID_PRODUCER_EPOCH if error == codes.PRODUCER_FENCED else error
+
+    def _unfit(self, topic: Topic, batch: RecordBatch) -> int:
+        """An error code when the topic does not take such a batch."""
+        if len(batch.data) > int(topic.setting("max.message.bytes")):
+            return codes.MESSAGE_TOO_LARGE
+        if batch.is_control or (batch.producer_id != NO_PRODUCER and batch.base_sequence < 0):
+            return codes.INVALID_RECORD
+        if topic.is_compacted and not all(record.has_key for record in batches.records_of(batch)):
+            return codes.INVALID_RECORD
+        if self._now_ms is not None and _is_out_of_time(topic, batch, self._now_ms):
+            return codes.INVALID_TIMESTAMP
+        return codes.NONE
 
     def add_partitions(
         self, transactional_id: str, producer_id: int, epoch: int, places: Sequence[Place], now_ms: int
@@ -128,12 +142,13 @@ class SimulatedBroker:
             log.expire(before_ms)
 
 
-def _unfit(topic: Topic, batch: RecordBatch) -> int:
-    """An error code when the topic does not take such a batch."""
-    if len(batch.data) > int(topic.setting("max.message.bytes")):
-        return codes.MESSAGE_TOO_LARGE
-    if batch.is_control or (batch.producer_id != NO_PRODUCER and batch.base_sequence < 0):
-        return codes.INVALID_RECORD
-    if topic.is_compacted and not all(record.has_key for record in batches.records_of(batch)):
-        return codes.INVALID_RECORD
-    return codes.NONE
+def _is_out_of_time(topic: Topic, batch: RecordBatch, now_ms: int) -> bool:
+    """True when a record's time is further from now than the topic allows; -1 is no time."""
+    if topic.setting("message.timestamp.type") == "LogAppendTime":
+        return False
+    after = int(topic.setting("message.timestamp.after.max.ms"))
+    before = int(topic.setting("message.timestamp.before.max.ms"))
+    if batch.max_timestamp <= now_ms + after and before >= now_ms:
+        return False  # nothing needs to be opened
+    times = [record.timestamp for record in batches.records_of(batch) if record.timestamp != -1]
+    return any(time > now_ms + after or time < now_ms - before for time in times)
