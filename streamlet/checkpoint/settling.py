@@ -230,7 +230,9 @@ async def settle(
 
 
 async def _act(answers: Sequence[Answer], point: int, asker: _Asker, *, is_forced: bool) -> None:
-    waiting = [one for one, outcome in answers if outcome is Outcome.OPEN]
+    # A commit of an attempt that is dead may still be on its way.  It stops at the first that fails: so in this order
+    # either nothing behind an abort can be committed any more, or that abort fails before there was any other.
+    waiting = commit_order((one for one, outcome in answers if outcome is Outcome.OPEN), asker.committers)
     for one in waiting:
         # Where a person chose an older checkpoint, the newer one may be committed in part.  It must stay as it is until
         # the start checkpoint is durable: a start that comes in between goes on from it.  The last fence ends the rest.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest
@@ -247,6 +248,16 @@ def test_what_turns_out_to_be_committed_when_it_is_to_be_aborted_is_judged_anew(
     with pytest.raises(CheckpointDamagedError, match="7 is damaged"):
         run.settle(a_plan(["6a", "7a"], (6, 5), newest=7, damage="7 is damaged", needs_start=True))
     assert run.outside.units["6a"] is OPEN, "nothing below may be decided once there is no way"
+
+
+def test_what_a_dead_attempt_may_still_be_committing_is_aborted_first_and_when_that_fails_nothing_is() -> None:
+    outside = Outside({"7a": OPEN, "7b": OPEN})
+    outside.committed_meanwhile = {"7b"}
+    plan = a_plan([], (6, 5), newest=7, damage="7 is damaged", needs_start=True)
+    plan = msgspec.structs.replace(plan, unsettled=(unit("7a", deadline=9), unit("7b", deadline=5)))
+    with pytest.raises(CheckpointDamagedError, match="7 is damaged"):
+        Run(outside).settle(plan)
+    assert outside.log == [] and outside.units["7a"] is OPEN, "checkpoint 7 can be restored once its file is back"
 
 
 def test_a_candidate_that_is_damaged_is_passed_over_before_anything_is_done() -> None:
