@@ -20,7 +20,8 @@ class Clock(Protocol):
 
 
 class RisingClock:
-    """A wall clock that never goes back: where the machine's was set back it stands still until that has caught up.
+    """A wall clock that never goes back: where the machine's was set back it goes on at half the pace, until that has
+    caught up.  So what waits for it comes, if late, however far the other went.
 
     What was over once by this clock stays over.  Who keeps `high_ms` over a restart gives it to `not_before`.
     """
@@ -29,12 +30,21 @@ class RisingClock:
         self._now_ms = now_ms
         self.high_ms = 0
         """The latest time that it ever gave; 0 for none."""
+        self._seen_ms: int | None = None
+        """While it is ahead: what the machine's clock said when it was last asked."""
+        self._halves = 0
+        """While it is ahead: what it went on since, in half milliseconds, and has not given yet."""
 
     def now_ms(self) -> int:
         """Epoch ms."""
         now = self._now_ms()
-        if now > self.high_ms:
-            self.high_ms = now
+        if now >= self.high_ms:
+            self.high_ms, self._seen_ms = now, None
+            return now
+        if self._seen_ms is not None and now > self._seen_ms:
+            whole, self._halves = divmod(self._halves + now - self._seen_ms, 2)
+            self.high_ms += whole
+        self._seen_ms = now
         return self.high_ms
 
     def not_before(self, time_ms: int) -> None:

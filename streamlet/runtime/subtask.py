@@ -78,7 +78,7 @@ class Subtask:
         self._turn_began = 0.0
         self._has_turned = False
         """True once others have run since: then it is not known who held the loop."""
-        self._alarm = Alarm(lambda: clock.now_ms() / 1000, self.interrupt)
+        self._alarm = Alarm(lambda: chain.clock.now_ms() / 1000, self.interrupt)
         self._has_clock = chain.has_clock
         chain.ring = self.interrupt
 

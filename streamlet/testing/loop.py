@@ -17,7 +17,7 @@ import heapq
 import random
 import sys
 from asyncio import events
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -40,13 +40,16 @@ STEP_SECONDS = 0.00005
 class VirtualClock:
     """Time that moves when told; it is the `Clock` of everything inside a simulation."""
 
-    def __init__(self, start_ms: int = 1_700_000_000_000) -> None:
+    def __init__(self, start_ms: int = 1_700_000_000_000, steps: Sequence[tuple[float, float]] = ()) -> None:
+        """`steps`: when the wall clock is set, in seconds, and by how much, forward or back."""
         self.seconds = 0.0
         self._start_ms = start_ms
+        self._steps = steps
 
     def now_ms(self) -> int:
         """Wall clock, epoch ms."""
-        return self._start_ms + int(self.seconds * 1000)
+        set_by = sum(by for at, by in self._steps if at <= self.seconds)
+        return self._start_ms + int((self.seconds + set_by) * 1000)
 
     def monotonic(self) -> float:
         """Seconds since the simulation began."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from streamlet import (
     AggregateFunction,
@@ -32,6 +35,8 @@ fails: Callable[[], bool] = lambda: False  # noqa: E731
 
 CLEAR_EVERY = 4
 FULL_BUCKET = 3
+LASTS_MS = 300
+BATCH = 3
 
 
 def mix(checksum: int, number: int) -> int:
@@ -100,6 +105,28 @@ def key_of(record: Record) -> int:
     return record[0]
 
 
+class Spot(NamedTuple):
+    at: int
+
+
+class Place(msgspec.Struct, frozen=True):
+    at: int
+
+
+KeyClass = Literal["int", "named tuple", "struct"]
+KEY_OF: dict[KeyClass, Callable[[Record], Any]] = {
+    "int": key_of,
+    "named tuple": lambda record: Spot(record[0]),
+    "struct": lambda record: Place(record[0]),
+}
+
+
+def plain(key: Any) -> int:
+    """The number that a key of any class stands for."""
+    number: int = key if type(key) is int else key.at
+    return number
+
+
 # --- with state ---------------------------------------------------------------------------------------------------
 
 
@@ -119,8 +146,8 @@ class Chain(AggregateFunction[Record, tuple[int, int, int], tuple[int, int, int]
         return accumulator
 
 
-def chained(key: int, accumulator: tuple[int, int, int]) -> Output:
-    return key, accumulator[2], accumulator[0], accumulator[1]
+def chained(key: Any, accumulator: tuple[int, int, int]) -> Output:
+    return plain(key), accumulator[2], accumulator[0], accumulator[1]
 
 
 def amount(record: Record) -> int:
@@ -129,9 +156,9 @@ def amount(record: Record) -> int:
     return record[1]
 
 
-def paired(key: int, count: int, total: int) -> Output:
+def paired(key: Any, count: int, total: int) -> Output:
     """The engine's own aggregates do not say the id: the oracle finds it, as what the total has grown by."""
-    return key, 0, count, total
+    return plain(key), 0, count, total
 
 
 class Remembering(KeyedProcessFunction[int, Record, Output]):
@@ -150,7 +177,7 @@ class Remembering(KeyedProcessFunction[int, Record, Output]):
             self.seen.clear()
         else:
             self.seen.update((count, checksum))
-        return [(ctx.key, value[1], count, checksum)]
+        return [(plain(ctx.key), value[1], count, checksum)]
 
 
 TIME_BROKE: list[str] = []
@@ -193,7 +220,7 @@ class Listing(KeyedProcessFunction[int, Record, Output]):
 
         def said(count: int) -> Output:
             troubled(StopIteration)
-            return ctx.key, value[1], count, checksum_of(ids)
+            return plain(ctx.key), value[1], count, checksum_of(ids)
 
         return map(said, [len(ids)])
 
@@ -210,7 +237,24 @@ class Sorting(KeyedProcessFunction[int, Record, Output]):
             self.buckets.remove(bucket)
         else:
             self.buckets.put(bucket, count)
-        return [(ctx.key, value[1], count, checksum_of_map(dict(self.buckets.items())))]
+        return [(plain(ctx.key), value[1], count, checksum_of_map(dict(self.buckets.items())))]
+
+
+class Lasting(KeyedProcessFunction[int, Record, Output]):
+    """Marks a key for a while by the wall clock, now and then; tells the mark that it sees, and what time it is."""
+
+    mark = ValueState(int, ttl=timedelta(milliseconds=LASTS_MS))
+
+    def process_element(self, value: Record, ctx: ProcessContext[int]) -> Iterable[Output]:
+        troubled()
+        seen = self.mark.value() or 0
+        if not seen and marks(value[1]):
+            self.mark.update(value[1])
+        return [(plain(ctx.key), value[1], seen, ctx.now_ms())]
+
+
+def marks(id: int) -> bool:
+    return id % 2 == 1
 
 
 class Regrouping(KeyedProcessFunction[int, Output, Output]):
@@ -291,12 +335,16 @@ def keyed(kind: str, stream: Any, uid: str, parallelism: int | None) -> Any:
         return stream.aggregate(Chain(), result=chained, uid=uid, parallelism=parallelism)
     if kind == "pair":
         return stream.aggregate(Count(), Sum(amount), result=paired, uid=uid, parallelism=parallelism)
+    if kind == "batched":
+        within = timedelta(milliseconds=50)
+        return stream.batch(BATCH, within=within, type=tuple[int, int], uid=uid, parallelism=parallelism)
     function: Any = {
         "value": lambda: Remembering(clears=False),
         "timed": Timekeeping,
         "clearing": lambda: Remembering(clears=True),
         "list": Listing,
         "map": Sorting,
+        "lasting": Lasting,
         "regroup": Regrouping,
     }[kind]()
     return stream.process(function, uid=uid, parallelism=parallelism)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from tests.simulation.functions import PLAIN, REPLAY, Output, Record, mix
+from tests.simulation.functions import BATCH, LASTS_MS, PLAIN, REPLAY, Output, Record, marks, mix
 from tests.simulation.scenario import Scenario
 
 
@@ -41,10 +41,12 @@ def check_output(one: Scenario, visible: Mapping[str, list[Any]], pinned: Mappin
         values = visible.get(sink.uid, [])
         if sink.at == "before" or one.keyed is None:
             _check_records(sink.uid, values, inputs, one.keeps_order)
+        elif sink.at != "end":
+            _check_beside(sink.uid, one.beside[int(sink.at.removeprefix("beside"))], values, inputs, one)
         elif one.regroups:
             _check_regrouped(sink.uid, values, inputs, one)
         else:
-            _check_keyed(sink.uid, values, inputs, one)
+            _check_keyed(sink.uid, one.keyed, values, inputs, one)
 
 
 def check_nothing_doubled(one: Scenario, visible: Mapping[str, list[Any]], pinned: Mapping[str, int]) -> None:
@@ -67,10 +69,37 @@ def _check_records(uid: str, values: list[Any], inputs: dict[str, list[Record]],
                 raise WrongOutput(f"{uid}: the records of {split} are out of order")
 
 
-def _check_keyed(uid: str, values: list[Any], inputs: dict[str, list[Record]], one: Scenario) -> None:
-    assert one.keyed is not None
+def _check_beside(uid: str, kind: str, values: list[Any], inputs: dict[str, list[Record]], one: Scenario) -> None:
+    if kind == "batched":
+        if wrong := [batch for batch in values if not 0 < len(batch) <= BATCH or len({key for key, _ in batch}) > 1]:
+            raise WrongOutput(f"{uid}: batches {wrong[:4]}")
+        _check_records(uid, [record for batch in values for record in batch], inputs, is_ordered=False)
+    elif kind == "lasting":
+        _check_lasting(uid, values, inputs)
+    else:
+        _check_keyed(uid, kind, values, inputs, one)
+
+
+def _check_lasting(uid: str, values: list[Any], inputs: dict[str, list[Record]]) -> None:
+    """A mark is seen until it is over, and never after; and time never goes back for a key."""
     expected = Counter(record for records in inputs.values() for record in records)
-    if one.keyed == "pair":
+    _require_same(uid, Counter((value[0], value[1]) for value in values), expected)
+    marked: dict[int, tuple[int, int]] = {}
+    latest: dict[int, int] = {}
+    for key, id, seen, now in values:
+        if now < latest.get(key, 0):
+            raise WrongOutput(f"{uid}: the clock of key {key} went back from {latest[key]} to {now}")
+        latest[key] = now
+        mark, at = marked.get(key, (0, 0))
+        mark = 0 if now >= at + LASTS_MS else mark
+        if seen != mark:
+            raise WrongOutput(f"{uid}: {id} of key {key} saw the mark {seen} and not {mark}, {now - at} ms after it")
+        marked[key] = (id, now) if not mark and marks(id) else (mark, at)
+
+
+def _check_keyed(uid: str, kind: str, values: list[Any], inputs: dict[str, list[Record]], one: Scenario) -> None:
+    expected = Counter(record for records in inputs.values() for record in records)
+    if kind == "pair":
         values = _with_ids(values)
     _require_same(uid, Counter((value[0], value[1]) for value in values), expected)
     by_key: dict[int, list[Output]] = {}
@@ -78,7 +107,7 @@ def _check_keyed(uid: str, values: list[Any], inputs: dict[str, list[Record]], o
         by_key.setdefault(value[0], []).append(value)
     for key, mine in by_key.items():
         ids = [value[1] for value in mine]
-        if [(value[2], value[3]) for value in mine] != REPLAY[one.keyed](ids):
+        if [(value[2], value[3]) for value in mine] != REPLAY[kind](ids):
             raise WrongOutput(f"{uid}: key {key} came as {mine}, which no order of its input gives")
         if one.keeps_order:
             _require_order(uid, key, ids, inputs)

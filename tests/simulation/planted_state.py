@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from xxhash import xxh3_64_intdigest
 
 from streamlet.checkpoint.pending import PendingCheckpoint
+from streamlet.clock import RisingClock
 from streamlet.operators.rolling import AddTwo
 from streamlet.runtime import routing
-from streamlet.state import folding, memory, slot_maker
+from streamlet.state import folding, memory, rescale, slot_maker
 from streamlet.state.delta import Delta
+from streamlet.state.keys import KEY_TYPE_NOTE
 from streamlet.state.logbook import LogBook
 from streamlet.state.logged import LoggedStore
 from streamlet.state.overlay import Overlay
 from streamlet.state.residency import Residency
+from streamlet.state.snapshot import StoreSnapshot
 from streamlet.testing.loop import SimulatedLoop
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted
@@ -171,6 +175,39 @@ def rescaling_drops_a_key_group(patches: Patches) -> None:
         return smaller
 
     patches.put(memory, "read_part", part)
+
+
+def _without_their_states(snapshots: Any) -> Any:
+    return [msgspec.structs.replace(one, states=()) for one in snapshots]
+
+
+@planted
+def state_that_went_to_another_store_is_read_where_it_was(patches: Patches) -> None:
+    def part(original: Any) -> Any:
+        return lambda snapshots, *args: original(_without_their_states(snapshots), *args)
+
+    patches.put(StoreSnapshot, "is_of", _of_these_groups)
+    patches.put(memory, "read_part", part)
+    patches.put(rescale, "read_part", part)  # that of RocksDB
+
+
+def _of_these_groups(_: Any) -> Any:
+    return lambda self, store: (self.first_group, self.end_group) == (store.first_group, store.end_group)
+
+
+@planted
+def only_one_note_of_a_key_class_goes_to_another_store(patches: Patches) -> None:
+    patches.put(rescale, "KEY_NOTES", lambda _: (KEY_TYPE_NOTE,))
+
+
+@planted
+def wall_clock_may_go_back(patches: Patches) -> None:
+    patches.put(RisingClock, "now_ms", lambda _: lambda self: self._now_ms())
+
+
+@planted
+def wall_clock_of_before_a_restart_is_forgotten(patches: Patches) -> None:
+    patches.put(RisingClock, "not_before", lambda _: lambda self, time_ms: None)
 
 
 @planted

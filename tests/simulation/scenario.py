@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from streamlet import Job, Restart, Retry, Sink, Source, WatermarkStrategy
+from streamlet import Restart, WatermarkStrategy
 from streamlet.testing.loop import POLICIES, Policy
-from tests.simulation import functions
-from tests.simulation.functions import Record
+from tests.simulation.functions import KeyClass, Record
 
 DEADLINE_SECONDS = 4.0
 KEYED = ("aggregate", "aggregate", "value", "list", "clearing", "map", "map")
+BESIDE = ("aggregate", "clearing", "clearing", "map", "lasting", "lasting", "batched")
 
 
 @dataclass
@@ -97,6 +97,7 @@ class Shape:
     before: int | None
     keyed: int | None
     regroup: int | None
+    beside: tuple[int | None, ...] = ()
 
 
 @dataclass
@@ -119,6 +120,12 @@ class Scenario:
     blocking_seconds: float
     slow_calls: dict[str, float]
     answer_seconds: float
+    beside: list[str] = field(default_factory=list)
+    """More keyed functions behind the same `key_by`, each with a sink: one store has the state of those that run as one
+    chain, and which do may change from process to process."""
+    keys: KeyClass = "int"
+    clock_steps: tuple[tuple[float, float], ...] = ()
+    """When the wall clock is set, and by how many seconds."""
     watermarks: WatermarkStrategy[Any] | None = None
     """Of every source; only some tests ask for event time."""
     rewrites: float = 0.0
@@ -208,6 +215,9 @@ def scenario(seed: int) -> Scenario:
         # the totals before and behind.
         one.keyed = random.Random(f"{seed} pair").choice(("aggregate", "pair"))
     _let_recover(one)
+    if not has_deadline:
+        _share_stores(one)
+    _set_clock(one)
     return one
 
 
@@ -288,6 +298,38 @@ def _stress_state(one: Scenario, rng: random.Random) -> None:
     one.faults.crashes = (*one.faults.crashes, ("step", rng.randint(200, 1200)), ("disk", rng.randint(50, 300)))
 
 
+def _share_stores(one: Scenario) -> None:
+    """Puts more functions behind the same keys, of a class even, and lets each be parted from the others and join them
+    again, from process to process."""
+    rng = random.Random(f"{one.seed} shares")
+    one.keys = rng.choice(("int", "int", "named tuple", "struct"))
+    if one.keyed is None or rng.random() >= 0.3:
+        return
+    one.beside = [rng.choice(BESIDE) for _ in range(rng.choice((1, 2)))]
+    if not one.is_bounded:
+        one.beside = ["clearing" if kind == "batched" else kind for kind in one.beside]  # batches wait for the end
+    for number in range(len(one.beside)):
+        one.sinks.append(SinkSpec(f"beside{number}", f"beside{number}", rng.choice(("pooled", "named"))))
+    for number, shape in enumerate(one.shapes * (4 if len(one.shapes) == 1 else 1)):
+        default = rng.choice((1, 1, 1, shape.default))
+        sources = rng.choice((dict.fromkeys(shape.sources, default), shape.sources))
+        beside = tuple(rng.choice((None, None, 1, 2, 3)) for _ in one.beside)
+        one.shapes[number : number + 1] = [
+            Shape(default, sources, None, rng.choice((None, None, 1, 2)), shape.regroup, beside)
+        ]
+    if not (one.faults.starts or one.faults.pauses) and one.calms_at is None:
+        one.faults.crashes = (*one.faults.crashes, *(("step", rng.randint(100, 600)) for _ in range(3)))
+
+
+def _set_clock(one: Scenario) -> None:
+    """Sets the wall clock, mostly back, while the job runs and while it does not."""
+    rng = random.Random(f"{one.seed} clock")
+    if rng.random() < 0.4:
+        one.clock_steps = tuple(
+            (3 * rng.random(), rng.choice((-0.1, -1.0, -30.0, -3600.0, 0.5, 3600.0))) for _ in range(rng.choice((1, 3)))
+        )
+
+
 def _let_recover(one: Scenario) -> None:
     """Lets the faults of some seeds end under a living process, and those of all in which no other follows: else there
     would be none."""
@@ -348,38 +390,3 @@ def _faults(rng: random.Random) -> Faults:
     faults.power = rng.choice((0.0, 0.7, 1.0))
     faults.downtime_seconds = rng.choice((0.0, 0.0, 1.0))
     return faults
-
-
-def build(one: Scenario, process: int, make_source: Any, make_sink: Any) -> Job:
-    """Builds the job as a user's file would."""
-    shape = one.shape(process)
-    job = Job("simulated", parallelism=shape.default, **one.settings)
-    streams = []
-    for read in one.sources:
-        source: Source[Record] = make_source(read)
-        streams.append(job.source(source, uid=read.uid, watermarks=one.watermarks, parallelism=shape.sources[read.uid]))
-    stream = streams[0] if len(streams) == 1 else streams[0].union(*streams[1:], uid="union")
-    for number, kind in enumerate(one.before):
-        place: dict[str, Any] = {"uid": f"{kind}{number}", "parallelism": shape.before}
-        if kind == "map":
-            stream = stream.map(functions.shifted, **place)
-        elif kind == "filter":
-            stream = stream.filter(functions.is_wanted, **place)
-        elif kind == "async":
-            stream = stream.map(functions.asked, **place)
-        elif kind == "unordered":
-            retry = Retry(attempts=2, delay=timedelta(milliseconds=20))
-            stream = stream.map_async(functions.asked, ordered=False, capacity=3, retry=retry, **place)
-        else:
-            stream = stream.flat_map(functions.PLAIN[kind], **place)
-    end: Any = stream
-    if one.keyed is not None:
-        end = functions.keyed(one.keyed, stream.key_by(functions.key_of, uid="by-key"), "keyed", shape.keyed)
-    if one.regroups:
-        end = functions.keyed("regroup", end.key_by(functions.group_of, uid="by-group"), "regroup", shape.regroup)
-    last = shape.regroup if one.regroups else shape.keyed if one.keyed is not None else None
-    for spec in one.sinks:
-        sink: Sink[Any] = make_sink(spec)
-        to = end if spec.at == "end" else stream
-        to.sink(sink, uid=spec.uid, parallelism=last if spec.at == "end" else None)
-    return job

@@ -29,6 +29,7 @@ from streamlet.testing.disk import SimulatedDisk
 from streamlet.testing.errors import ProcessDied, SimulationStuck
 from streamlet.testing.loop import VirtualClock, running
 from streamlet.testing.ports import SimulatedProcesses, SimulatedThreads
+from tests.simulation.building import build
 from tests.simulation.connectors import SimulatedSink, SimulatedSource
 from tests.simulation.decay import Decay, fail_now_and_then
 from tests.simulation.forks import Forks
@@ -40,7 +41,7 @@ from tests.simulation.outside import Outside
 from tests.simulation.process import KINDS, Process
 from tests.simulation.reading import Reading
 from tests.simulation.recovery import LONGEST_SECONDS, Recovery
-from tests.simulation.scenario import NO_FAULTS, Scenario, build
+from tests.simulation.scenario import NO_FAULTS, Scenario
 from tests.simulation.surroundings import surrounded
 from tests.simulation.watched import WatchedAttempt
 
@@ -58,7 +59,7 @@ class World:
 
     def __init__(self, one: Scenario, root: Path) -> None:
         self.scenario = one
-        self.clock = VirtualClock()
+        self.clock = VirtualClock(steps=one.clock_steps)
         self.outside = Outside()
         self.outside.now = self.clock.monotonic
         for sink in one.sinks:

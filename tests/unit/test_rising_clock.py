@@ -14,16 +14,18 @@ from streamlet_connectors.print import Print
 from tests.unit.job_kit import Waiting, make_job
 
 
-def test_it_stands_still_until_the_other_has_caught_up() -> None:
+def test_it_goes_on_at_half_the_pace_until_the_other_has_caught_up() -> None:
     shown = [1000]
     clock = RisingClock(lambda: shown[0])
-    assert clock.now_ms() == 1000
-    shown[0] = 400
-    assert clock.now_ms() == 1000
-    shown[0] = 1001
-    assert clock.now_ms() == 1001
+    told = []
+    for now in (1000, 400, 401, 402, 405, 300, 310, 1009, 1700, 1710):
+        shown[0] = now
+        told.append(clock.now_ms())
+    assert told == [1000, 1000, 1000, 1001, 1002, 1002, 1007, 1009, 1700, 1710]
     clock.not_before(5000)
     assert clock.now_ms() == 5000
+    shown[0] = 9000
+    assert clock.now_ms() == 9000
 
 
 def test_what_was_over_is_over_when_the_clock_goes_back() -> None:
