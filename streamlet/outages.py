@@ -55,6 +55,14 @@ class Outages:
         if outage is not None and outage.is_told:
             log.warning("%s answers again, after %.1f s", what, self._clock.monotonic() - outage.since)
 
+    def over(self, what: str, why: str = "") -> None:
+        """Says that `what` is asked for nothing any more, which ends its outage; with a reason people are told."""
+        outage = self._now.pop(what, None)
+        if why and outage is not None and outage.is_told:
+            log.warning(
+                "%s is not waited for any more, after %.1f s: %s", what, self._clock.monotonic() - outage.since, why
+            )
+
     def describe(self) -> str:
         """Names every outage, how long it has lasted, and why; empty when there is none."""
         now = self._clock.monotonic()

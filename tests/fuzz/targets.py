@@ -289,8 +289,8 @@ def positions(data: bytes) -> None:
     """Of every source: what they are made into can be written again."""
     for one in [{"p": 1}, "x", 5, None, *_unpacked(data)]:
         with only_declared():
-            offset, topic_id, stop = position_parts(one, "t-0")
-            assert position_at(offset, topic_id, stop) == list(one)
+            parts = position_parts(one, "t-0")
+            assert position_parts(position_at(parts.offset, parts.topic_id, parts.stop, parts.epoch)) == parts
         with only_declared():
             assert FilePosition.of("in.csv", one).plain() == list(one)
         with only_declared():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -288,6 +289,36 @@ def test_a_topic_that_is_created_again_has_another_id_and_gives_old_positions_it
         answer = await wire.ask(3, 12, topics=[{"topic_id": before[1], "name": None}], **by_id)
         assert answer.topics[0].error_code == 100
         assert (await wire.visible(topic, 2)) == [b"new"]
+
+    play(scenario)
+
+
+def test_a_fetch_by_topic_id_and_leader_epoch_says_when_either_is_another(play: Play, broker: Kafka) -> None:
+    async def fetch(wire: Wire, topic_id: uuid.UUID, offset: int, **known: int) -> Any:
+        part = {"partition": 0, "fetch_offset": offset, "partition_max_bytes": 1 << 20, **known}
+        answer = await wire.ask(
+            1, 13, max_wait=0, min_bytes=1, max_bytes=1 << 20, isolation_level=1,
+            topics=[{"topic_id": topic_id, "partitions": [part]}], forgotten_topics_data=[],
+        )  # fmt: skip
+        (one,) = answer.responses[0].partitions
+        return one
+
+    async def scenario(wire: Wire, topic: str, id: str) -> None:
+        await wire.produce(topic, [b"a", b"b"])
+        answer = await wire.ask(
+            3, 12, topics=[{"topic_id": None, "name": topic}], allow_auto_topic_creation=False,
+            include_topic_authorized_operations=False,
+        )  # fmt: skip
+        described = answer.topics[0]
+        assert {part.leader_epoch for part in described.partitions} == {0}
+        fetched = await fetch(wire, described.topic_id, 0, current_leader_epoch=0)
+        (batch,) = batches_in(fetched.records)
+        assert (int(fetched.error_code), [record.value for record in batch]) == (0, [b"a", b"b"])
+        assert fetched.records[12:16] == bytes(4), "the epoch in which it was written"
+        assert (await fetch(wire, described.topic_id, 0, current_leader_epoch=1)).error_code == 75
+        assert (await fetch(wire, described.topic_id, 2, last_fetched_epoch=0)).error_code == 0
+        assert (await fetch(wire, described.topic_id, 2, last_fetched_epoch=1)).error_code == 1
+        assert (await fetch(wire, uuid.uuid4(), 0)).error_code == 100
 
     play(scenario)
 

@@ -34,7 +34,7 @@ def read_offsets(root: Path, disk: Disk) -> dict[int, int]:
     if newest is None or newest.manifest is None:
         return {}
     positions = newest.manifest.positions["source"]
-    return {split_parts(split)[1]: position_parts(position)[0] for split, position in positions.items()}
+    return {split_parts(split)[1]: position_parts(position).offset for split, position in positions.items()}
 
 
 def written(one: KafkaScenario, kafka: SimulatedKafka) -> list[list[bytes]]:

@@ -11,8 +11,9 @@ import pytest
 from streamlet.outages import Outages
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
 from streamlet_connectors.kafka.feed import Feed, FetchLimits
+from streamlet_connectors.kafka.fetch_api import Fetched
 from streamlet_connectors.kafka.fetching import Fetcher
-from streamlet_connectors.kafka.requests import Fetched, TopicInfo
+from streamlet_connectors.kafka.requests import TopicInfo
 from streamlet_connectors.kafka.wire import DefaultRecordBatchBuilder
 
 ANSWER_SECONDS = 0.0002

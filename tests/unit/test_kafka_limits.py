@@ -14,10 +14,10 @@ from streamlet import Outcome
 from streamlet_connectors.kafka import requests, wire
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.errors import BrokersUnreachableError, CorruptRecordsError
+from streamlet_connectors.kafka.fetch_api import Fetched
 from streamlet_connectors.kafka.options import KafkaOptions
 from streamlet_connectors.kafka.outcome import judge
 from streamlet_connectors.kafka.records import Chunk
-from streamlet_connectors.kafka.requests import Fetched
 from tests.fuzz.seeds import record_batch
 from tests.fuzz.targets import resealed
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamlet import ConfigError, Text
-from streamlet_connectors.kafka.offsets import position_at, position_parts, split_name, split_parts
+from streamlet_connectors.kafka.offsets import PositionParts, position_at, position_parts, split_name, split_parts
 from streamlet_connectors.kafka.source import KafkaSource
 
 
@@ -58,5 +58,5 @@ def test_only_an_unbounded_source_looks_for_new_partitions() -> None:
 
 def test_splits_and_positions_are_read_back_as_they_were_written() -> None:
     assert split_parts(split_name("pay-ments-7", 3)) == ("pay-ments-7", 3)
-    assert position_parts(position_at(5, "ab", None)) == (5, "ab", None)
-    assert position_parts(position_at(5, "ab", 9)) == (5, "ab", 9)
+    assert position_parts(position_at(5, "ab", None)) == PositionParts(5, "ab", None)
+    assert position_parts(position_at(5, "ab", 9, 3)) == PositionParts(5, "ab", 9, 3)

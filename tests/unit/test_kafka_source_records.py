@@ -170,7 +170,7 @@ def test_pauses_grow_to_two_seconds() -> None:
         pauses.append(feed.pause_seconds)
         feed.lose_leader()
     assert pauses == [0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2]
-    feed.fetched_well()
+    feed.fetched_well(0, 0, 0.0)
     assert feed.pause_seconds == 0
 
 

@@ -27,15 +27,15 @@ from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import Group, KafkaConnection
 from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerAnswerError, CorruptRecordsError, TransportError
 from streamlet_connectors.kafka.feed import Feed, FetchLimits
+from streamlet_connectors.kafka.fetch_api import Fetched, Place, fetch
 from streamlet_connectors.kafka.leaders import LeaderFinder, OutOfRange
 from streamlet_connectors.kafka.records import Chunk, Row
-from streamlet_connectors.kafka.requests import Fetched
 from streamlet_connectors.kafka.wire import Request
 
 _SHORT_WAIT_MS = 10
 _LITTLE_BYTES = 16 << 10
 _PAUSE_SECONDS = 0.002
-_GO_AWAY = codes.STALE_LEADER | {-1, 7, 13, 78}
+_GO_AWAY = codes.STALE_LEADER | codes.OTHER_TOPIC | {-1, 7, 13, 78}
 """Errors of a partition that end by themselves: look for the leader, then ask again."""
 
 
@@ -52,6 +52,7 @@ class Fetcher:
         out_of_range: OutOfRange = "fail",
     ) -> None:
         self._connection = connection
+        self._clock = clock
         self._limits = limits
         self._isolation = isolation
         self._feeds: list[Feed] = []
@@ -112,6 +113,10 @@ class Fetcher:
         except TimeoutError:
             pass
 
+    def held_back(self, feed: Feed) -> int:
+        """How many offsets of it wait for the end of a transaction that has been open for long."""
+        return self._finder.held_back.offsets(feed)
+
     async def close(self) -> None:
         """Ends every task; they are gone when it returns. May be called twice."""
         self._is_closed = True
@@ -119,6 +124,7 @@ class Fetcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._finder.close()
 
     # -- tasks
 
@@ -176,13 +182,15 @@ class Fetcher:
         ]
 
     def _request(self, node: int, asked: Sequence[Feed]) -> Request[tuple[Fetched, ...]]:
-        positions: dict[str, list[tuple[int, int]]] = {}
+        places: dict[str, list[Place]] = {}
         for feed in asked:
-            positions.setdefault(feed.topic, []).append((feed.partition, feed.offset))
+            place = Place(feed.partition, feed.offset, feed.leader_epoch, feed.epoch)
+            places.setdefault(feed.topic, []).append(place)
         # A partition that is left out now must not wait behind the others' long poll.
         led = sum(feed.leader == node and not feed.is_fetched for feed in self._feeds)
-        return requests.fetch(
-            positions,
+        return fetch(
+            places,
+            {feed.topic: bytes.fromhex(feed.topic_id) for feed in asked},
             max_wait_ms=self._limits.max_wait_ms if led == len(asked) else _SHORT_WAIT_MS,
             max_bytes=self._limits.request_bytes,
             partition_max_bytes=self._limits.partition_bytes,
@@ -201,13 +209,19 @@ class Fetcher:
             if answer.error:
                 self._refused(feed, answer)
                 continue
-            feed.fetched_well()
-            feed.end = answer.last_stable_offset if self._isolation else answer.high_watermark
+            if answer.diverging is not None:
+                feed.parts(answer.diverging)
+                self._room.set()
+                if feed.is_out_of_range:
+                    self._lose([feed])
+                continue
+            end = answer.last_stable_offset if self._isolation else answer.high_watermark
+            feed.fetched_well(end, answer.high_watermark, self._clock.monotonic())
             if answer.records:
                 self._add(feed, answer)
             elif nothing_at_all and feed.stop is not None and feed.end >= feed.stop:
                 # Compaction has removed the last records before `stop`: none will come.
-                feed.add(Chunk.jump(offset, feed.stop))
+                feed.add(Chunk.jump(offset, feed.stop, feed.epoch))
                 self._arrived.set()
 
     def _add(self, feed: Feed, answer: Fetched) -> None:

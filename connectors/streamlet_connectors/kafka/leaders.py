@@ -19,6 +19,8 @@ from streamlet_connectors.kafka.errors import (
     TransportError,
 )
 from streamlet_connectors.kafka.feed import Feed
+from streamlet_connectors.kafka.fetch_api import UNKNOWN_EPOCH, Diverging
+from streamlet_connectors.kafka.held_back import HeldBack
 from streamlet_connectors.kafka.offsets import find_offsets
 from streamlet_connectors.kafka.records import Chunk
 from streamlet_connectors.kafka.requests import TopicInfo
@@ -28,6 +30,7 @@ OutOfRange = Literal["fail", "earliest", "latest"]
 _log = logging.getLogger("streamlet.kafka")
 _LOOK_SECONDS = 10.0
 _TRIES_BEFORE_A_WARNING = 4
+_TRIES_OF_ANOTHER_VIEW = 6
 _NO_ISOLATION = 0
 
 
@@ -57,6 +60,8 @@ class LeaderFinder:
         self._found = found
         self._failed = failed
         self._wanted = asyncio.Event()
+        self._away: set[int] = set()
+        self.held_back = HeldBack(feeds, clock)
 
     def look_soon(self) -> None:
         """Says that there is a lost feed."""
@@ -71,6 +76,8 @@ class LeaderFinder:
                 await asyncio.sleep(min(feed.pause_seconds for feed in lost))
             self._wanted.clear()
             await self._look()
+            self._forget_brokers()
+            self.held_back.look()
             for feed in [feed for feed in self._feeds if feed.is_out_of_range and feed.failure is None]:
                 await self._settle(feed)
             if any(feed.failure for feed in self._feeds):
@@ -86,12 +93,30 @@ class LeaderFinder:
 
     def away(self, node: int | None, error: StreamletError) -> None:
         """Says that a broker (None: every one) does not answer."""
+        if node is not None:
+            self._away.add(node)
         self._connection.outages.away(self._name(node), error.message)
 
     def back(self, node: int) -> None:
         """Says that a broker answered a fetch."""
+        self._away.discard(node)
         for one in (node, None):
             self._connection.outages.back(self._name(one))
+
+    def close(self) -> None:
+        """Nobody looks any more: what this one has told of single brokers is not known any longer."""
+        for node in self._away:
+            self._connection.outages.over(self._name(node))
+        self._away.clear()
+
+    def _forget_brokers(self) -> None:
+        """A broker that leads nothing that is read here may stay away for good."""
+        feeds = [feed for feed in self._feeds if not feed.is_fetched]
+        if any(feed.is_lost for feed in feeds):
+            return
+        for node in self._away.difference(feed.leader for feed in feeds if feed.leader is not None):
+            self._away.discard(node)
+            self._connection.outages.over(self._name(node), "other brokers lead its partitions now")
 
     def _name(self, node: int | None) -> str:
         name = self._connection.name
@@ -141,6 +166,7 @@ class LeaderFinder:
             self._try_on(feed, "it has no leader")
         elif not feed.is_out_of_range:
             feed.leader = leader
+            feed.leader_epoch = info.epochs[feed.partition] if info.epochs else UNKNOWN_EPOCH
             self._found(leader)
 
     def _missing(self, feed: Feed, info: TopicInfo | None) -> None:
@@ -172,15 +198,20 @@ class LeaderFinder:
         except StreamletError as error:
             self._try_on(feed, error.message)
             return
-        feed.is_out_of_range = False
-        if first <= feed.offset <= end:
+        diverging, feed.diverging, feed.is_out_of_range = feed.diverging, None, False
+        if diverging is not None:
+            cut_off, earliest = _cut_off(feed, diverging), max(first, diverging.end)
+        elif not first <= feed.offset <= end:
+            cut_off, earliest = _offset_gone(feed, first, end), first
+        elif feed.epoch > UNKNOWN_EPOCH and feed.tries >= _TRIES_OF_ANOTHER_VIEW:
+            cut_off, earliest = _another_log(feed), first
+        else:
             feed.tries += 1  # it was another broker's view for a moment: ask again
             return
-        cut_off = _offset_gone(feed, first, end)
         if self._out_of_range == "fail":
             feed.failure = cut_off
             return
-        target = first if self._out_of_range == "earliest" else latest
+        target = earliest if self._out_of_range == "earliest" else latest
         _log.warning("%s; going on at offset %d (out_of_range=%r)", cut_off.message, target, self._out_of_range)
         feed.add(Chunk.jump(feed.offset, target))
         feed.tries = 0
@@ -203,6 +234,27 @@ def _offset_gone(feed: Feed, first: int, end: int) -> OffsetGoneError:
         "truncated, or this is another cluster",
         remedy='check that the address names the same cluster as before; to go on anyway: out_of_range="latest" '
         '(or "earliest", which reads again)',
+    )
+
+
+def _cut_off(feed: Feed, diverging: Diverging) -> OffsetGoneError:
+    """The log was read further than its leader has it, in an epoch that ended sooner there."""
+    return OffsetGoneError(
+        f"{feed}: the log was truncated: it was read to offset {feed.offset} (leader epoch {feed.epoch}), but its "
+        f"leader has another one from offset {diverging.end} on (leader epoch {diverging.epoch}): "
+        f"{feed.offset - diverging.end} offsets that were read are gone, and others may be in their place (an unclean "
+        "leader election, or a broker that lost its disk)",
+        remedy='to go on where the logs part: out_of_range="earliest" (or "latest"); what was made of the lost records '
+        "stays; unclean.leader.election.enable=false and min.insync.replicas=2 keep it from happening",
+    )
+
+
+def _another_log(feed: Feed) -> OffsetGoneError:
+    return OffsetGoneError(
+        f"{feed}: its leader knows nothing of leader epoch {feed.epoch}, in which it was read to offset {feed.offset}: "
+        "it is another log (restored, or of another cluster)",
+        remedy="check that the address names the same cluster as before; to go on anyway: "
+        'out_of_range="latest" (or "earliest", which reads again)',
     )
 
 

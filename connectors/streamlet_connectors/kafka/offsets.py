@@ -14,9 +14,10 @@ from streamlet import ConfigError, Position
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses
 from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerAnswerError, TransportError
+from streamlet_connectors.kafka.fetch_api import UNKNOWN_EPOCH
 
 _Offset = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-_Parts = tuple[_Offset, str, _Offset | None]
+_Epoch = Annotated[int, msgspec.Meta(ge=-1, le=(1 << 31) - 1)]
 _PARTITION = re.compile("0|[1-9][0-9]{0,8}")
 _DENIED_REMEDY = "give this user the ACLs Describe and Read on the topic"
 
@@ -35,19 +36,30 @@ def split_parts(split: str) -> tuple[str, int]:
     return topic, int(partition)
 
 
-def position_at(offset: int, topic_id: str, stop: int | None) -> Position:
+class PositionParts(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What a position says."""
+
+    offset: _Offset
+    topic_id: str
+    stop: _Offset | None
+    """The offset to stop at."""
+    epoch: _Epoch = UNKNOWN_EPOCH
+    """The leader epoch in which the record before the offset was written."""
+
+
+def position_at(offset: int, topic_id: str, stop: int | None, epoch: int = UNKNOWN_EPOCH) -> Position:
     """What stands in the checkpoint. The topic's id is in it because a topic that was deleted and created again
-    answers the old offsets with new records."""
-    return [offset, topic_id, stop]
+    answers the old offsets with new records; the leader epoch, if it is known, because a log that was cut off and has
+    grown again does."""
+    return [offset, topic_id, stop] if epoch < 0 else [offset, topic_id, stop, epoch]
 
 
-def position_parts(position: Position, split: str = "") -> tuple[int, str, int | None]:
-    """Offset, topic id and the offset to stop at. Raises `ConfigError` for what is no position of this source."""
+def position_parts(position: Position, split: str = "") -> PositionParts:
+    """Raises `ConfigError` for what is no position of this source."""
     try:
-        found: tuple[int, str, int | None] = msgspec.convert(position, _Parts)
+        return msgspec.convert(position, PositionParts)
     except msgspec.ValidationError as error:
         raise _strange(split, f"is at {position!r:.100}, which is no position in a topic ({error})") from error
-    return found
 
 
 def _strange(split: str, what: str) -> ConfigError:
@@ -124,7 +136,7 @@ async def commit_group_offsets(connection: KafkaConnection, group: str, position
     offsets: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for split, position in positions.items():
         topic, partition = split_parts(split)
-        offsets[topic].append((partition, position_parts(position, split)[0]))
+        offsets[topic].append((partition, position_parts(position, split).offset))
     request = requests.commit_offsets(group, offsets, "streamlet")
     answers = await connection.send_to_coordinator(requests.GROUP_COORDINATOR, group, request)
     errors = {code for _, _, code in answers if code}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from streamlet import Outcome
-from streamlet_connectors.kafka import codes, requests, wire
+from streamlet_connectors.kafka import codes, fetch_api, requests, wire
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.coordination import ask
 from streamlet_connectors.kafka.errors import CorruptRecordsError, TransportError
-from streamlet_connectors.kafka.requests import Fetched
+from streamlet_connectors.kafka.fetch_api import Fetched
 from streamlet_connectors.kafka.transaction import Prepared
 from streamlet_connectors.kafka.unpacking import record_batches
 
@@ -58,7 +58,7 @@ async def probe(connection: KafkaConnection, prepared: Prepared) -> Finding:
             continue
         if seen.error or partition >= seen.partitions:
             raise TransportError(f"{where}: looking for its broker gives {codes.code_name(seen.error)}")
-        request = requests.fetch({topic: [(partition, offset)]}, max_wait_ms=0, max_bytes=1, partition_max_bytes=1)
+        request = fetch_api.fetch({topic: [(partition, offset)]}, max_wait_ms=0, max_bytes=1, partition_max_bytes=1)
         (fetched,) = await connection.send_to_leader(topic, partition, request)
         if fetched.error in codes.STALE_LEADER:
             raise TransportError(f"{where}: reading gives {codes.code_name(fetched.error)}")
@@ -85,7 +85,7 @@ async def _find_marker(
     """
     position, is_ours = offset, False
     while True:
-        request = requests.fetch(
+        request = fetch_api.fetch(
             {topic: [(partition, position)]},
             max_wait_ms=0,
             max_bytes=_SCAN_BYTES,

@@ -85,8 +85,8 @@ class KafkaReader:
     def add_splits(self, splits: Mapping[str, Position]) -> None:
         feeds = []
         for split, position in splits.items():
-            offset, topic_id, stop = position_parts(position, split)
-            feeds.append(Feed(split, *split_parts(split), offset, topic_id, stop))
+            at = position_parts(position, split)
+            feeds.append(Feed(split, *split_parts(split), at.offset, at.topic_id, at.stop, at.epoch))
         self._fetcher.add(feeds)
 
     async def marked(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
@@ -117,8 +117,11 @@ class KafkaReader:
         return self._decoder.skipped
 
     def lag(self) -> dict[str, int]:
-        """How many offsets each split is behind what may be read, as last heard. Markers count as offsets."""
-        return {feed.split: max(0, feed.end - feed.given) for feed in self._fetcher.feeds}
+        """How many offsets each split is behind what may be read, as last heard, and what an open transaction has held
+        back for long. Markers count as offsets."""
+        return {
+            feed.split: max(0, feed.end - feed.given) + self._fetcher.held_back(feed) for feed in self._fetcher.feeds
+        }
 
     # -- from rows to a batch
 
@@ -162,16 +165,20 @@ class KafkaReader:
 
     def _beside(self, feed: Feed, bad: Sequence[BadRecord], offset: int) -> Batch[Any]:
         tag = self._decoder.bad_tag
-        return Batch(list(bad), split=feed.split, next_position=position_at(offset, feed.topic_id, feed.stop), tag=tag)
+        return Batch(list(bad), split=feed.split, next_position=_position(feed, offset), tag=tag)
 
     def _batch(self, feed: Feed, rows: list[Row], values: list[Any], offset: int) -> Batch[Any]:
         return Batch(
             values,
             [row.timestamp for row in rows] if self._gives_timestamps else None,
             split=feed.split,
-            next_position=position_at(offset, feed.topic_id, feed.stop),
+            next_position=_position(feed, offset),
             origin=KafkaOrigin(feed.topic, feed.partition, rows),
         )
+
+
+def _position(feed: Feed, offset: int) -> Position:
+    return position_at(offset, feed.topic_id, feed.stop, feed.given_epoch)
 
 
 def _runs(bad: Sequence[BadRecord], rows: Sequence[Row]) -> Iterator[tuple[int, int]]:

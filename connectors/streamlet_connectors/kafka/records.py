@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from streamlet_connectors.kafka import wire
 from streamlet_connectors.kafka.errors import CorruptRecordsError
+from streamlet_connectors.kafka.fetch_api import UNKNOWN_EPOCH
 from streamlet_connectors.kafka.unpacking import RecordBatch, record_batches
 
 
@@ -38,7 +39,9 @@ class Chunk:
     records): never expect one to exist.  No row at or behind `stop` is given.
     """
 
-    __slots__ = ("_aborted", "_batches", "_damage", "_gone", "_rows", "_stop", "end", "position", "size")
+    __slots__ = (
+        "_aborted", "_batches", "_damage", "_gone", "_rows", "_stop", "end", "epoch", "last_epoch", "position", "size",
+    )  # fmt: skip
 
     def __init__(
         self, data: bytes, position: int, aborted: Iterable[tuple[int, int]] = (), stop: int | None = None
@@ -53,14 +56,17 @@ class Chunk:
         self._batches = deque(_batches(data))
         self.end = max(position, self._batches[-1].head.next_offset) if self._batches else position
         """The offset behind the last batch: where the next fetch goes on."""
+        self.epoch = self.last_epoch = self._batches[-1].leader_epoch if self._batches else UNKNOWN_EPOCH
+        """The leader epochs of what lies before `position` and before `end`, once something was taken."""
         if stop is not None:
             self.end = min(self.end, max(stop, position))
 
     @classmethod
-    def jump(cls, position: int, end: int) -> Chunk:
-        """A chunk without rows, which takes the position from one offset to another."""
+    def jump(cls, position: int, end: int, epoch: int = UNKNOWN_EPOCH) -> Chunk:
+        """A chunk without rows, which takes the position from one offset to another, and its leader epoch with it."""
         chunk = cls(b"", position)
         chunk.end = end
+        chunk.epoch = chunk.last_epoch = epoch
         return chunk
 
     @property
@@ -79,6 +85,7 @@ class Chunk:
                     if not self._batches:
                         break
                     self._rows = self._open(self._batches[0])
+                    self.epoch = self._batches[0].leader_epoch
                 rows.extend(islice(self._rows, limit - len(rows)))
             except Exception as error:  # whatever the parser raises at bytes that it cannot read
                 self._damage = _corrupt(self._batches[0].head.base_offset, error)

@@ -31,6 +31,8 @@ class TopicInfo(NamedTuple):
     error: int
     id: bytes
     leaders: tuple[int, ...]
+    epochs: tuple[int, ...] = ()
+    """How often the leader of partition p had changed when it became that node."""
 
     @property
     def partitions(self) -> int:
@@ -92,19 +94,6 @@ class Produced(NamedTuple):
     base_offset: int
 
 
-class Fetched(NamedTuple):
-    """What a Fetch gave for one partition; `aborted` holds (producer id, first offset)."""
-
-    topic: str
-    partition: int
-    error: int
-    high_watermark: int
-    last_stable_offset: int
-    log_start_offset: int
-    aborted: tuple[tuple[int, int], ...]
-    records: bytes
-
-
 class FoundOffset(NamedTuple):
     """The answer of ListOffsets; offset -1 when no record is that young."""
 
@@ -137,8 +126,11 @@ def _flat(topics: Iterable[tuple[str, Iterable[tuple[Any, ...]]]]) -> Iterable[t
 def _cluster(answer: Any) -> ClusterInfo:
     topics = {}
     for error, name, topic_id, _internal, partitions, _operations, _tags in answer.topics:
-        leaders = {partition[1]: partition[2] for partition in partitions}
-        topics[name] = TopicInfo(name, error, topic_id, tuple(leaders.get(i, -1) for i in range(len(leaders))))
+        led = {partition[1]: (partition[2], partition[3]) for partition in partitions}
+        leaders = [led.get(partition, (-1, -1)) for partition in range(len(led))]
+        topics[name] = TopicInfo(
+            name, error, topic_id, tuple(node for node, _ in leaders), tuple(epoch for _, epoch in leaders)
+        )
     brokers = {node: (host, port) for node, host, port, _rack, _tags in answer.brokers}
     return ClusterInfo(brokers, answer.cluster_id or "", topics)
 
@@ -270,45 +262,6 @@ def produce(
 ) -> wire.Request[tuple[Produced, ...]]:
     """Appends one record batch per partition, on all in-sync replicas. The answers come in any order."""
     return _PRODUCE(transactional_id, -1, timeout_ms, [(topic, batches)])
-
-
-def _fetched(answer: Any) -> tuple[Fetched, ...]:
-    return tuple(
-        Fetched(topic, partition, error, high, stable, start, tuple(aborted or ()), records or b"")
-        for topic, partition, error, high, stable, start, aborted, _replica, records in _flat(answer.topics)
-    )
-
-
-_FETCH = wire.api(
-    "Fetch", 1, 11,
-    (("replica", Int32), ("max_wait_ms", Int32), ("min_bytes", Int32), ("max_bytes", Int32), ("isolation", Int8),
-     ("session_id", Int32), ("session_epoch", Int32),
-     ("topics", Array(("topic", NULLABLE), ("partitions", Array(
-         ("partition", Int32), ("leader_epoch", Int32), ("offset", Int64), ("log_start", Int64),
-         ("max_bytes", Int32))))),
-     ("forgotten", Array(("topic", NULLABLE), ("partitions", Array(Int32)))), ("rack", NULLABLE)),
-    (_THROTTLE, _ERROR, ("session_id", Int32), ("topics", Array(("topic", NULLABLE), ("partitions", Array(
-        ("partition", Int32), _ERROR, ("high_watermark", Int64), ("last_stable", Int64), ("log_start", Int64),
-        ("aborted", Array(("producer_id", Int64), ("first_offset", Int64))), ("replica", Int32),
-        ("records", wire.Bytes)))))),
-    _fetched,
-)  # fmt: skip
-
-
-def fetch(
-    positions: Mapping[str, Sequence[tuple[int, int]]],
-    *,
-    max_wait_ms: int,
-    min_bytes: int = 1,
-    max_bytes: int,
-    partition_max_bytes: int,
-    isolation: int = READ_COMMITTED,
-) -> wire.Request[tuple[Fetched, ...]]:
-    """Reads from `{topic: [(partition, offset)]}`. The first batch comes whole, however large it is."""
-    topics = [
-        (topic, [(p, -1, offset, -1, partition_max_bytes) for p, offset in ps]) for topic, ps in positions.items()
-    ]
-    return _FETCH(-1, max_wait_ms, min_bytes, max_bytes, isolation, 0, -1, topics, [], "")
 
 
 _LIST_OFFSETS = wire.api(

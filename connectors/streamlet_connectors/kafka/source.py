@@ -197,7 +197,7 @@ class KafkaSource(Source[T]):
                     f"{self._where}: the checkpoint holds positions of topic {topic}, which the source no longer names",
                     remedy="name it again, or give the source another uid to start it anew",
                 )
-            topic_id = position_parts(position, split)[1]
+            topic_id = position_parts(position, split).topic_id
             if info.id.hex() != topic_id:
                 raise replaced(topic, topic_id, info.id.hex())
             if partition >= info.partitions:

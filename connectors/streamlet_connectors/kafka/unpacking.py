@@ -18,6 +18,8 @@ MAX_UNPACKED_BYTES = 1 << 30
 _HEAD_BYTES = 61
 _LENGTH = struct.Struct(">i")
 _ATTRIBUTES = struct.Struct(">h")
+_EPOCH = struct.Struct(">i")
+_EPOCH_AT = 12
 _PREFIX_BYTES = 12
 """Base offset and length: what the length does not count."""
 _MAGIC_AT, _ATTRIBUTES_AT = 16, 21
@@ -36,6 +38,13 @@ class RecordBatch:
     def __init__(self, data: memoryview) -> None:
         self._data = data
         self.head: Any = wire.DefaultRecordBatch(data)
+
+    @property
+    def leader_epoch(self) -> int:
+        """In which epoch of the partition's leader it was written; no checksum covers it."""
+        epoch: int
+        (epoch,) = _EPOCH.unpack_from(self._data, _EPOCH_AT)
+        return epoch
 
     def require_checksum(self) -> None:
         """Raises `CorruptRecordsError` when the bytes are not what was sent. To be called before `records`."""

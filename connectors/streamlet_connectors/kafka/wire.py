@@ -23,6 +23,7 @@ from aiokafka.protocol.types import (
     Boolean,
     Bytes,
     CompactArray,
+    CompactBytes,
     CompactString,
     Int8,
     Int16,
@@ -50,6 +51,7 @@ __all__ = [
     "Boolean",
     "Bytes",
     "CompactArray",
+    "CompactBytes",
     "ControlRecord",
     "DefaultRecordBatch",
     "DefaultRecordBatchBuilder",
@@ -119,17 +121,29 @@ class Api(Generic[T]):
 
 
 class Request(Generic[T]):
-    """A request at one fixed version: aiokafka's negotiation is skipped, as EndTxn must never change its version."""
+    """A request at one fixed version: aiokafka's negotiation is skipped, as EndTxn must never change its version.
 
-    __slots__ = ("api", "struct")
+    Where an older version may stand for it, `or_older` says so, and how it is asked there.
+    """
+
+    __slots__ = ("_older", "api", "read", "struct")
 
     def __init__(self, api: Api[T], struct: Any) -> None:
         self.api = api
         self.struct = struct
+        self.read = api.read
+        self._older: Request[T] | None = None
+
+    def or_older(self, older: Request[T]) -> Request[T]:
+        """Becomes `older` at a broker that does not speak this version."""
+        self._older = older
+        return self
 
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Any:
         """Called by aiokafka's socket with the versions that the broker speaks."""
         lowest, highest = versions.get(self.api.key, (0, -1))
+        if not lowest <= self.api.version <= highest and (older := self._older) is not None:
+            self.api, self.struct, self.read, self._older = older.api, older.struct, older.read, older._older
         if not lowest <= self.api.version <= highest:
             raise BrokerTooOldError(self.api.name, self.api.version, lowest, highest)
         return self.struct
@@ -242,7 +256,7 @@ class Socket:
             reason = self._raw.refused or f"closed the connection at {request.api.name}"
             raise TransportError(f"broker {self.address} {reason}") from error
         try:
-            return request.api.read(answer)
+            return request.read(answer)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             self._raw.close()
             raise TransportError(f"broker {self.address} answered {request.api.name} with nonsense: {error}") from error

@@ -113,9 +113,11 @@ class Away(msgspec.Struct, frozen=True, tag=True):
 
 
 class Back(msgspec.Struct, frozen=True, tag=True):
-    """From a worker: it answers again."""
+    """From a worker: it answers again, or is not asked any more."""
 
     what: str
+    over: str | None = None
+    """Why it is not waited for any more, for people; None: it answered."""
 
 
 ToWorker = Build | Begin | Tell | Pinned | Hold | Finish

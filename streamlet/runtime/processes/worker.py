@@ -207,6 +207,11 @@ class _ToldOutages(Outages):
             self._away.discard(what)
             _send(self._parent, Back(what))
 
+    def over(self, what: str, why: str = "") -> None:
+        if what in self._away:
+            self._away.discard(what)
+            _send(self._parent, Back(what, over=why))
+
 
 class _AskedPins(Pins):
     """Pins in the parent, where files are released: a file is pinned there before it is made here.

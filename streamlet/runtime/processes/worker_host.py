@@ -119,6 +119,8 @@ class WorkerHost:
         """Tells of an outage that a worker meets."""
         if isinstance(message, Away):
             self._outages.away(message.what, message.reason)
+        elif message.over is not None:
+            self._outages.over(message.what, message.over)
         else:
             self._outages.back(message.what)
 

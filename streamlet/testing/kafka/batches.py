@@ -45,9 +45,9 @@ class RecordBatch(NamedTuple):
         """Sequences go on at 0 behind 2^31 - 1."""
         return (self.base_sequence + self.last_offset - self.base_offset) & 0x7FFFFFFF
 
-    def at(self, offset: int) -> RecordBatch:
-        """The same batch at its place in a log; its checksum does not cover the place."""
-        data = struct.pack(">q", offset) + self.data[8:12] + bytes(4) + self.data[16:]
+    def at(self, offset: int, epoch: int) -> RecordBatch:
+        """The same batch at its place in a log, and in an epoch of its leader; its checksum covers neither."""
+        data = struct.pack(">q", offset) + self.data[8:12] + struct.pack(">i", epoch) + self.data[16:]
         return self._replace(base_offset=offset, last_offset=offset + self.last_offset - self.base_offset, data=data)
 
 

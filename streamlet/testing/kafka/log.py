@@ -17,6 +17,13 @@ class Appended(NamedTuple):
     base_offset: int = -1
 
 
+class EpochEnd(NamedTuple):
+    """Where an epoch of a log's leader ends; both -1 when that is not known."""
+
+    epoch: int
+    end: int
+
+
 class Slice(NamedTuple):
     """What a Fetch gives of a partition. On an error every offset is -1."""
 
@@ -26,12 +33,45 @@ class Slice(NamedTuple):
     start_offset: int = -1
     aborted: tuple[tuple[int, int], ...] = ()
     records: bytes = b""
+    parting: EpochEnd | None = None
+    """Where the log of the reader and this one part: then there are no records."""
 
 
 class AbortedTransaction(NamedTuple):
     producer_id: int
     first_offset: int
     last_offset: int
+
+
+class LeaderEpochs:
+    """Which leader wrote what: each time another broker leads, an epoch begins at the end of the log."""
+
+    def __init__(self) -> None:
+        self._starts: list[tuple[int, int]] = [(0, 0)]
+
+    @property
+    def current(self) -> int:
+        return self._starts[-1][0]
+
+    def begin(self, offset: int) -> None:
+        """The next epoch begins, in a log that ends there; earlier ones that have nothing in it are forgotten."""
+        epoch = self.current + 1
+        self._starts = [*(one for one in self._starts if one[1] < offset), (epoch, offset)]
+
+    def refusal(self, asked: int) -> int:
+        """An error code when a client has another epoch in mind; -1: it has none."""
+        if asked < 0 or asked == self.current:
+            return codes.NONE
+        return codes.FENCED_LEADER_EPOCH if asked < self.current else codes.UNKNOWN_LEADER_EPOCH
+
+    def end_of(self, epoch: int, log_end: int) -> EpochEnd:
+        """Where that epoch ends, or the newest before it."""
+        if epoch == self.current:
+            return EpochEnd(epoch, log_end)
+        later = next((start for number, start in self._starts if number > epoch), None)
+        if later is None:
+            return EpochEnd(-1, -1)
+        return EpochEnd(max((number for number, _ in self._starts if number <= epoch), default=epoch), later)
 
 
 class FoundOffset(NamedTuple):
@@ -48,6 +88,7 @@ class PartitionLog:
     def __init__(self) -> None:
         self.start_offset = 0
         self.end_offset = 0
+        self.epochs = LeaderEpochs()
         self.producers: dict[int, ProducerState] = {}
         self._batches: list[RecordBatch] = []
         self._bases: list[int] = []
@@ -88,7 +129,7 @@ class PartitionLog:
             self.aborted.append(AbortedTransaction(producer_id, first, written.last_offset))
 
     def _write(self, batch: RecordBatch) -> RecordBatch:
-        written = batch.at(self.end_offset)
+        written = batch.at(self.end_offset, self.epochs.current)
         self._batches.append(written)
         self._bases.append(written.base_offset)
         self.end_offset = written.last_offset + 1
@@ -110,6 +151,35 @@ class PartitionLog:
             upto = batch.last_offset + 1
         aborted = self._aborted_between(offset, upto) if committed else ()
         return Slice(codes.NONE, self.end_offset, stable, self.start_offset, aborted, b"".join(parts))
+
+    def parting(self, offset: int, last_epoch: int) -> EpochEnd | None:
+        """Where a reader's log and this one part, if they do before the reader's position."""
+        if last_epoch < 0 or not self.start_offset <= offset:
+            return None
+        known = self.epochs.end_of(last_epoch, self.end_offset)
+        return known if known.epoch < last_epoch or known.end < offset else None
+
+    def change_leader(self, *, has_upto: int | None = None) -> None:
+        """Another broker leads from now on. With `has_upto` the election is unclean: it has records before that offset
+        only, and what others had is gone."""
+        if has_upto is not None:
+            self._cut_off(has_upto)
+        self.epochs.begin(self.end_offset)
+
+    def _cut_off(self, offset: int) -> None:
+        keep = next((i for i, batch in enumerate(self._batches) if batch.last_offset >= offset), len(self._batches))
+        kept = self._batches[:keep]
+        self.end_offset = max(self.start_offset, kept[-1].last_offset + 1 if kept else 0)
+        self._batches, self._bases = kept, self._bases[:keep]
+        self.aborted = [one for one in self.aborted if one.last_offset < self.end_offset]
+        self.producers = {}
+        for batch in kept:
+            if batch.producer_id != NO_PRODUCER:
+                state = self.producers.setdefault(batch.producer_id, ProducerState())
+                state.appended(batch)
+                if batch.is_control:
+                    state.written.pop()
+                    state.first_offset = None
 
     def committed_records(self) -> list[Record]:
         """What a read_committed reader sees, found without what a Fetch says: by the marker that follows."""

@@ -57,9 +57,9 @@ def _create_if_allowed(call: Call, name: str) -> int:
 
 def _described(topic: Topic) -> dict[str, Any]:
     partitions = [
-        {"error_code": 0, "partition_index": index, "leader_id": NODE, "leader_epoch": 0, "replica_nodes": [NODE],
-         "isr_nodes": [NODE], "offline_replicas": []}
-        for index in range(len(topic.partitions))
+        {"error_code": 0, "partition_index": index, "leader_id": NODE, "leader_epoch": log.epochs.current,
+         "replica_nodes": [NODE], "isr_nodes": [NODE], "offline_replicas": []}
+        for index, log in enumerate(topic.partitions)
     ]  # fmt: skip
     return {
         "error_code": codes.NONE,

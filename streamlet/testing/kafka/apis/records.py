@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call, Waiting
-from streamlet.testing.kafka.log import LATEST, PartitionLog, Slice
+from streamlet.testing.kafka.log import EpochEnd, PartitionLog, Slice
 from streamlet.testing.kafka.wire import Answer, milliseconds
 
 
@@ -36,6 +36,17 @@ class _Wanted(NamedTuple):
     partition: int
     offset: int
     max_bytes: int
+    leader_epoch: int
+    last_epoch: int
+
+    def refusal(self, log: PartitionLog) -> int:
+        """An error code when the reader must look again first."""
+        if error := log.epochs.refusal(self.leader_epoch):
+            return error
+        return codes.NONE if log.start_offset <= self.offset <= log.end_offset else codes.OFFSET_OUT_OF_RANGE
+
+    def parting(self, log: PartitionLog) -> EpochEnd | None:
+        return log.parting(self.offset, self.last_epoch)
 
 
 def _wanted(call: Call) -> Iterator[_Wanted]:
@@ -45,7 +56,10 @@ def _wanted(call: Call) -> Iterator[_Wanted]:
             found = call.broker.topics.by_id(topic.topic_id)
             name = found.name if found is not None else None
         for part in topic.partitions:
-            yield _Wanted(name, topic, part.partition, part.fetch_offset, part.partition_max_bytes)
+            yield _Wanted(
+                name, topic, part.partition, part.fetch_offset, part.partition_max_bytes,
+                getattr(part, "current_leader_epoch", -1), getattr(part, "last_fetched_epoch", -1),
+            )  # fmt: skip
 
 
 def fetch(call: Call) -> Waiting:
@@ -63,7 +77,7 @@ def _is_enough(call: Call) -> bool:
     size = 0
     for one in _wanted(call):
         log = _log(call, one)
-        if log is None or not log.start_offset <= one.offset <= log.end_offset:
+        if log is None or one.refusal(log) or one.parting(log) is not None:
             return True
         size += log.readable_bytes(one.offset, committed=committed, enough=max(1, least))
         if size >= least:
@@ -83,8 +97,7 @@ def _fetched(call: Call) -> Answer:
     for one in _wanted(call):
         log = _log(call, one)
         if log is not None:
-            limit = min(left, one.max_bytes)
-            part = log.read(one.offset, limit, committed=committed, is_first=is_first)
+            part = _read(log, one, min(left, one.max_bytes), committed=committed, is_first=is_first)
         else:
             part = Slice(codes.UNKNOWN_TOPIC_ID if one.name is None else codes.UNKNOWN_TOPIC_OR_PARTITION)
         left -= len(part.records)
@@ -97,9 +110,22 @@ def _fetched(call: Call) -> Answer:
     return {"responses": answers}
 
 
+def _read(log: PartitionLog, one: _Wanted, limit: int, *, committed: bool, is_first: bool) -> Slice:
+    if error := log.epochs.refusal(one.leader_epoch):
+        return Slice(error)
+    parting = one.parting(log)
+    if parting is not None and parting.epoch < 0:
+        return Slice(codes.OFFSET_OUT_OF_RANGE)
+    if parting is not None:
+        return Slice(codes.NONE, log.end_offset, log.last_stable_offset, log.start_offset, parting=parting)
+    return log.read(one.offset, limit, committed=committed, is_first=is_first)
+
+
 def _partition(partition: int, part: Slice, *, committed: bool) -> dict[str, Any]:
     aborted = [{"producer_id": producer, "first_offset": first} for producer, first in part.aborted]
+    parting = part.parting
     return {
+        **({} if parting is None else {"diverging_epoch": {"epoch": parting.epoch, "end_offset": parting.end}}),
         "partition_index": partition,
         "error_code": part.error,
         "high_watermark": part.high_watermark,
@@ -124,7 +150,7 @@ def list_offsets(call: Call) -> Answer:
             else:
                 found = log.find(part.timestamp, committed=committed)
                 answer |= {"timestamp": found.timestamp, "offset": found.offset}
-                answer["leader_epoch"] = 0 if found.offset >= 0 else -1
+                answer["leader_epoch"] = log.epochs.current if found.offset >= 0 else -1
             answers.append(answer)
         topics.append({"name": topic.name, "partitions": answers})
     return {"topics": topics}
@@ -138,9 +164,8 @@ def offset_for_leader_epoch(call: Call) -> Answer:
             log = call.broker.topics.log(topic.topic, part.partition)
             answer = {"partition": part.partition, "error_code": codes.UNKNOWN_TOPIC_OR_PARTITION}
             if log is not None:
-                is_known = part.leader_epoch == 0
-                end = log.find(LATEST, committed=False).offset if is_known else -1
-                answer |= {"error_code": codes.NONE, "leader_epoch": 0 if is_known else -1, "end_offset": end}
+                known = log.epochs.end_of(part.leader_epoch, log.end_offset)
+                answer |= {"error_code": codes.NONE, "leader_epoch": known.epoch, "end_offset": known.end}
             answers.append(answer)
         topics.append({"topic": topic.topic, "partitions": answers})
     return {"topics": topics}
