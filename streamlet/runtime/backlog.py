@@ -39,7 +39,8 @@ class Backlog:
         self._working = 0
         self._since = 0.0
         self._by_epoch: dict[int, tuple[int, int]] = {}
-        self._waiting: dict[Callable[[], None], None] = {}
+        self._waiting: dict[Callable[[], None], int] = {}
+        """Whom to wake, and what the last barrier was that it has sent."""
 
     @property
     def seconds_per_record(self) -> float:
@@ -58,9 +59,9 @@ class Backlog:
         before = [on_way for of, on_way in self._by_epoch.items() if of <= epoch]
         return self._may_have(sum(batches for batches, _ in before), sum(records for _, records in before))
 
-    def wake_when_roomy(self, wake: Callable[[], None]) -> None:
-        """Calls `wake` once as soon as there may be room."""
-        self._waiting[wake] = None
+    def wake_when_roomy(self, epoch: int, wake: Callable[[], None]) -> None:
+        """Calls `wake` once as soon as there is room for a batch behind the barrier of checkpoint `epoch`."""
+        self._waiting[wake] = epoch
 
     def add(self, epoch: int, records: int) -> None:
         """A batch was sent behind the barrier of checkpoint `epoch`."""
@@ -113,8 +114,10 @@ class Backlog:
         return not batches or (records < self.most_records and work_seconds < self._work_seconds)
 
     def _wake(self) -> None:
-        # Who waits behind an earlier barrier than others may go on sooner.
-        if len(self._by_epoch) > 1 or self._may_have(self._batches, self.records):
-            waiting, self._waiting = self._waiting, {}
-            for wake in waiting:
-                wake()
+        # Each by its own barrier: what lies here of later ones may be all there is, and wait for just this sender.
+        has_room = {epoch: self.has_room(epoch) for epoch in set(self._waiting.values())}
+        roomy = [wake for wake, epoch in self._waiting.items() if has_room[epoch]]
+        for wake in roomy:
+            del self._waiting[wake]
+        for wake in roomy:
+            wake()

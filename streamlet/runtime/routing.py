@@ -50,7 +50,7 @@ class Router:
         may be."""
         for backlog in self._backlogs:
             if not backlog.has_room(self._epoch):
-                backlog.wake_when_roomy(wake)
+                backlog.wake_when_roomy(self._epoch, wake)
                 return False
         return True
 

@@ -66,7 +66,7 @@ async def send(end: socket.socket, kind: str, rows: int, records: int) -> None:
     for _ in range(records // rows):
         while not sender.backlog.has_room(0):
             roomy.clear()
-            sender.backlog.wake_when_roomy(roomy.set)
+            sender.backlog.wake_when_roomy(0, roomy.set)
             await roomy.wait()
         sender.send(Batch(values, times, keys))
     sender.send(EndOfInput())

@@ -104,9 +104,9 @@ def test_who_waits_is_woken_once_when_there_is_room() -> None:
     backlog.add(0, 1)
     backlog.add(0, 1)
     wake = lambda: woken.append("a")  # noqa: E731
-    backlog.wake_when_roomy(wake)
-    backlog.wake_when_roomy(wake)
-    backlog.wake_when_roomy(lambda: woken.append("b"))
+    backlog.wake_when_roomy(0, wake)
+    backlog.wake_when_roomy(0, wake)
+    backlog.wake_when_roomy(0, lambda: woken.append("b"))
     backlog.remove(0, 1)
     assert woken == []
     backlog.remove(0, 1)
@@ -116,11 +116,25 @@ def test_who_waits_is_woken_once_when_there_is_room() -> None:
     assert woken == ["a", "b"]
 
 
+def test_who_must_still_send_its_barrier_is_woken_when_only_what_waits_for_that_is_left() -> None:
+    backlog = Backlog(1)
+    backlog.add(1, 1)
+    backlog.add(2, 1)
+    woken: list[int] = []
+    backlog.wake_when_roomy(1, lambda: woken.append(1))
+    backlog.wake_when_roomy(2, lambda: woken.append(2))
+    backlog.remove(1, 1)
+    assert backlog.has_room(1) and not backlog.has_room(2)
+    assert woken == [1]
+    backlog.remove(2, 1)
+    assert woken == [1, 2]
+
+
 def test_a_pace_that_becomes_faster_wakes_too() -> None:
     backlog = Backlog(1000)
     woken: list[str] = []
     backlog.add(0, 1)
-    backlog.wake_when_roomy(lambda: woken.append("a"))
+    backlog.wake_when_roomy(0, lambda: woken.append("a"))
     backlog.told(0.0, 0.01)
     assert woken == ["a"]
 

@@ -109,7 +109,7 @@ def test_a_sender_has_room_again_when_the_receiving_subtask_has_taken_what_is_un
                 await asyncio.sleep(0)
             assert sender.backlog.records == 12, "all has arrived, and none was taken"
             roomy = asyncio.Event()
-            sender.backlog.wake_when_roomy(roomy.set)
+            sender.backlog.wake_when_roomy(0, roomy.set)
             await pair.take(2)
             await roomy.wait()
             assert sender.backlog.records == 0
