@@ -14,6 +14,10 @@ from streamlet.elements import Batch
 from streamlet.errors import StreamletError, UserFunctionError
 from streamlet.operators.misuse import check_results
 
+_REMEDY = (
+    'mend the function; on_error="skip" leaves out records for which it fails, on_error=OutputTag(...) puts them aside'
+)
+
 
 class Place(msgspec.Struct, frozen=True):
     """One line of the job file and the operator that it made."""
@@ -56,7 +60,9 @@ def function_error(
         if show_record:
             lines.append(f"  value: {batch.values[row]!r:.2000}")
     identity = f"{place.uid}|{spot}|{_identity(batch, row)}"
-    made = UserFunctionError("\n".join(lines), place=identity, line=spot, batch=batch, row=row)
+    # Errors of the engine have remedies of their own; without a record there is none to leave out.
+    remedy = None if batch is None or isinstance(error, StreamletError) else _REMEDY
+    made = UserFunctionError("\n".join(lines), place=identity, line=spot, remedy=remedy, batch=batch, row=row)
     made.__cause__ = error  # also where nobody says so by `from`: dead letters tell of it
     made.final = isinstance(error, StreamletError) and error.final
     return made
