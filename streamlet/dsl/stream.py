@@ -230,6 +230,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
             function = field_key(*names)  # type: ignore[arg-type]
         chosen: Any = function
         keyed = self._then("key_by", lambda: KeyBy(chosen), chosen, uid, None, on_error)
+        self._job.graph.nodes[keyed._node].follows_input = True
         return KeyedStream(self._job, keyed._node)
 
     def deduplicate(

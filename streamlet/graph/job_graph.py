@@ -51,6 +51,9 @@ class Node:
     inputs: list[Edge]
     parallelism: int | None
     has_own_uid: bool
+    follows_input: bool = False
+    """True where it has as many subtasks as what it reads, unless told: spread over more of them, rows of one key would
+    overtake each other on their way to the subtask of that key."""
     watermarks: WatermarkStrategy[Any] | None = None
     """Of a source: how event time moves on there; None where nobody asked for it."""
     leaves_out: bool = False

@@ -121,6 +121,8 @@ def plan(graph: JobGraph, config: JobConfig) -> ExecutionPlan:
     key_of: dict[int, int] = {}
     for node in graph.nodes:
         parallelism = node.parallelism or config.parallelism
+        if node.follows_input and node.parallelism is None:
+            parallelism = task_of[node.inputs[0].source].parallelism
         if _is_chained(node, parallelism, task_of):
             (edge,) = node.inputs
             task = task_of[edge.source]

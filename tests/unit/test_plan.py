@@ -137,3 +137,14 @@ def test_only_what_is_found_again_by_its_uid_is_warned_about() -> None:
     ]
     assert all(warning.startswith(f"{__file__}:") and 'write uid="..."' in warning for warning in warned)
     assert list(warnings_of(_keyed_job(1))) == []
+
+
+@pytest.mark.parametrize("source", [1, 2, 4])
+def test_a_key_by_has_as_many_subtasks_as_what_it_reads_so_that_keys_keep_their_order(source: int) -> None:
+    job = Job("j", parallelism=2)
+    numbers = _source(job, parallelism=source)
+    numbers.key_by(abs, uid="by").count(uid="count").sink(Print(), uid="out")
+    tasks = {task.name: task for task in job.plan().tasks}
+    assert tasks.keys() == {"in", "count"}, "the key_by is chained to its source"
+    assert [node.uid for node in tasks["in"].nodes] == ["in", "by"]
+    assert [edge.routing.value for edge in tasks["in"].outputs] == ["hash"]
