@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -61,13 +61,16 @@ SETTINGS = {
 class Kafka:
     """A broker that can be reached: what a test may do with any of them."""
 
+    replicas = 1
+    """How many brokers have each partition of a new topic."""
+
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
 
     def create_topic(self, name: str, partitions: int = 1, **configs: str | int) -> None:
         """Returns when the topic's partitions have leaders. Dots in a config's name are written as underscores."""
         config = {key.replace("_", "."): str(value) for key, value in configs.items()}
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=self.replicas, config=config)
         admin = self.admin()  # a call fails when its client is released before the answer
         admin.create_topics([topic])[name].result(30)
         self._wait_for_leaders(admin, name, partitions)
@@ -129,6 +132,7 @@ class KafkaBroker(Kafka):
         """The port that clients are told, where a proxy should be, and the one that the proxy leads to."""
         self._settings = {key.replace("_", "."): str(value) for key, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
+        self._cluster = new_cluster_id()
         self.log_file = self._folder / "kafka.log"
         super().__init__(f"127.0.0.1:{self._port}")
 
@@ -137,8 +141,28 @@ class KafkaBroker(Kafka):
         """The running process, or None."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
+    @property
+    def controller(self) -> str:
+        """The address of its controller."""
+        return f"127.0.0.1:{self._controller_port}"
+
+    def join(self, cluster: str, node: int, controllers: Sequence[str]) -> None:
+        """Makes it one of several brokers, before its first start: node 1 has the first of the controllers."""
+        self._cluster = cluster
+        voters = ",".join(f"{number}@{address}" for number, address in enumerate(controllers, 1))
+        self._settings |= {"node.id": str(node), "controller.quorum.voters": voters}
+
     def start(self, timeout_seconds: float = 60) -> None:
         """Returns when the broker answers. It is formatted at its first start only."""
+        self.launch()
+        try:
+            self._wait_until_it_answers(timeout_seconds)
+        except BaseException:
+            self.kill()
+            raise
+
+    def launch(self) -> None:
+        """Starts it without waiting, if it does not run."""
         if self.pid is not None:
             return
         if not (self._folder / "server.properties").exists():
@@ -152,11 +176,6 @@ class KafkaBroker(Kafka):
                 start_new_session=True,  # Ctrl-C is for the tests, which then end the broker themselves
                 preexec_fn=_die_with_parent,
             )
-        try:
-            self._wait_until_it_answers(timeout_seconds)
-        except BaseException:
-            self.kill()
-            raise
 
     def stop(self) -> None:
         """Ends the process in order; its port and data stay for another start."""
@@ -196,15 +215,14 @@ class KafkaBroker(Kafka):
             **SETTINGS,
             "listeners": _addresses(listeners),
             "advertised.listeners": _addresses(advertised),
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "controller.quorum.voters": f"1@{self.controller}",
             "log.dirs": str(self._folder / "data"),
             **self._settings,
         }
         (self._folder / "log4j2.properties").write_text(LOGGING)
         properties = self._folder / "new.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "a")
-        format_ = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+        format_ = self._java("kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", str(properties))
         done = subprocess.run(format_, capture_output=True, text=True, timeout=60)
         if done.returncode != 0:
             raise KafkaUnavailableError(f"the broker's storage was not formatted:\n{done.stdout}{done.stderr}")
@@ -287,6 +305,11 @@ def answers(bootstrap: str, port: int | None = None) -> bool:
         return bool(AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=5).brokers)
     except KafkaException:
         return False
+
+
+def new_cluster_id() -> str:
+    """What the storage of all brokers of a cluster is formatted with."""
+    return base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "a")
 
 
 def free_ports(count: int) -> list[int]:
