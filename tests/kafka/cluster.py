@@ -11,7 +11,7 @@ from confluent_kafka.cimpl import NewTopic
 from tests.kafka.broker import Kafka, KafkaBroker, new_cluster_id
 
 NODES = 3
-_SETTINGS = {
+_SETTINGS: dict[str, str | int] = {
     "offsets_topic_replication_factor": NODES,
     "transaction_state_log_replication_factor": NODES,
     "transaction_state_log_min_isr": 2,
@@ -35,7 +35,7 @@ class KafkaCluster(Kafka):
     replicas = NODES
 
     def __init__(self) -> None:
-        self.nodes = {number: KafkaBroker(**_SETTINGS) for number in range(1, NODES + 1)}
+        self.nodes = {number: KafkaBroker(is_proxied=False, **_SETTINGS) for number in range(1, NODES + 1)}
         cluster = new_cluster_id()
         controllers = [node.controller for node in self.nodes.values()]
         for number, node in self.nodes.items():
