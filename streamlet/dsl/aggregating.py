@@ -8,6 +8,7 @@ from typing import Any
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.aggregates import AggregateFunction, Composed
 from streamlet.operators.functions import is_asynchronous
+from streamlet.operators.misuse import check_methods
 
 _METHODS = ("create_accumulator", "add", "result", "merge")
 
@@ -52,3 +53,4 @@ def _check(function: Any, line: str) -> None:
                     f"{line}: {name} of {type(part).__name__} is an async function, and nobody waits for it",
                     remedy="make it a plain one; call asynchronous services in a map_async before it",
                 )
+    check_methods(function, line)

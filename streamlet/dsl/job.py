@@ -13,6 +13,7 @@ from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, JobGraph, Node
 from streamlet.graph.plan import ExecutionPlan, plan
 from streamlet.graph.validate import check_uid
+from streamlet.operators.misuse import check_methods
 from streamlet.operators.operator import Operator
 from streamlet.operators.place import Place
 from streamlet.operators.watermark_strategy import WatermarkStrategy
@@ -55,6 +56,7 @@ class Job:
                 f"{self.line()}: source takes a Source, not {source!r:.80}",
                 remedy="give an instance, such as KafkaSource(...), JsonLines(...) or Generator(...)",
             )
+        check_methods(source, self.line())
         if watermarks is not None and not isinstance(watermarks, WatermarkStrategy):
             raise JobDefinitionError(
                 f"{self.line()}: watermarks takes a WatermarkStrategy, not {watermarks!r:.80}",

@@ -16,6 +16,7 @@ from streamlet.operators.as_of_join import AsOfJoin
 from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.interval_join import IntervalJoin
 from streamlet.operators.joining import HOWS, How, Join
+from streamlet.operators.misuse import check_methods
 from streamlet.operators.operator import Operator
 from streamlet.operators.window_join import BothSides
 from streamlet.operators.windowing import WindowPolicy
@@ -310,6 +311,7 @@ class Joins(Generic[K, T_co]):
                 remedy="give TumblingWindows(timedelta(minutes=1)), SlidingWindows(...), SessionWindows(...), or an "
                 "instance of your own WindowAssigner",
             )
+        check_methods(windows, line)
         lateness_ms = milliseconds(allowed_lateness, "allowed_lateness of window_join", least=timedelta(0))
         if windows.time == "processing" and (lateness_ms or left_late is not None or right_late is not None):
             raise JobDefinitionError(

@@ -15,7 +15,7 @@ from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.choosing import field_key, sampling
 from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
-from streamlet.operators.misuse import check_arguments, is_generator
+from streamlet.operators.misuse import check_arguments, check_methods, is_generator
 from streamlet.operators.operator import Operator
 from streamlet.operators.remembering import deduplicating
 from streamlet.operators.retry import Retry
@@ -325,6 +325,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
                 f"{self._job.line()}: sink takes a Sink, not {sink!r:.80}",
                 remedy="give an instance, such as KafkaSink(...), FileSink(...) or Print()",
             )
+        check_methods(sink, self._job.line())
         self._job.add("sink", sink, [self._edge()], uid, parallelism)
 
     _routing = Routing.FORWARD

@@ -15,7 +15,7 @@ from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.aggregates import AggregateFunction, Composed, names_of
 from streamlet.operators.aligned_windows import Tumbling
-from streamlet.operators.misuse import check_arguments
+from streamlet.operators.misuse import check_arguments, check_methods
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Reduce
 from streamlet.operators.session_windows import Sessions
@@ -62,6 +62,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
     def trigger(self, trigger: Trigger[T]) -> WindowedStream[K, T]:
         """Puts windows out when the trigger says so, besides their end."""
         check_trigger(trigger, self._line())
+        check_methods(trigger, self._line())
         if isinstance(self._policy.assigner, CountWindows):
             raise self._no_choice("a trigger")
         return self._with(trigger=trigger)
@@ -252,6 +253,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
                 f"{self._line()}: process takes a WindowProcessFunction, not {function!r:.80}",
                 remedy="derive a class from WindowProcessFunction and give an instance",
             )
+        check_methods(function, self._line())
         return self._then("process", lambda: Elements(function, type), function.process, uid, parallelism, on_error)
 
     def _windowed(
@@ -307,6 +309,7 @@ def windowed(stream: KeyedStream[K, T], windows: Any) -> WindowedStream[K, T]:
             remedy="give TumblingWindows(timedelta(minutes=1)), SlidingWindows(...), SessionWindows(...), "
             "CountWindows(100), GlobalWindows() or an instance of your own WindowAssigner",
         )
+    check_methods(windows, stream._job.line())
     if isinstance(windows, CountWindows):
         return WindowedStream(stream, WindowPolicy(windows, EveryRecords(windows.size), is_accumulating=False))
     return WindowedStream(stream, WindowPolicy(windows))

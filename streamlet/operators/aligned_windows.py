@@ -12,6 +12,7 @@ from typing import Any
 
 from streamlet.elements import Batch
 from streamlet.operators.operator import Emit
+from streamlet.operators.raised import RAISED
 from streamlet.operators.window_contents import Contents
 from streamlet.operators.windowing import WindowOperator, WindowPolicy
 from streamlet.operators.windows import SlidingWindows, TumblingWindows, Window, bounded
@@ -99,14 +100,14 @@ class AlignedWindows(WindowOperator):
             for row, slot, value in zip(rows, slots, inputs, strict=False):
                 try:
                     self.fold_into(stretch, [slot], iter([slot]), [value])
-                except Exception as error:
+                except RAISED as error:
                     raise self.failure(error, batch, row) from error
                 self.put_out_again(stretch, slot, out)
         else:
             each = iter(slots)
             try:
                 self.fold_into(stretch, slots, each, inputs)
-            except Exception as error:
+            except RAISED as error:
                 done = len(slots) - each.__length_hint__() - 1  # type: ignore[attr-defined]
                 raise self.failure(error, batch, rows[max(0, done)]) from error
         return ()

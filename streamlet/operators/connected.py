@@ -14,6 +14,7 @@ from streamlet.operators.process_function import (
     KeyedBroadcastProcessFunction,
     KeyedCoProcessFunction,
 )
+from streamlet.operators.raised import RAISED
 from streamlet.state.broadcast import BroadcastTable, declared_tables
 from streamlet.state.descriptors import Descriptor
 
@@ -87,7 +88,7 @@ class KeyedBroadcastProcess(FunctionRunner[KeyedBroadcastProcessFunction[Any, An
                     # A generator would look as if it had done its work.
                     if function(value, told) is not None:
                         raise TypeError("process_broadcast_element emits nothing, so it must give None (and not yield)")
-                except Exception as error:
+                except RAISED as error:
                     for table in self.tables.values():
                         table.undo()
                     # It fails alike in every subtask, and the first one tells of it.

@@ -24,7 +24,7 @@ from streamlet.tally import Kind
 
 log = logging.getLogger("streamlet.operators")
 
-_NOT_THE_RECORDS_FAULT = (FunctionBlockedError, JobDefinitionError, MemoryError)
+_NOT_THE_RECORDS_FAULT = (FunctionBlockedError, JobDefinitionError, MemoryError, SystemExit)
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

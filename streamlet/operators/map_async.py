@@ -26,6 +26,7 @@ from streamlet.operators.functions import CallingOperator, pick
 from streamlet.operators.in_flight import Call, Flight, FlightCodec, OrderedFlight, Origins, UnorderedFlight
 from streamlet.operators.operator import Emit, OperatorContext, fails
 from streamlet.operators.place import describe_record
+from streamlet.operators.raised import RAISED
 from streamlet.operators.retry import Retry
 from streamlet.state.slots import KeyOfRow
 
@@ -201,8 +202,8 @@ class MapAsync(CallingOperator):
                 if task is None or task.cancelling():
                     raise
                 # The function itself was cancelled from somewhere: that must not end quietly.
-                failure: Exception = RuntimeError("the function was cancelled").with_traceback(error.__traceback__)
-            except Exception as error:
+                failure: BaseException = RuntimeError("the function was cancelled").with_traceback(error.__traceback__)
+            except RAISED as error:
                 failure = self._timed_out(error) if bound.expired() else error
             call.attempts += 1
             delay = options.retry.delay_after(call.attempts, failure) if options.retry is not None else None
@@ -214,7 +215,7 @@ class MapAsync(CallingOperator):
             else:
                 raise self.failure(failure, call.batch, call.row) from failure
 
-    def _timed_out(self, error: Exception) -> Exception:
+    def _timed_out(self, error: BaseException) -> Exception:
         # The line at which the function waited is in what ended it.
         cause = error.__cause__ or error.__context__ or error  # the context alone in Python 3.11.0 to 3.11.2
         return TimeoutError(f"no result within {self._seconds:g} s").with_traceback(cause.__traceback__)
@@ -223,5 +224,5 @@ class MapAsync(CallingOperator):
         assert self._options.on_timeout is not None
         try:
             return self._results(value, self._options.on_timeout(value))
-        except Exception as error:
+        except RAISED as error:
             raise self.failure(error, call.batch, call.row) from error

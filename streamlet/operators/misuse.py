@@ -89,6 +89,27 @@ def check_arguments(function: Any, given: Sequence[str], what: str, line: str) -
         ) from None
 
 
+def check_methods(made: object, line: str) -> None:
+    """Refuses an object whose class lacks a method that the engine's class, which it derives from, leaves to it."""
+    owner = type(made)
+    if owner.__module__.startswith("streamlet."):
+        return
+    for name in dir(owner):
+        method = getattr(owner, name)
+        if not isinstance(method, FunctionType) or not method.__module__.startswith("streamlet."):
+            continue
+        if method.__code__.co_names == ("NotImplementedError",):  # all that it does is to raise that
+            raise _lacks(owner, name, method, line)
+
+
+def _lacks(owner: type, name: str, method: FunctionType, line: str) -> JobDefinitionError:
+    near = sorted(one for one in vars(owner) if callable(vars(owner)[one]) and not one.startswith("__"))
+    return JobDefinitionError(
+        f"{line}: {owner.__name__} has no method {name}" + (f" (it has {', '.join(near)})" if near else ""),
+        remedy=f"define {name}{inspect.signature(method)}".split(" ->")[0],
+    )
+
+
 def check_process_function(function: object, methods: tuple[str, ...], line: str) -> None:
     """Refuses a process function that lacks a method, whose methods are asynchronous, that declares a state where it is
     not found, or assigns to one. `line` is the job's."""
@@ -104,11 +125,7 @@ def check_process_function(function: object, methods: tuple[str, ...], line: str
     for method in methods:
         made = getattr(owner, method)
         if made.__module__ == "streamlet.operators.process_function":
-            near = sorted(name for name in vars(owner) if callable(vars(owner)[name]) and not name.startswith("__"))
-            raise JobDefinitionError(
-                f"{line}: {owner.__name__} has no method {method}" + (f" (it has {', '.join(near)})" if near else ""),
-                remedy=f"define {method}{inspect.signature(made)}".split(" ->")[0],
-            )
+            raise _lacks(owner, method, made, line)
     for name, made in _methods(owner):
         if inspect.iscoroutinefunction(made) or inspect.isasyncgenfunction(made):
             raise JobDefinitionError(

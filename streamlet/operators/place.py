@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import linecache
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from streamlet.calling import is_user_file
 from streamlet.elements import Batch
 from streamlet.errors import StreamletError, UserFunctionError
 from streamlet.operators.misuse import check_results
+from streamlet.operators.raised import ENDING, RAISED, causes_of, missing_method, spot_of
 
 _REMEDY = (
     'mend the function; on_error="skip" leaves out records for which it fails, on_error=OutputTag(...) puts them aside'
@@ -46,14 +45,11 @@ def function_error(
     show_record: bool = False,
 ) -> UserFunctionError:
     """Makes the error of a user function: its line first, then operator and record."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
-    if frames:
-        spot, text = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}", frames[-1].line
-    else:
-        spot, text = str(place), linecache.getline(place.file, place.line).strip()
-    lines = [f"{spot}: {type(error).__name__}: {error}"]
+    spot, text = spot_of(error) or (str(place), linecache.getline(place.file, place.line).strip())
+    lines = [f"{spot}: {type(error).__name__}: {missing_method(error) or error}"]
     if text:
         lines.append(f"    {text}")
+    lines.extend(causes_of(error))
     lines.append(f"  in {place.operator}, subtask {subtask}, made at {place}")
     if batch is not None:
         lines.append(f"  record: {describe_record(batch, row)}")
@@ -62,9 +58,12 @@ def function_error(
     identity = f"{place.uid}|{spot}|{_identity(batch, row)}"
     # Errors of the engine have remedies of their own; without a record there is none to leave out.
     remedy = None if batch is None or isinstance(error, StreamletError) else _REMEDY
-    made = UserFunctionError("\n".join(lines), place=identity, line=spot, remedy=remedy, batch=batch, row=row)
+    if isinstance(error, SystemExit):
+        remedy = ENDING
+    made = UserFunctionError("
+".join(lines), place=identity, line=spot, remedy=remedy, batch=batch, row=row)
     made.__cause__ = error  # also where nobody says so by `from`: dead letters tell of it
-    made.final = isinstance(error, StreamletError) and error.final
+    made.final = isinstance(error, SystemExit) or (isinstance(error, StreamletError) and error.final)
     return made
 
 
@@ -112,7 +111,7 @@ def call_each(
     results: list[Any] = []
     try:
         results.extend(map(function, first, *columns[1:]))
-    except Exception as error:
+    except RAISED as error:
         raise fail(error, batch, len(results)) from error
     if len(results) != len(batch.values):
         raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
@@ -137,7 +136,7 @@ def call_most(
         failure: BaseException | None = None
         try:
             results.extend(map(function, *ahead))
-        except Exception as error:
+        except RAISED as error:
             failure = error
         row = len(results) + len(gone)
         if row == len(columns[0]):

@@ -20,6 +20,7 @@ from streamlet.operators.process_function import (
     TimeDomain,
     TimerContext,
 )
+from streamlet.operators.raised import RAISED
 from streamlet.operators.timer_service import TimerService
 from streamlet.state.broadcast import declared_tables
 from streamlet.state.descriptors import Descriptor, TimerState, declared_states, ttl_timers
@@ -86,7 +87,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
         self.prepare(running)
         try:
             running.open()
-        except Exception as error:
+        except RAISED as error:
             raise function_error(error, context.place, subtask=context.subtask) from error
         self.running = running
 
@@ -112,7 +113,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
                     before = len(values)
                     values.extend(whole(emitted))
                     rows.extend([row] * (len(values) - before))
-        except Exception as error:
+        except RAISED as error:
             record._sides = {}
             raise self.failure(error, batch, row) from error
         assigned(self.running, self._handles, str(self.context.place))
@@ -197,7 +198,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
                     before = len(values)
                     values.extend(whole(emitted))
                     rows.extend([timer._row] * (len(values) - before))
-            except Exception as error:
+            except RAISED as error:
                 named = Batch([None], [due.time], [slot], origin=_TimerOrigin(domain, due.time, slot.key))
                 raise self.failure(error, named, 0) from error
         self.put_out(Batch(values, times, slots), values, rows, timer, out)

@@ -16,6 +16,7 @@ from streamlet.errors import JobDefinitionError
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Mean, SelectingAggregate, Sum, names_of
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.operators.raised import RAISED
 from streamlet.operators.selectors import Selector, selector
 from streamlet.state.descriptors import Descriptor, ValueState
 from streamlet.state.slots import ABSENT, NOT_LOADED, content
@@ -72,7 +73,7 @@ class RollingFold(CallingOperator):
                 self._fold_packed(batch, inputs, accumulators)
             else:
                 self._fold_live(batch, inputs, accumulators)
-        except Exception as error:
+        except RAISED as error:
             raise self.failure(error, batch, len(accumulators)) from error
         return self.results(batch, accumulators)
 
@@ -221,7 +222,7 @@ class AddTwo(AggregateSeveral):
         results: list[Any] = []
         try:
             self._add(batch, one, other, results.append)
-        except Exception as error:
+        except RAISED as error:
             raise self.failure(error, batch, len(results)) from error
         return results
 

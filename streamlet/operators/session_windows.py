@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Optional
 from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.operator import Emit
+from streamlet.operators.raised import RAISED
 from streamlet.operators.triggers import AtEnd, EveryDuration, TriggerContext
 from streamlet.operators.window_contents import Contents
 from streamlet.operators.windowing import WindowOperator, WindowPolicy, keeps
@@ -96,7 +97,7 @@ class Sessions(WindowOperator):
                     fired = []
         except UserFunctionError:
             raise
-        except Exception as error:
+        except RAISED as error:
             raise self.failure(error, batch, row) from error
         if late:
             self.put_late(batch, late)

@@ -14,6 +14,7 @@ from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.place import function_error
+from streamlet.operators.raised import RAISED
 from streamlet.operators.triggers import TriggerContext
 from streamlet.operators.window_contents import Contents
 from streamlet.operators.windowing import PIECE, WindowOperator, WindowPolicy, keeps
@@ -85,7 +86,7 @@ class TriggeredWindows(WindowOperator):
                     fired = Fired()
         except UserFunctionError:
             raise
-        except Exception as error:
+        except RAISED as error:
             raise self.failure(error, batch, row) from error
         self._finish(fired, out)
         if late:
@@ -181,7 +182,7 @@ class TriggeredWindows(WindowOperator):
         hand = self._hold(slot, window, count)
         try:
             is_due = self.trigger.on_timer(time, hand)
-        except Exception as error:
+        except RAISED as error:
             raise function_error(error, self.context.place, subtask=self.context.subtask) from error
         self._remember(slot, window, hand.state)
         return is_due

@@ -13,6 +13,7 @@ from streamlet.operators.aggregates import AggregateFunction
 from streamlet.operators.emitting import whole
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.place import call_each, function_error
+from streamlet.operators.raised import RAISED
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce
 from streamlet.operators.windows import Window, WindowResult
 from streamlet.state.descriptors import Descriptor, WindowState
@@ -206,7 +207,7 @@ class Elements(Contents):
         running = copy.deepcopy(self.function)
         try:
             running.open()
-        except Exception as error:
+        except RAISED as error:
             raise function_error(error, context.place, subtask=context.subtask) from error
         self._running = running
 
@@ -235,7 +236,7 @@ class Elements(Contents):
                 record._row = row
                 emitted = process(slot.key, window, self._values(slot, kept), record)
                 groups.append([] if emitted is None else list(whole(emitted)))
-        except Exception as error:
+        except RAISED as error:
             raise self.failure(error, fired, len(groups)) from error
         rows = list(chain.from_iterable(repeat(row, len(group)) for row, group in enumerate(groups)))
         if rows:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.elements import Batch, Position
 from streamlet.errors import StreamletError
 from streamlet.operators.guarded import is_the_records_fault, letter_of
+from streamlet.operators.raised import exit_error
 from streamlet.runtime.alarm import Alarm
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.split_watermarks import SplitWatermarks
@@ -89,6 +90,13 @@ class SourceSubtask(Subtask):
                     await self._reader.marked(checkpoint_id, positions)
                 except Exception as error:
                     log.warning("source %s: could not report positions: %s", self.plan.name, error)
+
+    async def _fetch(self) -> Iterable[Batch[Any]] | None:
+        """In a task of its own, where SystemExit would end the process."""
+        try:
+            return await self._reader.fetch()
+        except SystemExit as error:
+            raise exit_error(error, f"{self.plan.name}, subtask {self.subtask}") from error
 
     async def work(self) -> None:
         enter, side = self._chain.enter(self.plan.head.id), self._put_aside
@@ -187,7 +195,7 @@ class SourceSubtask(Subtask):
                 if self._has_clock:
                     await self.follow_clock()
                 if fetch is None:
-                    fetch = asyncio.ensure_future(self._reader.fetch())
+                    fetch = asyncio.ensure_future(self._fetch())
                     fetch.add_done_callback(lambda _: self._wake.set())
                 await self._wake.wait()
                 self._wake.clear()

@@ -18,6 +18,7 @@ from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Opened, Star
 from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
+from streamlet.operators.raised import exit_error
 from streamlet.runtime.alarm import Alarm
 from streamlet.runtime.batch_size import BatchSize
 from streamlet.runtime.chain import Chain, event_time_key
@@ -99,7 +100,10 @@ class Subtask:
             group.create_task(self._obey(), name=f"{self.plan.name}-{self.subtask}-control")
             for notices in self._notices:
                 group.create_task(notices.run(), name=f"{self.plan.name}-{self.subtask}-notices")
-            await self.work()
+            try:
+                await self.work()
+            except SystemExit as error:  # of code that no operator calls
+                raise exit_error(error, f"{self.plan.name}, subtask {self.subtask}") from error
 
     async def work(self) -> None:
         """Takes elements in, for ever."""

@@ -1,0 +1,64 @@
+"""What is said of an exception: where the user's line is, what it was raised from, and what to do about some kinds."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+
+from streamlet.calling import is_user_file
+from streamlet.errors import UserFunctionError
+
+RAISED = (Exception, SystemExit)
+"""What a function of the job may end by: `sys.exit` would end the process in the middle of everything, unheard."""
+
+ENDING = "raise an error to have the job fail; it ends well when its input ends, or by Ctrl-C or SIGTERM"
+"""The remedy for `sys.exit` in a function."""
+
+_CAUSES = 3
+
+
+def spot_of(error: BaseException) -> tuple[str, str | None] | None:
+    """The user's line that raised it and what it says; None where no line of theirs did."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
+    return (f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}", frames[-1].line) if frames else None
+
+
+def causes_of(error: BaseException) -> Iterable[str]:
+    """Lines for what it was raised from, or while that was handled, the nearest first."""
+    seen = {id(error)}
+    for _ in range(_CAUSES):
+        if isinstance(error, BaseExceptionGroup):
+            cause: BaseException | None = error.exceptions[0]
+        else:
+            cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is None or id(cause) in seen or isinstance(cause, UserFunctionError):
+            return
+        seen.add(id(cause))
+        spot = spot_of(cause)
+        if spot is None and cause is error.__context__ and error.__cause__ is None:
+            return  # something that the engine went through
+        where = "" if spot is None else f"{spot[0]}: "
+        yield f"  caused by {where}{type(cause).__name__}: {str(cause).partition(chr(10))[0]:.300}"
+        if spot is not None and spot[1]:
+            yield f"    {spot[1]}"
+        error = cause
+
+
+def missing_method(error: BaseException) -> str:
+    """What the bare NotImplementedError of a class to derive from means: which class lacks which method."""
+    last = error.__traceback__
+    if type(error) is not NotImplementedError or error.args or last is None:
+        return ""
+    while last.tb_next is not None:
+        last = last.tb_next
+    owner, name = last.tb_frame.f_locals.get("self"), last.tb_frame.f_code.co_name
+    return "" if owner is None else f"{type(owner).__name__} has no method {name}"
+
+
+def exit_error(error: SystemExit, where: str) -> UserFunctionError:
+    """Makes the error of a `sys.exit` in code of the job that no operator calls, such as a source's."""
+    spot, text = spot_of(error) or (where, None)
+    lines = [f"{spot}: SystemExit: {error}", *([f"    {text}"] if text else []), f"  in {where}"]
+    made = UserFunctionError("\n".join(lines), place=f"{where}|{spot}", remedy=ENDING, line=spot)
+    made.final = True
+    return made

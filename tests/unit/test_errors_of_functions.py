@@ -1,0 +1,191 @@
+"""What is said of an error in a function of the job: its line, what it was raised from, and what to do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlet import (
+    AggregateFunction,
+    DeadLetter,
+    Job,
+    JobDefinitionError,
+    KeyedProcessFunction,
+    OutputTag,
+    ProcessContext,
+    Sink,
+    Source,
+    Trigger,
+    TumblingWindows,
+    WindowAssigner,
+    WindowProcessFunction,
+)
+from streamlet_connectors.files import FileSink
+from streamlet_connectors.generator import Generator
+from tests.unit.job_kit import make_job, run
+
+MINUTES = TumblingWindows(timedelta(minutes=1))
+HERE = str(Path(__file__))
+
+
+def line_of(text: str) -> int:
+    return next(number for number, line in enumerate(Path(__file__).read_text().splitlines(), 1) if text in line)
+
+
+def parsed(text: str) -> Any:
+    return json.loads(text)["a"]  # the inner line
+
+
+def wraps(number: int) -> Any:
+    try:
+        return parsed("{bad" if number == 5 else '{"a": 1}')
+    except ValueError as error:
+        raise RuntimeError("could not parse") from error  # the outer line
+
+
+def handles_badly(number: int) -> Any:
+    try:
+        return parsed("{bad")
+    except ValueError:
+        return [][number]  # while another was handled
+
+
+def leaves(number: int) -> int:
+    if number == 5:
+        sys.exit(3)  # here
+    return number
+
+
+async def leaves_async(number: int) -> int:
+    return leaves(number)
+
+
+class Leaves(KeyedProcessFunction[int, int, int]):
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        yield leaves(value)
+
+
+def said_by(tmp_path: Path, build: Callable[[Job], Any]) -> str:
+    job = make_job(tmp_path)
+    build(job)
+    ran = run(job)
+    assert ran.code == 1, ran.said
+    return ran.said
+
+
+def numbers(job: Job) -> Any:
+    return job.source(Generator(int, count=20), uid="numbers")
+
+
+def test_an_error_that_was_raised_from_another_names_both_lines(tmp_path: Path) -> None:
+    said = said_by(tmp_path, lambda job: numbers(job).map(wraps, uid="f").sink(FileSink(tmp_path / "out"), uid="out"))
+    lines = said.splitlines()
+    outer = next(
+        number for number, line in enumerate(lines) if f"{HERE}:{line_of('# the outer line')} in wraps" in line
+    )
+    assert lines[outer].endswith("RuntimeError: could not parse")
+    inner = f"  caused by {HERE}:{line_of('# the inner line')} in parsed: JSONDecodeError: Expecting property name"
+    assert lines[outer + 2].startswith(inner)
+    assert lines[outer + 3].endswith("# the inner line")
+
+
+def test_an_error_while_another_was_handled_names_both_lines(tmp_path: Path) -> None:
+    build = lambda job: numbers(job).map(handles_badly, uid="f").sink(FileSink(tmp_path / "out"), uid="out")  # noqa: E731
+    said = said_by(tmp_path, build)
+    assert f"{HERE}:{line_of('# while another was handled')} in handles_badly: IndexError" in said
+    assert f"caused by {HERE}:{line_of('# the inner line')} in parsed: JSONDecodeError" in said
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda stream: stream.map(leaves, uid="f"),
+        lambda stream: stream.filter(leaves, uid="f"),
+        lambda stream: stream.map(leaves, uid="f", on_error="skip"),
+        lambda stream: stream.map(leaves, uid="f", on_error=OutputTag[DeadLetter]("bad")),
+        lambda stream: stream.map_async(leaves_async, uid="f"),
+        lambda stream: stream.key_by(leaves, uid="f"),
+        lambda stream: stream.key_by(lambda number: number % 2, uid="k").process(Leaves(), uid="f"),
+    ],
+)
+def test_sys_exit_in_a_function_is_an_error_like_others_and_no_end_without_a_word(
+    tmp_path: Path, build: Callable[[Any], Any]
+) -> None:
+    said = said_by(tmp_path, lambda job: build(numbers(job)).sink(FileSink(tmp_path / "out"), uid="out"))
+    assert f"{HERE}:{line_of('# here')} in leaves: SystemExit: 3" in said
+    assert "record: generator, index 5" in said
+    assert "-> raise an error to have the job fail" in said
+    assert "restart 1" not in said
+    assert "suspended" in said
+
+
+def test_sys_exit_in_a_source_is_an_error_too(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    job.source(Generator(leaves, count=20), uid="numbers").sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert ran.code == 1
+    assert f"{HERE}:{line_of('# here')} in leaves: SystemExit: 3" in ran.said
+
+
+class Half(AggregateFunction[int, int, int]):
+    def create_accumulator(self) -> int:
+        return 0
+
+    def add_value(self, accumulator: int, value: int) -> int:
+        return accumulator + value
+
+    def result(self, accumulator: int) -> int:
+        return accumulator
+
+
+class NoTrigger(Trigger[int]):
+    pass
+
+
+class NoWindows(WindowAssigner[int]):
+    def assigns(self, value: int, timestamp: int) -> list[Any]:
+        return []
+
+
+class NoProcess(WindowProcessFunction[int, int, int]):
+    pass
+
+
+class NoSource(Source[int]):
+    bounded = True
+
+
+class NoSink(Sink[int]):
+    def write(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (
+            lambda keyed: keyed.aggregate(Half(), uid="x"),
+            "Half has no method add (it has add_value, create_accumulator",
+        ),
+        (lambda keyed: keyed.window(NoWindows()), "NoWindows has no method assign (it has assigns)"),
+        (lambda keyed: keyed.window(MINUTES).trigger(NoTrigger()), "NoTrigger has no method on_rec"),
+        (
+            lambda keyed: keyed.window(MINUTES).process(NoProcess()),
+            "NoProcess has no method process",
+        ),
+        (lambda keyed: keyed.sink(NoSink(), uid="s"), "NoSink has no method writer (it has write)"),
+        (lambda keyed: Job("other").source(NoSource(), uid="s"), "NoSource has no method discover"),
+    ],
+)
+def test_a_class_that_lacks_a_method_is_refused_with_its_name(build: Callable[[Any], Any], words: str) -> None:
+    keyed = numbers(Job("job")).key_by(lambda number: number % 2, uid="k")
+    with pytest.raises(JobDefinitionError, match=r"define ") as caught:
+        build(keyed)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(HERE)
