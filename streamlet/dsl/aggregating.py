@@ -53,4 +53,4 @@ def _check(function: Any, line: str) -> None:
                     f"{line}: {name} of {type(part).__name__} is an async function, and nobody waits for it",
                     remedy="make it a plain one; call asynchronous services in a map_async before it",
                 )
-    check_methods(function, line)
+        check_methods(part, line)

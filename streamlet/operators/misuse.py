@@ -106,7 +106,7 @@ def _lacks(owner: type, name: str, method: FunctionType, line: str) -> JobDefini
     near = sorted(one for one in vars(owner) if callable(vars(owner)[one]) and not one.startswith("__"))
     return JobDefinitionError(
         f"{line}: {owner.__name__} has no method {name}" + (f" (it has {', '.join(near)})" if near else ""),
-        remedy=f"define {name}{inspect.signature(method)}".split(" ->")[0],
+        remedy=f"define {name}({', '.join(inspect.signature(method).parameters)})",
     )
 
 

@@ -62,7 +62,14 @@ class _FloatKeys(KeyedProcessFunction[int, int, int]):
 
 
 class _Untyped(AggregateFunction[int, int, int]):
-    pass
+    def create_accumulator(self) -> int:
+        return 0
+
+    def add(self, accumulator: int, value: int) -> int:
+        return accumulator + value
+
+    def result(self, accumulator: int) -> int:
+        return accumulator
 
 
 class _Adding(AggregateFunction[int, int, int]):
