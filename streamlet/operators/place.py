@@ -60,8 +60,7 @@ def function_error(
     remedy = None if batch is None or isinstance(error, StreamletError) else _REMEDY
     if isinstance(error, SystemExit):
         remedy = ENDING
-    made = UserFunctionError("
-".join(lines), place=identity, line=spot, remedy=remedy, batch=batch, row=row)
+    made = UserFunctionError("\n".join(lines), place=identity, line=spot, remedy=remedy, batch=batch, row=row)
     made.__cause__ = error  # also where nobody says so by `from`: dead letters tell of it
     made.final = isinstance(error, SystemExit) or (isinstance(error, StreamletError) and error.final)
     return made
