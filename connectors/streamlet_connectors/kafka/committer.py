@@ -95,8 +95,9 @@ class KafkaCommitter:
             raise refused(f"aborting {_named(committable)}", code)
 
     async def fence(self, parallelism: int, spare: Sequence[Committable]) -> None:
-        """Takes every transactional id of these writers into use, which aborts what is open and shuts zombies out of
-        it; they have no way to the ids of this attempt."""
+        """Takes every transactional id that these writers have used into use, which aborts what is open and shuts
+        zombies out of it; they have no way to the ids of this attempt.  One that no broker knows is left alone: nothing
+        is open under it, and brokers would keep it for days."""
         connection = await self._connected()
         spared = {Prepared.of(committable).transactional_id for committable in spare}
         of = self._context
@@ -110,9 +111,15 @@ class KafkaCommitter:
 
         async def one(id: str) -> None:
             async with limit:
-                await initialise(connection, id, self._spec.timeout_ms)
+                if await self._is_known(connection, id):
+                    await initialise(connection, id, self._spec.timeout_ms)
 
         await _all(one(id) for id in ids if id not in spared)
+
+    async def _is_known(self, connection: KafkaConnection, id: str) -> bool:
+        request = requests.describe_transaction(id)
+        answer = await ask(connection, id, request, seconds=self._seconds, what=f"asking for {id!r}")
+        return answer.error != codes.TRANSACTIONAL_ID_NOT_FOUND
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -23,13 +23,14 @@ from streamlet import Clock, Committable, ConfigError, FinalError, SinkError
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.coordination import ask
-from streamlet_connectors.kafka.errors import AccessDeniedError, TransportError
+from streamlet_connectors.kafka.errors import AccessDeniedError, NotAnsweredError, TransportError
 from streamlet_connectors.kafka.requests import TopicInfo
 
 POOL_SIZE = 8
 PROTOCOL = 1
 """Says that EndTxn version 0 is spoken, whose rules for repeated commits differ from later versions."""
 _ASK_SECONDS = 60.0
+_BUSY_SECONDS = 10.0
 _Partition = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 _Offset = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
@@ -141,16 +142,30 @@ class Transaction:
             await asyncio.shield(self._joining)
 
     async def _join(self, topic: str) -> None:
+        is_renewed = False
         while self._wanted:
             partitions = sorted(self._wanted)
             request = requests.add_partitions(self.id, self.producer_id, self.epoch, topic, partitions)
             answer = await ask(
                 self._connection, self.id, request, seconds=_ASK_SECONDS, what=f"writing to topic {topic!r}"
             )
+            if answer.error == codes.INVALID_PRODUCER_ID_MAPPING and not self._joined and not is_renewed:
+                await self._renew()
+                is_renewed = True
+                continue
             if answer.error:
                 raise refused(f"adding {topic!r}, partitions {_ranges(partitions)}, to a transaction", answer.error)
             self._joined.update(partitions)
             self._wanted.difference_update(partitions)
+
+    async def _renew(self) -> None:
+        """Takes the id into use again, which the broker has forgotten while nothing was written for longer than its
+        `transactional.id.expiration.ms`.
+
+        That is right only for this answer and only before the first partition: nothing has been sent under the old
+        identity.  An epoch that is not ours any more would mean that somebody has shut this writer out.
+        """
+        self.producer_id, self.epoch = await initialise(self._connection, self.id, self._timeout_ms, may_repeat=False)
 
     def prepare(self, topic: TopicInfo, cluster: str) -> Committable:
         """Closes the transaction for writing and describes it. Every record must have been acknowledged."""
@@ -196,7 +211,7 @@ class TransactionPool:
         self._clock = clock
         self._timeout_ms = timeout_ms
         self._free = deque(ids)
-        self._held: dict[str, tuple[int, int]] = {}
+        self._held: dict[str, Transaction] = {}
         self._next: asyncio.Task[Transaction] | None = None
 
     async def take(self) -> Transaction:
@@ -217,15 +232,19 @@ class TransactionPool:
         finally:
             if ready.done() and self._next is ready:
                 self._next = None
-        self._held[transaction.id] = (transaction.producer_id, transaction.epoch)
+        self._held[transaction.id] = transaction
         self._make_ready()
         return transaction
 
     def release(self, prepared: Prepared) -> None:
-        """Frees the id of a settled transaction that no checkpoint names any more; others are not touched."""
-        if self._held.get(prepared.transactional_id) == (prepared.producer_id, prepared.epoch):
+        """Frees the id of a settled transaction that no checkpoint names any more; others are not touched.
+
+        It is the next to be taken: the brokers keep every id for days, so that the fewest are taken into use.
+        """
+        held = self._held.get(prepared.transactional_id)
+        if held is not None and (held.producer_id, held.epoch) == (prepared.producer_id, prepared.epoch):
             del self._held[prepared.transactional_id]
-            self._free.append(prepared.transactional_id)
+            self._free.appendleft(prepared.transactional_id)
 
     def shut(self) -> None:
         """Ends the background work without waiting for its end."""
@@ -248,22 +267,30 @@ class TransactionPool:
         """Takes the next free id into use.
 
         InitProducerId without an answer may be done at any time, and then aborts what is open under its id.  So such an
-        id is put aside until the next attempt, which has others, and the next one is tried.
+        id is put aside until the next attempt, which has others, and the next one is tried; and so is one whose last
+        transaction gets no markers, as a partition has no leader.
         """
         while True:
-            id = self._free[0]
+            id = self._free.popleft()  # at once: another one may be put before it meanwhile
             try:
-                producer_id, epoch = await initialise(self._connection, id, self._timeout_ms, may_repeat=False)
-            except TransportError as error:
-                self._free.popleft()
+                producer_id, epoch = await initialise(
+                    self._connection,
+                    id,
+                    self._timeout_ms,
+                    may_repeat=False,
+                    seconds=_BUSY_SECONDS if self._free else _ASK_SECONDS,
+                )
+            except (TransportError, NotAnsweredError) as error:
                 if not self._free:
                     raise SinkError(
                         f"{id!r} was the last free transactional id of this attempt, and taking it into use got no "
                         f"answer: {error.message}",
                         remedy="check that all brokers are up; the next attempt has other ids",
                     ) from error
+            except BaseException:
+                self._free.appendleft(id)
+                raise
             else:
-                self._free.popleft()
                 return Transaction(self._connection, self._clock, id, producer_id, epoch, self._timeout_ms)
 
 
@@ -273,12 +300,12 @@ def _cancel(work: asyncio.Task[Any] | None) -> None:
 
 
 async def initialise(
-    connection: KafkaConnection, id: str, timeout_ms: int, *, may_repeat: bool = True
+    connection: KafkaConnection, id: str, timeout_ms: int, *, may_repeat: bool = True, seconds: float = _ASK_SECONDS
 ) -> tuple[int, int]:
     """Takes an id into use: aborts what is open under it, shuts out whoever used it, and gives a new identity."""
     request = requests.init_producer_id(id, timeout_ms)
     what = "starting a transaction"
-    answer = await ask(connection, id, request, seconds=_ASK_SECONDS, what=what, may_repeat=may_repeat)
+    answer = await ask(connection, id, request, seconds=seconds, what=what, may_repeat=may_repeat)
     if answer.error:
         raise refused(f"taking transactional id {id!r} into use (time-out {timeout_ms} ms)", answer.error)
     return answer.producer_id, answer.epoch
