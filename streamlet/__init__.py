@@ -40,7 +40,7 @@ from streamlet.errors import (
     UserFunctionError,
 )
 from streamlet.faults import fault_point
-from streamlet.formats import Bytes, Format, Json, Recognised, Text, recognise
+from streamlet.formats import Bytes, Format, Json, Recognised, Text, encoded, recognise
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
 from streamlet.operators.collecting import ApproxDistinct, Collect, Distinct, TopK
 from streamlet.operators.guarded import DeadLetter
@@ -172,6 +172,7 @@ __all__ = [
     "WindowProcessFunction",
     "WindowResult",
     "WindowedStream",
+    "encoded",
     "fault_point",
     "recognise",
 ]

@@ -103,11 +103,16 @@ class DecodeError(RecordError):
 
 
 class EncodeError(RecordError):
-    """A value that the format cannot write. `index` is the place in the list that was encoded."""
+    """A value that the format cannot write. `index` is the place in the list that was encoded.
 
-    def __init__(self, message: str, *, index: int = 0, remedy: str | None = None) -> None:
+    Raised by a sink's `write` it says that this record of the batch cannot be written, and that the first `written`
+    ones, and no others, have been taken.
+    """
+
+    def __init__(self, message: str, *, index: int = 0, remedy: str | None = None, written: int = 0) -> None:
         super().__init__(message, remedy=remedy)
         self.index = index
+        self.written = written
 
 
 class ExchangeError(RecordError):

@@ -105,7 +105,12 @@ class SinkWriter(Protocol[T_contra]):
 
     async def write(self, batch: Batch[T_contra]) -> None:
         """Takes a batch; waits when too much is on its way (back-pressure).  Raises the error of an earlier write as
-        soon as it is known.  Never called while `prepare_commit` is pending."""
+        soon as it is known.  Never called while `prepare_commit` is pending.
+
+        A record that cannot be written, whatever the outside does, is an `EncodeError` with its `index` in the batch,
+        or a `UserFunctionError` with `batch` and `row` where a function of the job raised for it.  It is raised before
+        anything of the batch is taken, or says by `written` how many of the first records are.  Under a policy that
+        leaves such records out (`on_error` of `Stream.sink`) the others come again, in further calls."""
         ...
 
     async def prepare_commit(self, checkpoint_id: int) -> Sequence[Committable]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from streamlet import Batch, Committable, Sink, SinkContext, SinkError
+from streamlet import Batch, Committable, EncodeError, Sink, SinkContext, SinkError
 
 
 class Print(Sink[Any]):
@@ -39,8 +39,7 @@ class PrintWriter:
 
     async def write(self, batch: Batch[Any]) -> None:
         if batch.values:
-            prefix = self._prefix
-            await self._context.run_blocking(self._print, "".join([f"{prefix}{value}\n" for value in batch.values]))
+            await self._context.run_blocking(self._print, self._text(batch))
 
     async def prepare_commit(self, checkpoint_id: int) -> Sequence[Committable]:
         return []
@@ -51,6 +50,25 @@ class PrintWriter:
     async def close(self) -> None:
         pass
 
+    def _text(self, batch: Batch[Any]) -> str:
+        prefix, lines = self._prefix, list[str]()
+        stream = self._stream if self._stream is not None else sys.stdout
+        encoding, errors = getattr(stream, "encoding", None), getattr(stream, "errors", None) or "strict"
+        try:
+            lines.extend(f"{prefix}{value}\n" for value in batch.values)
+            text = "".join(lines)
+            if encoding is not None:
+                text.encode(encoding, errors)
+            return text
+        except Exception as error:
+            row = len(lines)
+            if isinstance(error, UnicodeEncodeError) and row == len(batch.values):
+                row = next(row for row, line in enumerate(lines) if not _is_writable(line, encoding, errors))
+            place = batch.describe_row(row) or f"row {row} of a batch"
+            raise EncodeError(
+                f"sink {self._context.uid!r}: {place}: cannot be printed: {type(error).__name__}: {error}", index=row
+            ) from error
+
     def _print(self, text: str) -> None:
         stream = self._stream if self._stream is not None else sys.stdout
         try:
@@ -60,3 +78,11 @@ class PrintWriter:
             raise SinkError(
                 f"cannot print: {error}", remedy="keep the reader of this output alive, or use another sink"
             ) from error
+
+
+def _is_writable(line: str, encoding: Any, errors: str) -> bool:
+    try:
+        line.encode(encoding, errors)
+    except UnicodeEncodeError:
+        return False
+    return True

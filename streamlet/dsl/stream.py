@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.asynchronous import asynchronous
+from streamlet.dsl.functions import check_function
 from streamlet.dsl.lookups import Lookups
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded, letters_name
 from streamlet.elements import OutputTag
@@ -15,7 +16,6 @@ from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.choosing import field_key, sampling
 from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
-from streamlet.operators.misuse import check_arguments, check_methods, is_generator
 from streamlet.operators.operator import Operator
 from streamlet.operators.remembering import deduplicating
 from streamlet.operators.retry import Retry
@@ -26,19 +26,12 @@ from streamlet.state.lifetimes import StateTtl
 if TYPE_CHECKING:
     from streamlet.dsl.job import Job
     from streamlet.dsl.keyed import KeyedStream
+    from streamlet.dsl.written import Written
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 K = TypeVar("K", bound=Hashable)
-
-
-_ARGUMENTS = {
-    **dict.fromkeys(("map", "filter", "flat_map", "key_by", "inspect", "split", "sample"), ("value",)),
-    "reduce": ("what there is", "value"),
-}
-_MAY_YIELD = ("flat_map", "process", "window_process")
-"""Steps whose function may be a generator."""
 
 
 class Stream(Lookups[T_co], Generic[T_co]):
@@ -318,15 +311,22 @@ class Stream(Lookups[T_co], Generic[T_co]):
         edges = [Edge(stream._node, Routing.FORWARD, stream._tag) for stream in (self, *others)]
         return Stream(self._job, self._job.add("union", Union, edges, uid, parallelism))
 
-    def sink(self, sink: Sink[Any], *, uid: str | None = None, parallelism: int | None = None) -> None:
-        """Writes the values to a sink: the end of this stream."""
-        if not isinstance(sink, Sink):
-            raise JobDefinitionError(
-                f"{self._job.line()}: sink takes a Sink, not {sink!r:.80}",
-                remedy="give an instance, such as KafkaSink(...), FileSink(...) or Print()",
-            )
-        check_methods(sink, self._job.line())
-        self._job.add("sink", sink, [self._edge()], uid, parallelism)
+    def sink(
+        self,
+        sink: Sink[Any],
+        *,
+        on_error: OnError = "fail",
+        uid: str | None = None,
+        parallelism: int | None = None,
+    ) -> Written:
+        """Writes the values to a sink: the end of this stream.
+
+        `on_error` is for values that the sink cannot write, such as those that its format does not take; their dead
+        letters are `side_output(tag)` of what this gives.
+        """
+        from streamlet.dsl.written import written
+
+        return written(self._job, self._edge(), sink, on_error, uid, parallelism)
 
     _routing = Routing.FORWARD
 
@@ -353,23 +353,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         parallelism: int | None,
         on_error: OnError = "fail",
     ) -> Stream[Any]:
-        if not callable(function):
-            raise JobDefinitionError(
-                f"{self._job.line()}: {kind} takes a function, not {function!r:.80}",
-                remedy="give a function or a lambda",
-            )
-        if is_asynchronous(function):
-            raise JobDefinitionError(
-                f"{self._job.line()}: {kind} takes a plain function, not an async one",
-                remedy="call asynchronous services in a map_async, filter or flat_map before it",
-            )
-        if kind in _ARGUMENTS:
-            check_arguments(function, _ARGUMENTS[kind], kind, self._job.line())
-        if kind not in _MAY_YIELD and is_generator(function):
-            raise JobDefinitionError(
-                f"{self._job.line()}: {kind} takes a function that gives one result, and this one yields",
-                remedy="use flat_map for a function that yields, or give the result by return",
-            )
+        check_function(kind, function, self._job.line())
         return self._added(kind, make, uid, parallelism, on_error)
 
     def _call(

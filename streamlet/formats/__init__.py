@@ -5,9 +5,9 @@ is done about the record that cannot be read or written) -> recognising.py (what
 A format works on whole columns; it goes one by one only to find the bad record.
 """
 
-from streamlet.formats.contract import Format
+from streamlet.formats.contract import Format, encoded
 from streamlet.formats.json import Json
 from streamlet.formats.plain import Bytes, Text
 from streamlet.formats.recognising import Recognised, recognise
 
-__all__ = ["Bytes", "Format", "Json", "Recognised", "Text", "recognise"]
+__all__ = ["Bytes", "Format", "Json", "Recognised", "Text", "encoded", "recognise"]

@@ -57,15 +57,16 @@ class Node:
     watermarks: WatermarkStrategy[Any] | None = None
     """Of a source: how event time moves on there; None where nobody asked for it."""
     leaves_out: bool = False
-    """Of a source: records for which a function of its strategy fails are left out."""
+    """Of a source: records for which a function of its strategy fails are left out; of a sink: those that cannot be
+    written."""
     letters: OutputTag[Any] | None = None
-    """Of such a source: where they go as dead letters; None for nowhere."""
+    """Where these go as dead letters; None for nowhere."""
 
     @property
     def side_outputs(self) -> Collection[OutputTag[Any]]:
-        """Of a source: the tags under which it puts records out."""
+        """Of a source or sink: the tags under which it puts records out."""
         own = () if self.letters is None else (self.letters,)
-        return (*self.made.side_outputs, *own) if isinstance(self.made, Source) else ()
+        return (*self.made.side_outputs, *own) if isinstance(self.made, Source) else own
 
     @property
     def uid(self) -> str:

@@ -123,7 +123,7 @@ def plan(graph: JobGraph, config: JobConfig) -> ExecutionPlan:
         parallelism = node.parallelism or config.parallelism
         if node.follows_input and node.parallelism is None:
             parallelism = task_of[node.inputs[0].source].parallelism
-        if _is_chained(node, parallelism, task_of):
+        if _is_chained(node, parallelism, task_of, graph):
             (edge,) = node.inputs
             task = task_of[edge.source]
             task.nodes.append(node)
@@ -159,11 +159,12 @@ def _check_processes(tasks: list[TaskPlan], config: JobConfig) -> None:
         )
 
 
-def _is_chained(node: Node, parallelism: int, task_of: dict[int, TaskPlan]) -> bool:
+def _is_chained(node: Node, parallelism: int, task_of: dict[int, TaskPlan], graph: JobGraph) -> bool:
     if len(node.inputs) != 1:
         return False
     edge = node.inputs[0]
-    if task_of[edge.source].parallelism != parallelism:
+    if task_of[edge.source].parallelism != parallelism or graph.nodes[edge.source].is_sink:
+        # What a sink leaves out is known only behind the call in which event time, or the end, has passed the chain.
         return False
     return edge.routing is Routing.FORWARD or (edge.routing is Routing.HASH and parallelism == 1)
 

@@ -24,6 +24,7 @@ from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet.runtime.channel import Exchange, InputGate, Sender
 from streamlet.runtime.control import LocalControl
 from streamlet.runtime.figures import Figures, total_lag
+from streamlet.runtime.left_out import LeftOut
 from streamlet.runtime.placement import ChannelAddress, Placement, receivers_of, senders_of, splits_of
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.restored import snapshots_by_uid, told_of_the_end
@@ -196,6 +197,9 @@ class Assembly:
             tally=around.tally,
             key_types=self._key_types_by_node(),
         )
+        for node in task.nodes:
+            if node.is_sink and node.leaves_out:
+                sinks[node.id].left_out = LeftOut(node, chain.side(node.id), around.tally.of(node.uid))
         chain.restore(self._snapshots)
         snapshots = SubtaskSnapshots(
             task.name,
@@ -279,13 +283,14 @@ class Assembly:
         return times
 
     def _sinks(self, task: TaskPlan, subtask: int) -> dict[int, SinkLeaf]:
-        nodes = [node for node in task.nodes if node.is_sink]
-        leaves = {}
-        for node in nodes:
+        nodes = {node.id: node for node in task.nodes if node.is_sink}
+        is_end = all(edge.from_node in nodes for edge in task.outputs)
+        leaves: dict[int, SinkLeaf] = {}
+        for node in nodes.values():
             # One writer alone may hang its cache on the keys: where no other sink sees the same ones.
-            owns_memo = node is nodes[0] and bool(task.stores) and not task.outputs
+            owns_memo = not leaves and bool(task.stores) and is_end
             context = self._around.sink_context(self._plan, node.uid, subtask, task.parallelism, owns_memo)
-            leaves[node.id] = SinkLeaf(node.uid, subtask, _sink(node).writer(context))
+            leaves[node.id] = SinkLeaf(node.place, subtask, _sink(node).writer(context))
         return leaves
 
     def _key_types_by_node(self) -> dict[int, KeyType]:

@@ -12,10 +12,9 @@ from typing import Any
 
 from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.elements import Batch, Position
-from streamlet.errors import StreamletError
-from streamlet.operators.guarded import is_the_records_fault, letter_of
 from streamlet.operators.raised import exit_error
 from streamlet.runtime.alarm import Alarm
+from streamlet.runtime.left_out import LeftOut
 from streamlet.runtime.pressure import MemoryPressure
 from streamlet.runtime.split_watermarks import SplitWatermarks
 from streamlet.runtime.subtask import Subtask
@@ -40,9 +39,8 @@ class SourceSubtask(Subtask):
         """`times` follows event time; None where the source has no strategy for it."""
         super().__init__(*args)
         self._times = times
-        self._count = count
         self._put_aside = self._chain.side(self.plan.head.id)
-        self._has_told = False
+        self._left_out = LeftOut(self.plan.head, self._put_aside, count) if self.plan.head.leaves_out else None
         self._has_clock = self._has_clock or times is not None
         self._check = Alarm(self._clock.monotonic, self.interrupt)
         self._pressure = pressure
@@ -121,27 +119,13 @@ class SourceSubtask(Subtask):
         """The same with event time: it moves on behind the batch."""
         if times.hear(batch.split):
             await self.advance(times.current)
-        batch = times.timed(batch, self._leave_out if self.plan.head.leaves_out else None)
+        batch = times.timed(batch, self._left_out)
         if batch.values:
             await self.process(enter, batch)
             if times.follow(batch):
                 await self.advance(times.current)
         elif self._chain.produced:
             await self.deliver()
-
-    def _leave_out(self, error: StreamletError, record: Batch[Any]) -> None:
-        """Leaves out a record that has no event time, as the policy of the source says."""
-        head = self.plan.head
-        if not is_the_records_fault(error):
-            raise error
-        if head.letters is not None:
-            self._count("dead letters", 1)
-            self._put_aside(head.letters, letter_of(error, head.place, record, 0))
-            return
-        if not self._has_told:
-            self._has_told = True
-            log.warning("%s\n  -> left out, as will be others without a word (on_error='skip')", error.message)
-        self._count("left out", 1)
 
     async def deliver(self) -> None:
         if self._times is None:

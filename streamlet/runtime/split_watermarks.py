@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from streamlet.clock import Clock
 from streamlet.elements import MIN_TIMESTAMP, Batch, Watermark
-from streamlet.errors import RecordError, StreamletError, UserFunctionError
+from streamlet.errors import RecordError, UserFunctionError
 from streamlet.operators.functions import pick
 from streamlet.operators.place import Place, describe_record
 from streamlet.operators.timestamps import Timestamps
 from streamlet.operators.watermark_strategy import WatermarkStrategy
+from streamlet.runtime.left_out import LeftOut
 from streamlet.runtime.lowest_watermark import LowestWatermark
 from streamlet.tally import Counting, uncounted
 
@@ -29,9 +30,6 @@ _SILENT_SECONDS = 10.0
 """After so long a split without records that holds others back is told of, where no idleness is set."""
 _TICK_SECONDS = 0.2
 """How often event time follows the clock while no record comes, under `processing_time()`."""
-
-
-LeaveOut = Callable[[StreamletError, Batch[Any]], None]
 
 
 class SplitWatermarks:
@@ -84,13 +82,13 @@ class SplitWatermarks:
         self._heard[split] = self._now()
         return self._lowest.advance(split, MIN_TIMESTAMP)
 
-    def timed(self, batch: Batch[Any], leave_out: LeaveOut | None = None) -> Batch[Any]:
+    def timed(self, batch: Batch[Any], left_out: LeftOut | None = None) -> Batch[Any]:
         """The batch with its event times.  Raises the error of the first record that has none, or gives that and the
-        record to `leave_out`, which raises what is not the record's fault; the others are in the batch then."""
+        record to `left_out`, which raises what is not the record's fault; the others are in the batch then."""
         try:
             return self._assigned(batch)
         except (UserFunctionError, RecordError):
-            if leave_out is None:
+            if left_out is None:
                 raise
         kept: list[int] = []
         for row in range(len(batch)):
@@ -99,7 +97,7 @@ class SplitWatermarks:
                 self._assigned(one)
                 kept.append(row)
             except (UserFunctionError, RecordError) as error:
-                leave_out(error, one)
+                left_out.take(error, one, 0)
         return self._assigned(pick(batch, kept)) if kept else pick(batch, kept)
 
     def _assigned(self, batch: Batch[Any]) -> Batch[Any]:

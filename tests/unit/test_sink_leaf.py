@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamlet import Batch, Committable
+from streamlet.operators.place import Place
 from streamlet.runtime.sink_leaf import SinkLeaf
 
 
@@ -38,7 +39,7 @@ class Writer:
 
 def _leaf() -> tuple[SinkLeaf, Writer]:
     writer = Writer()
-    return SinkLeaf("out", 3, writer), writer
+    return SinkLeaf(Place("job.py", 7, "sink", "out"), 3, writer), writer
 
 
 async def _prepare(leaf: SinkLeaf, checkpoint_id: int, records: int = 1) -> list[str]:

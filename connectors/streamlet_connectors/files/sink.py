@@ -19,6 +19,7 @@ from streamlet import (
     Sink,
     SinkContext,
     SinkError,
+    encoded,
 )
 from streamlet_connectors.files import output
 from streamlet_connectors.files.committer import FileCommitter
@@ -146,7 +147,7 @@ class FileSinkWriter(Generic[T]):
 
     def _encode(self, batch: Batch[T]) -> bytes:
         try:
-            lines = self._format.encode_batch(batch.values)
+            lines = encoded(self._format, batch.values)
         except EncodeError as error:
             raise self._bad_row(batch, error.index, error.message, error.remedy) from error
         lines.append(b"")

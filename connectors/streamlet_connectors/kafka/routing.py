@@ -58,6 +58,7 @@ def applied(
             f"the function {option} of a KafkaSink ({place}) raised {type(error).__name__}: {error}\n"
             f"  record: {named_row(batch, row)}",
             place=place,
+            line=place,
             batch=batch,
             row=row,
         ) from error

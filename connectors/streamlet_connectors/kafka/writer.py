@@ -8,7 +8,17 @@ from operator import length_hint
 from types import NoneType
 from typing import Any
 
-from streamlet import Batch, Committable, ConfigError, EncodeError, SinkContext, SinkError, StreamletError
+from streamlet import (
+    Batch,
+    Committable,
+    ConfigError,
+    EncodeError,
+    SinkContext,
+    SinkError,
+    StreamletError,
+    UserFunctionError,
+    encoded,
+)
 from streamlet_connectors.kafka import requests
 from streamlet_connectors.kafka.batching import HEADER_BYTES, new_builder
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
@@ -194,6 +204,9 @@ class KafkaWriter:
         before = len(self.filled)
         try:
             self._append_all(batch)
+        except (EncodeError, UserFunctionError):
+            self._announce(before)  # it says which record it is about, and what was written before that
+            raise
         except BaseException as error:
             self._delivery.failure = error  # some records of the batch are written: it must not be written again
             raise
@@ -203,11 +216,13 @@ class KafkaWriter:
         encoded = self._encoded(batch)
         spec, router = self._spec, self._router
         assert router is not None
+        before = 0
         has_times = callable(spec.timestamp) or (spec.timestamp == "event" and batch.timestamps is not None)
         if spec.headers is None and not has_times and router.is_plain(batch):
             written = self._append_plain(batch, encoded, router)
             if written == len(encoded):
                 return
+            before = written
             batch, encoded = batch.part(written, len(batch)), encoded[written:]
         try:
             lanes, keys = router.route(batch)
@@ -216,7 +231,7 @@ class KafkaWriter:
             headers = header_column(self._header_function, self._headers, batch)
             times = time_column(spec.timestamp, batch, self._context.clock.now_ms(), self._time_limits)
         except EncodeError as error:
-            raise self._refused(batch, error.index, error) from error
+            raise self._refused(batch, error.index, error, before) from error
         column = iter(encoded)
         try:
             # This loop is what a record costs. No calls but one, no objects but the builder's own.
@@ -226,7 +241,8 @@ class KafkaWriter:
                     lane.append(0, timestamp, key, value, header)
                 lane.count += 1
         except EncodeError as error:
-            raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
+            row = len(encoded) - length_hint(column) - 1
+            raise self._refused(batch, row, error, before, row) from error
 
     def _append_plain(self, batch: Batch[Any], encoded: list[Any], router: Router[Lane]) -> int:
         """The same, without columns, where a record is its stream's key and a value, and the time is that of writing.
@@ -245,7 +261,8 @@ class KafkaWriter:
                     lane.append(0, now, key, value, _NO_HEADERS)
                 lane.count += 1
         except EncodeError as error:
-            raise self._refused(batch, len(encoded) - length_hint(column) - 1, error) from error
+            row = len(encoded) - length_hint(column) - 1
+            raise self._refused(batch, row, error, 0, row) from error
         return len(encoded)
 
     def _encoded(self, batch: Batch[Any]) -> list[Any]:
@@ -253,28 +270,36 @@ class KafkaWriter:
         values = batch.values
         if self._spec.none_as == "deletion" and NoneType in set(map(type, values)):
             rows = [row for row, value in enumerate(values) if value is not None]
-            encoded: list[Any] = [None] * len(values)
+            column: list[Any] = [None] * len(values)
             for row, data in zip(rows, self._formatted(batch, [values[row] for row in rows], rows), strict=True):
-                encoded[row] = data
-            return encoded
+                column[row] = data
+            return column
         return self._formatted(batch, values, range(len(values)))
 
     def _formatted(self, batch: Batch[Any], values: list[Any], rows: Sequence[int]) -> list[bytes]:
         """Gives the bytes of values, which are these rows of a batch."""
         try:
-            encoded = self._spec.value.encode_batch(values)
+            written = encoded(self._spec.value, values)
         except EncodeError as error:
             raise self._refused(batch, rows[error.index], error) from error
-        if len(encoded) != len(values):
+        if len(written) != len(values):
             raise EncodeError(
                 f"sink {self._context.uid!r}, topic {self._spec.topic!r}: the format {type(self._spec.value).__name__} "
-                f"made {len(encoded)} of {len(values)} values"
+                f"made {len(written)} of {len(values)} values"
             )
-        return encoded
+        return written
 
-    def _refused(self, batch: Batch[Any], row: int, error: EncodeError) -> EncodeError:
+    def _refused(
+        self, batch: Batch[Any], row: int, error: EncodeError, before: int = 0, written: int = 0
+    ) -> EncodeError:
+        """The error of a row: that many were written of those `before` the batch, and of the batch."""
         where = f"sink {self._context.uid!r}, topic {self._spec.topic!r}"
-        return EncodeError(f"{where}: {named_row(batch, row)}: {error.message}", index=row, remedy=error.remedy)
+        return EncodeError(
+            f"{where}: {named_row(batch, row)}: {error.message}",
+            index=before + row,
+            remedy=error.remedy,
+            written=before + written,
+        )
 
     def _require_keys(self, keys: Sequence[bytes | None]) -> None:
         if None in keys:
