@@ -110,7 +110,9 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
 
         `type` is the type of the values, by which they are stored; needed unless they are numbers or str.
         """
-        return self._then("reduce", lambda: Folded(Reduce(function, type), None), function, uid, parallelism, on_error)
+        return self._then(
+            "reduce", lambda: Folded(Reduce(function, type), None, Reduce.made_by), function, uid, parallelism, on_error
+        )
 
     @overload
     def aggregate(

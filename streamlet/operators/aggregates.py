@@ -33,13 +33,12 @@ class AggregateFunction(Generic[T, A, R]):
 
     accumulator_type: Any = Any
     type_option = "accumulator_type="
+    """How its type is said, for messages."""
 
     @property
     def described(self) -> str:
         """What a checkpoint notes of the function, so that another one does not take its accumulators for its own."""
         return type(self).__name__
-
-    """How its type is said, for messages."""
 
     def create_accumulator(self) -> A:
         """Gives the accumulator of no values."""

@@ -26,6 +26,10 @@ _OWN_AGGREGATES = (Count, Sum, Mean)
 _NUMBERS = frozenset({int, float, bool})
 
 
+REDUCED = "reduce"
+"""What a checkpoint notes of accumulators that a function of `reduce` makes."""
+
+
 class RollingFold(CallingOperator):
     """The loop that aggregate and reduce share: `fold(accumulator, input)` per record, the new one is emitted."""
 
@@ -120,6 +124,8 @@ class RollingFold(CallingOperator):
 
 class Reduce(RollingFold):
     """`function(so far, value)` per key; the first value of a key is its own result."""
+
+    made_by = REDUCED
 
     def __init__(self, function: Callable[[Any, Any], Any], type: Any = Any) -> None:
         self.fold = function

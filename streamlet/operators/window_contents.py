@@ -31,9 +31,9 @@ class Contents:
     """The half of a window operator that does not depend on how records come into windows."""
 
     kept_type: Any
+    """The type of what is kept per key and window."""
     made_by = ""
     """The functions whose accumulators are kept; see `StateSpec.made_by`."""
-    """The type of what is kept per key and window."""
     type_option = "type="
     """What says the type of values."""
     is_trusted = False

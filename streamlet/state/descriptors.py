@@ -18,7 +18,7 @@ from streamlet.state.handles import (
     ReducingHandle,
     ValueHandle,
 )
-from streamlet.state.keys import declared_shape
+from streamlet.state.keys import declared_shape, forms_text
 from streamlet.state.lifetimes import Lifetime, Lifetimes, StateTtl, checked_ttl
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.types import type_text
@@ -89,8 +89,8 @@ class Descriptor:
         name = name or self.name
         key_text = ""
         if self.kind == "map":
-            declared_shape(self.key_type, where=f"map state {name!r} of {uid!r}")
-            key_text = type_text(self.key_type)
+            shape = declared_shape(self.key_type, where=f"map state {name!r} of {uid!r}")
+            key_text = type_text(self.key_type) + forms_text(shape)
         spec = StateSpec(id, uid, name, self.kind, type_text(self.stored_type), key_text, self.functions)
         return StateDeclaration(spec, self.stored_type, self.key_type, self.option)
 

@@ -61,6 +61,12 @@ def shape_text(shape: Shape) -> str:
     return f"{shape[0].__name__}({fields}){_form(shape[0])}"
 
 
+def forms_text(shape: Shape) -> str:
+    """What else than types and names of fields decides the bytes of a key, by its classes; empty where it has none."""
+    forms = {f"; {kind.__name__}{_form(kind) or ' as map'}" for kind in _classes(shape)}
+    return "".join(sorted(forms))
+
+
 def classes_text(shape: Shape) -> str:
     """Names the classes in a shape by module, so that a restored job finds them: `job:Place`; empty for plain keys."""
     return ",".join(sorted({f"{kind.__module__}:{kind.__qualname__}" for kind in _classes(shape)}))

@@ -16,6 +16,7 @@ from streamlet import (
     Count,
     Job,
     KeyedProcessFunction,
+    MapState,
     Max,
     ProcessContext,
     Sum,
@@ -274,6 +275,8 @@ def test_functions_by_name_are_found_by_name(before: Any, after: Any, backend: s
             "of Sum, Count, but the checkpoint has",
         ),
         (lambda k: k.sum(int, uid="a"), lambda k: k.count(uid="a"), "of Count, but"),
+        (lambda k: k.sum(int, type=int, uid="a"), lambda k: k.reduce(max, type=int, uid="a"), "of reduce, but"),
+        (lambda k: k.reduce(max, type=int, uid="a"), lambda k: k.sum(int, type=int, uid="a"), "of Sum, but"),
         (_named, lambda k: k.aggregate(ones=Sum(_ones), total=Sum(int), uid="sums"), "of (ones=Sum, total=Sum), but"),
         (
             _named,
@@ -304,3 +307,25 @@ def test_accumulators_that_were_noted_without_functions_are_read_by_place_only()
         StateTypeError, match=r"declared as value\[int\] of \(a=Sum\), but the checkpoint has value\[int\]"
     ):
         check_types([named], [early])
+
+
+def _map_spec(key: Any) -> Any:
+    return MapState(key, int).declare(1, "a", "seen")
+
+
+def test_keys_of_a_map_that_are_packed_otherwise_are_refused() -> None:
+    struct, array = _map_spec(_place([("shop", int)])), _map_spec(PlaceTuple)
+    assert struct.spec.key_type == "Place{shop: int}; Place as map"
+    with pytest.raises(StateTypeError, match=r"Place\{shop: int\}; Place as array, int\], but the checkpoint has"):
+        check_types(
+            [array],
+            [struct.spec],
+        )
+    with pytest.raises(StateTypeError, match="tagged type=Place, int"):
+        check_types([_map_spec(_place([("shop", int)], tag=True))], [array.spec])
+    check_types([array], [array.spec])
+
+
+def test_keys_of_a_map_that_were_noted_without_their_form_are_read() -> None:
+    early = msgspec.structs.replace(_map_spec(PlaceTuple).spec, key_type="Place{shop: int}")
+    check_types([_map_spec(PlaceTuple)], [early])
