@@ -41,6 +41,7 @@ from streamlet.errors import (
 )
 from streamlet.faults import fault_point
 from streamlet.formats import Bytes, Format, Json, Recognised, Text, encoded, recognise
+from streamlet.machine.paths import why_unusable
 from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
 from streamlet.operators.collecting import ApproxDistinct, Collect, Distinct, TopK
 from streamlet.operators.guarded import DeadLetter
@@ -175,4 +176,5 @@ __all__ = [
     "encoded",
     "fault_point",
     "recognise",
+    "why_unusable",
 ]

@@ -69,6 +69,10 @@ class Disk(Protocol):
         """True when a folder has this name."""
         ...
 
+    def why(self, path: Path, error: OSError) -> str:
+        """Gives in words why a path cannot be used."""
+        ...
+
     # --- contents
 
     def write(self, path: Path, pieces: Iterable[bytes]) -> int:

@@ -57,9 +57,9 @@ class JobLock:
             held = self._acquired(take_over=take_over)
         except OSError as error:
             raise StateDirectoryError(
-                f"{self._path} cannot be locked: {error.strerror or error}",
-                remedy="its folder must be this user's and no link of another's, on a file system with free space that "
-                "has flock (network file systems may not)",
+                f"{self._path} cannot be locked: {self._disk.why(self._folder, error)}",
+                remedy="name a state directory that this user may write to (`--state-dir`, `Job(state_dir=...)`), no "
+                "link of another's, on a file system with free space that has flock (network file systems may not)",
             ) from error
         if held is None:
             raise self._taken()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from streamlet.machine.paths import why_unusable
 from streamlet.ports import HeldLock
 
 FOLDER_MODE = 0o700
@@ -38,6 +39,9 @@ class LocalDisk:
 
     def is_folder(self, path: Path) -> bool:
         return path.is_dir()
+
+    def why(self, path: Path, error: OSError) -> str:
+        return why_unusable(path, error)
 
     def write(self, path: Path, pieces: Iterable[bytes]) -> int:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)

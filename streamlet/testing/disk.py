@@ -182,6 +182,9 @@ class SimulatedDisk:
     def exists(self, path: Path) -> bool:
         return self._real.exists(path)
 
+    def why(self, path: Path, error: OSError) -> str:
+        return error.strerror or str(error)
+
     def is_folder(self, path: Path) -> bool:
         return self._real.is_folder(path)
 

@@ -1,15 +1,18 @@
 """A job for tests without Kafka: counts numbers by key into files, with more keys than its memory holds.
 
-COUNT, RATE, KEYS, TIMEOUT and RETAIN come from the environment; files go to the folder `out`, or OUT.
+COUNT, RATE, KEYS, TIMEOUT and RETAIN come from the environment; files go to the folder `out`, or OUT, but not while
+there is a file `away`.
 """
 
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 
-from streamlet import Count, Job
+from streamlet import Count, Job, SinkContext, SinkError
 from streamlet_connectors.files import FileSink
+from streamlet_connectors.files.sink import FileSinkWriter
 from streamlet_connectors.generator import Generator
 
 KEYS = int(os.environ.get("KEYS", "5000"))
@@ -18,6 +21,13 @@ KEYS = int(os.environ.get("KEYS", "5000"))
 class Line(msgspec.Struct, frozen=True):
     key: int
     count: int
+
+
+class Store(FileSink[Line]):
+    def writer(self, context: SinkContext) -> FileSinkWriter[Line]:
+        if Path("away").exists():
+            raise SinkError("the store is away")
+        return super().writer(context)
 
 
 job = Job(
@@ -35,5 +45,5 @@ job = Job(
     )
     .key_by(lambda number: number * 7919 % KEYS)
     .aggregate(Count(), result=Line, uid="count")
-    .sink(FileSink(os.environ.get("OUT", "out")), uid="out")
+    .sink(Store(os.environ.get("OUT", "out")), uid="out")
 )

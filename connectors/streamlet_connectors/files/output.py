@@ -19,6 +19,7 @@ later that the file was aborted, where a mere absence could also mean that someb
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -88,10 +89,19 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory and its parents, durably."""
+    """Makes a directory and its parents, durably; raises where it cannot be written to."""
+    if not path.is_dir():
+        _make(path)
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(path))
+
+
+def _make(path: Path) -> None:
     if path.is_dir():
         return
-    make_directory(path.parent)
+    _make(path.parent)
     path.mkdir(exist_ok=True)
     sync_directory(path.parent)
 

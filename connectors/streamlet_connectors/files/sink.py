@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from streamlet import (
     SinkContext,
     SinkError,
     encoded,
+    why_unusable,
 )
 from streamlet_connectors.files import output
 from streamlet_connectors.files.committer import FileCommitter
@@ -28,6 +30,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BUFFER_BYTES = 256 * 1024
+_LASTING = frozenset(
+    {
+        errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)  # fmt: skip
+"""What is wrong with a directory until somebody mends it: another attempt would meet the same."""
 
 
 class FileSink(Sink[T], Generic[T]):
@@ -141,9 +150,12 @@ class FileSinkWriter(Generic[T]):
         try:
             return await result
         except OSError as error:
-            raise SinkError(
-                f"cannot write to {self._directory}: {error}", remedy="check its free space and permissions"
-            ) from error
+            failure = SinkError(
+                f"cannot write to {self._directory}: {why_unusable(self._directory, error)}",
+                remedy="check its free space and permissions",
+            )
+            failure.final = function is output.make_directory and error.errno in _LASTING
+            raise failure from error
 
     def _encode(self, batch: Batch[T]) -> bytes:
         try:
