@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from streamlet import Batch, Bytes, ConfigError, EncodeError, SinkError, Text
 from streamlet_connectors.kafka.batching import COMPRESSIONS
-from streamlet_connectors.kafka.errors import BrokersUnreachableError, TopicMissingError
+from streamlet_connectors.kafka.errors import BrokersUnreachableError, TopicUnknownError
 from streamlet_connectors.kafka.sink import KafkaSink
 from streamlet_connectors.kafka.transaction import POOL_SIZE
 from tests.kafka.broker import Kafka, free_ports
@@ -249,7 +249,7 @@ def test_a_missing_topic_is_named_after_its_deadline_and_is_not_created(kafka: K
     topic = fresh("missing")
 
     async def scenario() -> None:
-        with pytest.raises(TopicMissingError, match=rf"topic '{topic}'[\s\S]*create the topic"):
+        with pytest.raises(TopicUnknownError, match=rf"no topic '{topic}'[\s\S]*create the topic"):
             async with a_writer(KafkaSink(kafka.bootstrap, topic, topic_timeout_seconds=0.5), fresh("i")):
                 pass
 

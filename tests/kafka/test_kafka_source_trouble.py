@@ -17,6 +17,7 @@ from streamlet_connectors.kafka.errors import (
     OffsetGoneError,
     TopicGoneError,
     TopicReplacedError,
+    TopicUnknownError,
 )
 from streamlet_connectors.kafka.reading import KafkaReader
 from streamlet_connectors.kafka.source import KafkaSource
@@ -85,7 +86,7 @@ def test_a_topic_that_is_replaced_while_it_is_read_stops_the_reader(kafka: Kafka
 
 def test_a_missing_topic_is_a_final_error_that_says_how_to_create_it(kafka: Kafka) -> None:
     source = KafkaSource(kafka.bootstrap, "bad-missing", topic_timeout_seconds=0.5)
-    with pytest.raises(TopicGoneError, match=r"(?s)topic bad-missing.*kafka-topics\.sh --create") as found:
+    with pytest.raises(TopicUnknownError, match=r"(?s)no topic 'bad-missing'.*kafka-topics\.sh .*--create") as found:
         discovered(source)
     assert found.value.final
     assert "bad-missing" not in kafka.admin().list_topics(timeout=10).topics, "asking must not create it"

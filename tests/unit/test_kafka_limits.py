@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import struct
 from collections.abc import Awaitable, Callable
@@ -88,10 +89,18 @@ def test_damaged_records_never_prove_that_a_transaction_was_committed() -> None:
 def answering(answer: bytes, then: Callable[[KafkaConnection], Awaitable[object]], **options: int) -> None:
     """Runs `then` against a server that gives the same answer to everything."""
 
+    served: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(1 << 16):
-            writer.write(answer)
+        task = asyncio.current_task()
+        assert task is not None
+        served.add(task)
+        with contextlib.suppress(OSError):
+            while await reader.read(1 << 16):
+                writer.write(answer)
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     async def run() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -103,6 +112,8 @@ def answering(answer: bytes, then: Callable[[KafkaConnection], Awaitable[object]
         finally:
             await connection.close()
             server.close()
+            if served:
+                await asyncio.wait(served, timeout=10)
 
     asyncio.run(run())
 

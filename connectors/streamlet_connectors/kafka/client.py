@@ -22,8 +22,10 @@ from streamlet_connectors.kafka.errors import (
     BrokersUnreachableError,
     NotSentError,
     TopicMissingError,
+    TopicUnknownError,
     TransportError,
 )
+from streamlet_connectors.kafka.greeting import require_same_protocol
 from streamlet_connectors.kafka.options import KafkaOptions
 from streamlet_connectors.kafka.requests import TopicInfo
 
@@ -34,6 +36,8 @@ _FIRST_PAUSE_SECONDS = 0.05
 _QUIET_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
+_MISSING_SECONDS = 5.0
+_PROBED = 3
 _TOPIC, _BROKER = 2, 4
 
 
@@ -94,7 +98,7 @@ class KafkaConnection:
         self._socket_options = self.options.socket_options()
         limit = self.options.connect_timeout_seconds
         last: Exception | None = None
-        pauses = Pauses()
+        pauses, tries = Pauses(), 0
         try:
             async with asyncio.timeout(limit):
                 while True:
@@ -103,6 +107,9 @@ class KafkaConnection:
                         return
                     except TransportError as error:
                         last = error
+                        if tries < _PROBED:
+                            await require_same_protocol(self.options)
+                        tries += 1
                         self.outages.away(self.name, error.message)
                         await pauses.pause()
         except TimeoutError:
@@ -232,10 +239,12 @@ class KafkaConnection:
         known = self._topics.get(name)
         return known if known is not None and not known.error else await self.wait_for_topic(name)
 
-    async def wait_for_topic(self, name: str, *, seconds: float | None = None) -> TopicInfo:
-        """Looks until the topic is there and each partition has a leader; raises `TopicMissingError` after `seconds`
-        (default: `topic_timeout_seconds`)."""
-        limit = self.options.topic_timeout_seconds if seconds is None else seconds
+    async def wait_for_topic(self, name: str, *, at_start: bool = False) -> TopicInfo:
+        """Looks until the topic is there and each partition has a leader; raises `TopicMissingError` after
+        `topic_timeout_seconds`.  `at_start` a topic that the brokers do not know raises `TopicUnknownError` after 5 s:
+        it is most likely misspelt."""
+        limit = self.options.topic_timeout_seconds
+        missing_until = asyncio.get_running_loop().time() + min(limit, _MISSING_SECONDS)
         pauses = Pauses()
         seen: TopicInfo | None = None
         last: TransportError | None = None
@@ -248,11 +257,23 @@ class KafkaConnection:
                         if not seen.error and seen.leaders and min(seen.leaders) >= 0:
                             return seen
                         _refuse_denied(seen)
+                        is_unknown = seen.error == codes.UNKNOWN_TOPIC_OR_PARTITION and bool(self._brokers)
+                        if at_start and is_unknown and asyncio.get_running_loop().time() >= missing_until:
+                            raise self._unknown(name)
                     except TransportError as error:
                         last = error
                     await pauses.pause(f"topic {name!r} at {self.options.bootstrap}, at most {limit:g} s")
         except TimeoutError:
+            if at_start and seen is not None and seen.error == codes.UNKNOWN_TOPIC_OR_PARTITION:
+                raise self._unknown(name) from last
             raise self._missing(name, seen, last, limit) from last
+
+    def _unknown(self, name: str) -> TopicUnknownError:
+        return TopicUnknownError(
+            f"there is no topic {name!r} at {self.options.bootstrap}",
+            remedy="mend its name, or create the topic: kafka-topics.sh --bootstrap-server "
+            f"{self.options.bootstrap} --create --topic {name} --partitions 4",
+        )
 
     async def _look_together(self, name: str) -> TopicInfo:
         """Looks at a topic once, together with everybody else who looks at it now."""

@@ -7,11 +7,13 @@ StreamletError
 +- BrokersUnreachableError   no broker answered in time
 +- SinkError
 |  +- NotAnsweredError       a write or commit was tried again for as long as it may be
-+- TopicMissingError         the topic does not exist, or has no leader, for too long
++- TopicMissingError         the topic does not exist while the job runs, or has no leader, for too long
 +- BrokerAnswerError         an answer that nobody expects
 +- FinalError
    +- BrokerTooOldError
    +- AccessDeniedError
+   +- ProtocolMismatchError  TLS, SASL or plain text on a port that speaks another one
+   +- TopicUnknownError      the topic is not there at the start
    +- RecordsDamagedError    the source's: what it is to read from is damaged, not the same, or gone
    +- TopicReplacedError
    +- TopicGoneError
@@ -72,6 +74,14 @@ class BrokerTooOldError(FinalError):
 
 class AccessDeniedError(FinalError):
     """The broker does not allow this user what is needed."""
+
+
+class ProtocolMismatchError(FinalError):
+    """The port speaks TLS or wants SASL and the client does not, or the other way round."""
+
+
+class TopicUnknownError(FinalError):
+    """A topic that the job names does not exist at its start."""
 
 
 class CorruptRecordsError(StreamletError):

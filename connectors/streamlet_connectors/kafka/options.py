@@ -42,7 +42,8 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults
     connect_timeout_seconds: float = 30.0
     """How long to try before a cluster counts as unreachable."""
     topic_timeout_seconds: float = 60.0
-    """How long a topic may be missing, or a partition without a leader."""
+    """How long a topic may be missing while the job runs, or a partition without a leader. At the start a topic that
+    the brokers do not know ends the job after 5 s, or after this if it is shorter."""
     max_answer_bytes: int = 256 << 20
     """The largest answer that is taken from a broker. One of a fetch is as large as `request_bytes`, or as one record
     batch if that is larger."""

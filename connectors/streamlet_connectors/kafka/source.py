@@ -163,7 +163,7 @@ class KafkaSource(Source[T]):
         connection = KafkaConnection(self._kafka, outages=self._outages)
         try:
             await connection.open()
-            found = {topic: await self._topic(connection, topic) for topic in self.topics}
+            found = {topic: await self._topic(connection, topic, at_start=not known) for topic in self.topics}
             self._compare(known, found)
             if not known:
                 return await self._first(connection, found)
@@ -180,9 +180,9 @@ class KafkaSource(Source[T]):
 
     # -- discovery
 
-    async def _topic(self, connection: KafkaConnection, topic: str) -> TopicInfo:
+    async def _topic(self, connection: KafkaConnection, topic: str, *, at_start: bool) -> TopicInfo:
         try:
-            return await connection.wait_for_topic(topic)
+            return await connection.wait_for_topic(topic, at_start=at_start)
         except TopicMissingError as error:
             if not (await connection.look([topic]))[topic].error:
                 raise  # it is there, but a partition of it has no leader: that may pass

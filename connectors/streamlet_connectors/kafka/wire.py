@@ -8,6 +8,8 @@ version is pinned and everything else in this package imports from here.
 from __future__ import annotations
 
 import asyncio
+import re
+import ssl
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -38,7 +40,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from aiokafka.record.util import calc_crc32c
 
 from streamlet import fault_point
-from streamlet_connectors.kafka.errors import BrokerTooOldError, NotSentError, TransportError
+from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerTooOldError, NotSentError, TransportError
 
 __all__ = [
     "ABORT_MARKER",
@@ -71,6 +73,16 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_AUTHENTICATION = (
+    aiokafka_errors.AuthenticationFailedError,
+    aiokafka_errors.AuthenticationMethodNotSupported,
+    aiokafka_errors.IllegalSaslStateError,
+    aiokafka_errors.IncompatibleBrokerVersion,
+    aiokafka_errors.SaslAuthenticationFailed,
+    aiokafka_errors.UnsupportedSaslMechanismError,
+)
+"""What aiokafka raises when a broker does not let us in: another try would meet the same."""
 
 NULLABLE = String("utf-8")
 COMPACT = CompactString("utf-8")
@@ -305,8 +317,19 @@ async def connect(
         await raw.connect()
     except TimeoutError as error:
         raise NotSentError(f"broker {address} did not answer within {timeout_seconds:g} s") from error
+    except ssl.SSLCertVerificationError as error:
+        raise AccessDeniedError(
+            f"the certificate of broker {address} is refused: {error.verify_message}",
+            remedy="name the authority that signed it with ssl_cafile=, and the broker by the name in its certificate",
+        ) from error
+    except _AUTHENTICATION as error:
+        said = re.sub(r"^\[Error \d+\] \w+: ", "", str(error)) or type(error).__name__
+        raise AccessDeniedError(
+            f"broker {address} refused: authentication by {options.get('sasl_mechanism')}: {said}",
+            remedy="mend sasl_plain_username and sasl_plain_password, or sasl_mechanism and security_protocol",
+        ) from error
     except OSError as error:
-        reason = raw.refused or f"cannot be reached: {error.strerror or error}"
+        reason = raw.refused or f"cannot be reached: {error.strerror or error or type(error).__name__}"
         raise NotSentError(f"broker {address} {reason}") from error
     except (EOFError, aiokafka_errors.KafkaError) as error:
         reason = raw.refused or f"refused the connection: {error or type(error).__name__}"

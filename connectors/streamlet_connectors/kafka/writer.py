@@ -120,7 +120,7 @@ class KafkaWriter:
         """Connects, checks the topic and the transaction time-out, and makes the first transaction ready."""
         spec, context = self._spec, self._context
         await self._connection.open()
-        self._topic = topic = await self._connection.wait_for_topic(spec.topic)
+        self._topic = topic = await self._connection.wait_for_topic(spec.topic, at_start=True)
         await self._learn_limits(topic.partitions)
         self._lanes = [Lane(self, partition) for partition in range(topic.partitions)]
         self._router = Router(

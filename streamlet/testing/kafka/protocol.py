@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamlet.testing.kafka import codes
-from streamlet.testing.kafka.apis import cluster, groups, records, transactions
+from streamlet.testing.kafka.apis import authentication, cluster, groups, records, transactions
 from streamlet.testing.kafka.apis.call import Api, Call, Waiting
 from streamlet.testing.kafka.errors import NotKafkaError
 from streamlet.testing.kafka.model import SimulatedBroker
@@ -28,6 +28,7 @@ OFFERED: Mapping[int, Api] = {
         (
             *records.APIS,
             *cluster.APIS,
+            *authentication.APIS,
             *groups.APIS,
             *transactions.APIS,
             Api(API_VERSIONS, "ApiVersions", 0, _NEWEST_API_VERSIONS, _api_versions),
@@ -39,7 +40,7 @@ OFFERED: Mapping[int, Api] = {
 READING = frozenset({
     "Fetch", "ListOffsets", "OffsetForLeaderEpoch", "Metadata", "DescribeCluster", "DescribeConfigs", "OffsetFetch",
     "FindCoordinator", "ApiVersions", "DescribeGroups", "ListGroups", "DescribeProducers", "DescribeTransactions",
-    "ListTransactions",
+    "ListTransactions", "SaslHandshake", "SaslAuthenticate",
 })  # fmt: skip
 """Requests after which nobody who waits needs to look again."""
 
