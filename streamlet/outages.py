@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from streamlet.clock import Clock
 from streamlet.errors import StreamletError
+from streamlet.limits import with_limit
 
 log = logging.getLogger("streamlet.outages")
 
@@ -47,7 +48,7 @@ class Outages:
         self._told[what] = now
         outage.is_told = True
         lasted = f" for {now - outage.since:.0f} s" if now > outage.since else ""
-        log.warning("%s does not answer%s: %s; trying on", what, lasted, reason)
+        log.warning("%s", with_limit(f"{what} does not answer{lasted}: {reason}; trying on"))
 
     def back(self, what: str) -> None:
         """Says that `what` answered."""

@@ -16,6 +16,7 @@ import uvloop
 
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.cli.limits import check_limits, raise_soft_limits
 from streamlet.cli.loading import file_of, refuse_while_loading
 from streamlet.cli.signals import Ears, heard_apart
 from streamlet.cli.stopping import Stopping
@@ -76,6 +77,8 @@ def run_job(job: Job, *, stream: TextIO | None = None, **options: Any) -> int:
         refuse_while_loading(job.name)
         run = _options(options)
         plan = job.plan(_configured(job.config, run))
+        raise_soft_limits()
+        warnings = [*check_limits(plan), *warnings_of(plan)]
         if plan.config.processes > 1 and not run.job_file:
             run = replace(run, job_file=file_of(job), arguments=tuple(sys.argv[1:]))
     except StreamletError as error:
@@ -85,7 +88,7 @@ def run_job(job: Job, *, stream: TextIO | None = None, **options: Any) -> int:
     with heard_apart(stopping.heard) as ears:
         try:
             with uvloop_runner() as runner:
-                return runner.run(_supervised(job.name, plan, run, out, local_ports(), stopping, ears))
+                return runner.run(_supervised(job.name, plan, run, out, local_ports(), stopping, ears, warnings))
         finally:
             stopping.ended()
 
@@ -129,6 +132,7 @@ async def _supervised(
     ports: Ports,
     stopping: Stopping,
     ears: Ears | None,
+    warnings: Sequence[str],
 ) -> int:
     config: JobConfig = plan.config
     clock = ports.clock
@@ -166,7 +170,7 @@ async def _supervised(
             attempt = supervisor.attempt
             return attempt.work().keys if attempt is not None and config.processes == 1 else 0
 
-        for warning in warnings_of(plan):
+        for warning in warnings:
             progress.say(f"warning: {warning}")
         supervisor = Supervisor(make, config.restart, clock, ports.randomness)
         showing = asyncio.create_task(_show(progress))

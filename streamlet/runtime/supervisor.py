@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from streamlet.clock import Clock
 from streamlet.config import Restart
 from streamlet.errors import StateDirectoryError, StreamletError, UserFunctionError
+from streamlet.limits import with_limit
 from streamlet.outages import is_outage, may_pass
 from streamlet.ports import Randomness
 from streamlet.runtime.attempt import Attempt, AttemptMaker, Ending
@@ -137,7 +138,8 @@ def is_final(error: BaseException) -> bool:
 
 def describe(error: BaseException) -> str:
     """The error for people: a streamlet error as it is, another with its type."""
-    return str(error) if isinstance(error, StreamletError) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, StreamletError) else f"{type(error).__name__}: {error}"
+    return with_limit(text)
 
 
 def first_error(error: BaseException) -> BaseException:
