@@ -18,6 +18,7 @@ from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.limits import check_limits, raise_soft_limits
 from streamlet.cli.loading import file_of, refuse_while_loading
+from streamlet.cli.options import in_words_of_the_command_line, option_of
 from streamlet.cli.signals import Ears, heard_apart
 from streamlet.cli.stopping import Stopping
 from streamlet.clock import Clock
@@ -101,12 +102,12 @@ def uvloop_runner() -> asyncio.Runner:
 def _options(options: dict[str, Any]) -> RunOptions:
     interval = options.get("checkpoint_interval")
     if isinstance(interval, str):
-        options["checkpoint_interval"] = parse_duration(interval, what="checkpoint interval")
+        options["checkpoint_interval"] = parse_duration(interval, what=_named("checkpoint_interval", options))
     if "from_checkpoint" in options:
         options["from_checkpoint"] = str(options["from_checkpoint"])  # from Python an id may be an int, a path a Path
     memory = options.get("state_memory")
     if isinstance(memory, str):
-        options["state_memory"] = parse_bytes(memory, what="state memory")
+        options["state_memory"] = parse_bytes(memory, what=_named("state_memory", options))
     try:
         return RunOptions(**options)
     except TypeError as error:
@@ -115,13 +116,22 @@ def _options(options: dict[str, Any]) -> RunOptions:
         ) from error
 
 
+def _named(name: str, options: dict[str, Any]) -> str:
+    return option_of(name) if options.get("command") else name
+
+
 def _configured(config: JobConfig, run: RunOptions) -> JobConfig:
-    changes: dict[str, Any] = {
-        name: value
-        for name in ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory", "check_mutation")
-        if (value := getattr(run, name)) is not None
-    }
-    return replace(config, **changes)
+    for name in ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory", "check_mutation"):
+        value = getattr(run, name)
+        if value is None:
+            continue
+        try:
+            config = replace(config, **{name: value})
+        except ConfigError as error:
+            if not run.command:
+                raise
+            raise in_words_of_the_command_line(error, name) from error
+    return config
 
 
 async def _supervised(

@@ -9,7 +9,7 @@ from streamlet.calling import calling_line
 from streamlet.config import JobConfig
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, left_out
 from streamlet.dsl.stream import Stream
-from streamlet.errors import JobDefinitionError
+from streamlet.errors import ConfigError, JobDefinitionError
 from streamlet.graph.job_graph import Edge, JobGraph, Node
 from streamlet.graph.plan import ExecutionPlan, plan
 from streamlet.graph.validate import check_uid
@@ -33,7 +33,10 @@ class Job:
     def __init__(self, name: str, **settings: Any) -> None:
         check_uid(name, self.line())
         self.name = name
-        self.config = JobConfig.of(settings)
+        try:
+            self.config = JobConfig.of(settings)
+        except ConfigError as error:
+            raise ConfigError(f"{self.line()}: {error.message}", remedy=error.remedy) from error
         self.graph = JobGraph()
 
     def source(

@@ -13,6 +13,7 @@ import pytest
 
 from streamlet import (
     AggregateFunction,
+    ConfigError,
     DeadLetter,
     Job,
     JobDefinitionError,
@@ -189,3 +190,9 @@ def test_a_class_that_lacks_a_method_is_refused_with_its_name(build: Callable[[A
         build(keyed)
     assert words in str(caught.value)
     assert str(caught.value).startswith(HERE)
+
+
+def test_a_wrong_setting_of_a_job_names_the_line_that_gives_it() -> None:
+    with pytest.raises(ConfigError, match="state_memory is 10") as caught:
+        Job("job", state_memory=10)  # the setting
+    assert str(caught.value).startswith(f"{HERE}:{line_of('# the setting')}: ")

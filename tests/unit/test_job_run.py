@@ -286,8 +286,8 @@ def test_options_from_python_are_those_of_the_command_line(tmp_path: Path) -> No
     [
         ("parallelism", 0, "parallelism is 0"),
         ("parallelism", "2", "parallelism is '2'"),
-        ("checkpoint_interval", "5", "checkpoint interval '5' is not a duration"),
-        ("state_memory", "lots", "state memory 'lots' is not a size"),
+        ("checkpoint_interval", "5", "checkpoint_interval '5' is not a duration"),
+        ("state_memory", "lots", "state_memory 'lots' is not a size"),
         ("speed", 3, "options are state_dir, from_checkpoint"),
         ("from_checkpoint", "nowhere", "--from 'nowhere' is no checkpoint"),
     ],
