@@ -52,6 +52,7 @@ from streamlet import (
     WindowProcessFunction,
     WindowResult,
 )
+from streamlet.dsl.written import Written
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import KafkaSink, KafkaSource
@@ -370,9 +371,9 @@ def windows() -> None:
 
 
 def sinks() -> None:
-    assert_type(payments.sink(Print()), None)
-    assert_type(payments.sink(FileSink("out")), None)
-    assert_type(payments.sink(KafkaSink("broker", "topic", value=Json())), None)
+    assert_type(payments.sink(Print()), Written)
+    assert_type(payments.sink(FileSink("out")), Written)
+    assert_type(payments.sink(KafkaSink("broker", "topic", value=Json())), Written)
 
 
 def what_does_not_fit_is_found() -> None:

@@ -133,7 +133,7 @@ def test_a_marker_is_a_batch_that_readers_accept() -> None:
         made = marker(5, 3, commit=commit, now_ms=START)
         (again,) = parse(made.data) or []
         assert again == made
-        (read,) = batches_in(made.at(42).data)
+        (read,) = batches_in(made.at(42, 0).data)
         assert read.is_control_batch
         assert (read.base_offset, read.next_offset, read.producer_id) == (42, 43, 5)
         (record,) = read
@@ -144,7 +144,7 @@ def test_a_marker_is_a_batch_that_readers_accept() -> None:
 def test_records_are_found_in_batches_of_every_codec(codec: int) -> None:
     data = a_batch([b"x" * 90, b"y" * 90], timestamps=[START, START + 7], key=b"k", codec=codec)
     (batch,) = parse(data) or []
-    assert [tuple(one) for one in records_of(batch.at(10))] == [
+    assert [tuple(one) for one in records_of(batch.at(10, 0))] == [
         (10, START, b"k", b"x" * 90),
         (11, START + 7, b"k", b"y" * 90),
     ]

@@ -15,9 +15,10 @@ import pytest
 
 from streamlet import Restart, SourceError, SystemClock
 from streamlet.errors import StateDirectoryError
+from streamlet.outages import is_outage
 from streamlet.runtime.attempt import Attempt, Ending
 from streamlet.runtime.job_state import JobState
-from streamlet.runtime.supervisor import Outcome, Supervisor, is_outage
+from streamlet.runtime.supervisor import Outcome, Supervisor
 
 AT_ONCE = timedelta(microseconds=1)
 
