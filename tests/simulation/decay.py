@@ -27,7 +27,7 @@ def fail_now_and_then(call: str, path: str, faults: Faults, randomness: random.R
     elif call in ("unlink", "rmdir") or faults.disk_fails_at not in path:
         return
     else:
-        probability, kind, numbers = faults.disk_fails, "disk_fails", (errno.EIO, errno.ENOSPC)
+        probability, kind, numbers = faults.disk_fails, "disk_fails", faults.disk_says
     if probability and randomness.random() < probability:
         happened[kind] += 1
         number = randomness.choice(numbers)

@@ -22,6 +22,7 @@ from tests.simulation import (
     planted_flow,
     planted_kafka,
     planted_language,
+    planted_outages,
     planted_slow,
     planted_state,
 )
@@ -38,6 +39,7 @@ PARTS = (
     planted_flow,
     planted_kafka,
     planted_language,
+    planted_outages,
     planted_slow,
     planted_state,
 )

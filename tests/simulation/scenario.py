@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,6 +28,8 @@ class Faults:
     read_fails: float = 0.0
     disk_fails_at: str = ""
     """Only where this is part of the path."""
+    disk_says: tuple[int, ...] = (errno.EIO, errno.ENOSPC)
+    """What it answers then, by chance."""
     slow_commits: float = 1.0
     """How many times longer a commit takes than other requests."""
     repeats_answers: float = 0.0

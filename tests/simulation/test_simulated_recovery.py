@@ -8,6 +8,7 @@ import pytest
 
 from streamlet.testing.errors import SimulationStuck
 from tests.simulation import planted_decisions
+from tests.simulation.planted_outages import run_with_full_disk
 from tests.simulation.planting import with_bug
 from tests.simulation.scenario import Faults, Scenario
 from tests.simulation.small_scenarios import small
@@ -34,6 +35,11 @@ def test_a_job_whose_answers_were_all_lost_goes_on_when_they_come() -> None:
     assert world.outcomes == ["finished"]
     assert world.recovery.survivor is not None
     assert world.recovery.survivor.took_seconds is not None
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_job_whose_disk_was_full_for_longer_than_it_may_fail_goes_on_when_there_is_space(seed: int) -> None:
+    run_with_full_disk(seed)
 
 
 def test_a_process_that_commits_nothing_any_more_is_found_though_nothing_else_is_wrong() -> None:
