@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -45,6 +46,12 @@ class LocalProcesses:
         return start_hosts(module, count)
 
 
+def _failed_write(message: str) -> OSError:
+    """The error of a command that could not write, of the kind that it had there: a full disk is waited for."""
+    number = next((one for one in (errno.ENOSPC, errno.EDQUOT, errno.EIO) if os.strerror(one) in message), None)
+    return OSError(message) if number is None else OSError(number, message)
+
+
 class ChildProcess:
     """Runs a command once. `run` blocks a thread; `kill` may come from any other, at any time.
 
@@ -81,7 +88,7 @@ class ChildProcess:
             raise OSError(f"{self._what} was ended by signal {-code}{hint}")
         if code:
             message = f"{self._what} failed: {said.decode(errors='replace').strip()[-_SAID_BYTES:]}"
-            raise (OSError if code == os.EX_IOERR else CheckpointError)(message)
+            raise _failed_write(message) if code == os.EX_IOERR else CheckpointError(message)
 
     def kill(self) -> None:
         """Ends the command; one that has not begun never will."""

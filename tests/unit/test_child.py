@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from streamlet.errors import CheckpointError
 from streamlet.machine.processes import ChildProcess
+from streamlet.outages import is_outage
 
 
 def _python(code: str) -> ChildProcess:
@@ -30,6 +32,14 @@ def test_a_command_that_fails_is_an_error_with_what_it_said() -> None:
 def test_a_command_that_could_not_write_fails_as_the_disk_would_here() -> None:
     with pytest.raises(OSError, match="the work failed"):
         _python("import os, sys; sys.exit(os.EX_IOERR)").run()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_the_kind_of_what_a_command_could_not_write_survives(number: int) -> None:
+    with pytest.raises(OSError, match="the work failed") as caught:
+        _python(f"import os, sys; print(os.strerror({number}), file=sys.stderr); sys.exit(os.EX_IOERR)").run()
+    assert caught.value.errno == number
+    assert is_outage(caught.value) == (number == errno.ENOSPC)
 
 
 def test_a_command_that_somebody_ends_can_be_tried_again() -> None:

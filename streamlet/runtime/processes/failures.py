@@ -6,7 +6,7 @@ from streamlet import errors
 from streamlet.errors import StreamletError, UserFunctionError, WorkerDiedError
 from streamlet.outages import is_outage
 from streamlet.runtime.processes.messages import Failed
-from streamlet.runtime.supervisor import describe, first_error
+from streamlet.runtime.supervisor import describe, first_error, is_final
 
 
 def failure_of(group: BaseException) -> Failed:
@@ -16,7 +16,7 @@ def failure_of(group: BaseException) -> Failed:
         return Failed(StreamletError.__name__, describe(error), None, False, is_outage(error), None)
     kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
     place = error.place if isinstance(error, UserFunctionError) else None
-    return Failed(kind, error.message, error.remedy, error.final, is_outage(error), place)
+    return Failed(kind, error.message, error.remedy, is_final(error), is_outage(error), place)
 
 
 def error_of(failure: Failed) -> StreamletError:
