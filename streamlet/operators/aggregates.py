@@ -128,6 +128,12 @@ class _Extreme(SelectingAggregate[T, Any, Any]):
         return one if other is None else self.fold(one, other)
 
 
+def _comparable(value: Any) -> Any:
+    """The first value.  What cannot be compared is refused here: else those behind it would be, which are sound."""
+    _ = value < value
+    return value
+
+
 class Min(_Extreme[T]):
     """The smallest of what `select` gives, the first one of equals; `type=` for other than int, float and str.
 
@@ -136,7 +142,9 @@ class Min(_Extreme[T]):
 
     @staticmethod
     def fold(accumulator: Any, value: Any) -> Any:
-        is_less = accumulator is None or value < accumulator or accumulator != accumulator
+        if accumulator is None:
+            return _comparable(value)
+        is_less = value < accumulator or accumulator != accumulator
         return value if is_less else accumulator
 
 
@@ -148,7 +156,9 @@ class Max(_Extreme[T]):
 
     @staticmethod
     def fold(accumulator: Any, value: Any) -> Any:
-        is_more = accumulator is None or value > accumulator or (value != value and accumulator == accumulator)
+        if accumulator is None:
+            return _comparable(value)
+        is_more = value > accumulator or (value != value and accumulator == accumulator)
         return value if is_more else accumulator
 
 

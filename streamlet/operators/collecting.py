@@ -52,6 +52,8 @@ class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
     def add(self, accumulator: tuple[T, ...], value: T) -> tuple[T, ...]:
         rank, by = self.by(value), self.by
         place = len(accumulator)
+        if not place:
+            _ = rank < rank  # what cannot be compared is refused here: else the sound ones behind it would be
         while place and _ranks_above(rank, by(accumulator[place - 1])):
             place -= 1
         if place >= self.k:

@@ -8,10 +8,11 @@ from itertools import chain, compress, repeat
 from typing import Any
 
 from streamlet.elements import Batch, OutputTag
-from streamlet.errors import KeyTypeError
+from streamlet.errors import KeyTypeError, UserFunctionError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import FunctionOperator
 from streamlet.operators.operator import Emit, Operator, fails
+from streamlet.operators.raised import RAISED
 from streamlet.operators.selectors import selector
 from streamlet.state.keys import KeyType
 
@@ -29,12 +30,25 @@ class Filter(FunctionOperator):
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
         chosen = self.call(self.function, batch)
-        if all(chosen):
+        try:
+            is_whole = all(chosen)
+            values = batch.values if is_whole else list(compress(batch.values, chosen))
+        except RAISED as error:
+            raise self._untold(error, batch, chosen) from error
+        if is_whole:
             out(batch)
             return
-        values = list(compress(batch.values, chosen))
         if values:
             out(_rows_of(batch, values, lambda column: list(compress(column, chosen))))
+
+    def _untold(self, error: BaseException, batch: Batch[Any], chosen: list[Any]) -> UserFunctionError:
+        """The error of the first result that is neither true nor false."""
+        for row, one in enumerate(chosen):
+            try:
+                bool(one)
+            except RAISED as found:
+                return self.failure(found, batch, row)
+        return self.failure(error, batch, 0)
 
 
 class FlatMap(FunctionOperator):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
-from streamlet.errors import JobDefinitionError
+from streamlet.errors import JobDefinitionError, RecordError
 from streamlet.operators.operator import OperatorContext
 from streamlet.state.slots import Slot
 from streamlet.state.store import KeyedStore
@@ -96,7 +96,7 @@ class TimerService:
 
 def _check(timestamp: object) -> None:
     if type(timestamp) is not int or not MIN_TIMESTAMP <= timestamp <= MAX_TIMESTAMP:
-        raise JobDefinitionError(
+        raise RecordError(
             f"a timer's time is a whole number of milliseconds since 1970, not {timestamp!r:.80}",
             remedy="use ctx.timestamp or ctx.now_ms() plus a duration: int(delta.total_seconds() * 1000)",
         )

@@ -95,7 +95,7 @@ class TriggeredWindows(WindowOperator):
     def _take_one(self, slot: Slot, window: Window, span: Window, taken: Any, value: Any, fired: Fired) -> bool:
         """False when the window has closed."""
         final, progress = self.trigger.closes_at(window), self.progress
-        if self.close_after(final) <= progress:
+        if self.close_after(final) <= progress and window.end > window.start:
             return False
         namespace = window.namespace
         cell = self.cells.cell(slot, namespace)

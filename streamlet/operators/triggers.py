@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from streamlet.calling import calling_line
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
-from streamlet.errors import JobDefinitionError
+from streamlet.errors import JobDefinitionError, RecordError
 from streamlet.operators.windows import TimeDomain, Window, checked_domain, milliseconds
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -33,7 +33,7 @@ class TriggerContext:
     def set_timer(self, time: int, domain: TimeDomain = "event") -> None:
         """Asks for `on_timer` when the watermark, or the clock, has come to `time` (epoch ms)."""
         if type(time) is not int or time < MIN_TIMESTAMP or domain not in ("event", "processing"):
-            raise JobDefinitionError(
+            raise RecordError(
                 f"set_timer({time!r:.80}, {domain!r:.80}): a trigger's timer has a whole number of milliseconds since "
                 "1970, by event or processing time",
                 remedy='write ctx.set_timer(timestamp + 60_000), or ctx.set_timer(ctx.now_ms() + 60_000, "processing")',

@@ -106,7 +106,7 @@ def test_an_error_names_the_users_line_first_then_operator_and_record(
     operator = open_operator(make(divide))
     with pytest.raises(UserFunctionError) as caught:
         feed(operator, Batch([1, 2, 0, 3], origin=Origin(), rows=[4, 5, 6, 7]))
-    first, code, where, record = str(caught.value).splitlines()
+    first, code, where, record, remedy = str(caught.value).splitlines()
     assert (
         first
         == f"{__file__}:{divide.__code__.co_firstlineno + 1} in divide: ZeroDivisionError: "
@@ -115,6 +115,7 @@ def test_an_error_names_the_users_line_first_then_operator_and_record(
     assert code == "    return [1 // value]"
     assert where.startswith("  in operator 'op', subtask 2, made at ")
     assert record == "  record: record 6"
+    assert "on_error" in remedy
 
 
 @pytest.mark.parametrize("make", FAILING)
