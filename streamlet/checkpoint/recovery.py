@@ -48,6 +48,8 @@ class RecoveryPlan(msgspec.Struct, frozen=True, kw_only=True):
     unsettled: tuple[ListedCommittable, ...] = ()
     """Prepared output whose fate is open, oldest checkpoint first."""
     marked: frozenset[int] = frozenset()
+    older: tuple[int, ...] = ()
+    """Ids that lie before the candidates, by `parent`, newest first: they may be asked for."""
     newest: int | None = None
     """The newest checkpoint there is, whatever is restored."""
     is_forced: bool = False
@@ -137,6 +139,18 @@ def chain(by_id: Mapping[int, CheckpointInfo], last: int) -> list[CheckpointInfo
     return found
 
 
+def _before(by_id: Mapping[int, CheckpointInfo], info: CheckpointInfo) -> list[int]:
+    """The ids of those that a checkpoint goes back to, as far as they are kept and can be read."""
+    found: list[int] = []
+    while info.manifest is not None and info.manifest.parent is not None and info.manifest.parent < info.id:
+        before = by_id.get(info.manifest.parent)
+        if before is None or before.manifest is None:
+            break
+        found.append(before.id)
+        info = before
+    return found
+
+
 def unsettled_of(by_id: Mapping[int, CheckpointInfo], links: Sequence[CheckpointInfo]) -> list[ListedCommittable]:
     """Gives what the unmarked part of a chain lists and its marked end does not cover, each once, oldest first."""
     floor = _covered(by_id, links)
@@ -175,6 +189,7 @@ def _newest(
         candidates=tuple(info.id for info in usable),
         unsettled=tuple(unsettled_of(by_id, links)),
         marked=_marked(by_id.values()),
+        older=tuple(_before(by_id, links[-1])),
         newest=top.id,
         needs_start=usable[0] is not top,
         damage=damage.get(top.id),

@@ -33,6 +33,8 @@ Sleep = Callable[[float], Awaitable[object]]
 
 _LINES = 20
 _MISSING = frozenset({Outcome.ABORTED, Outcome.UNKNOWN, Outcome.LOST})
+_VISIBLE = frozenset({Outcome.COMMITTED, Outcome.UNKNOWN})
+_WAYS = 3
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -142,7 +144,8 @@ def restore_point(
 ) -> int | None:
     """Gives the newest candidate that the outside allows, None when there is none.
 
-    `is_forced`: newer output does not matter.  `accept_lost`: older output may be aborted, unknown or lost.
+    `is_forced`: newer output does not matter.  `accept_lost`: older output may be aborted, unknown or lost, and of the
+    candidates that are left it is the one that loses the fewest records.
     """
 
     def allows(candidate: int) -> bool:
@@ -156,7 +159,21 @@ def restore_point(
                 return False
         return True
 
-    return next((candidate for candidate in candidates if allows(candidate)), None)
+    def lost_records(candidate: int) -> int:
+        return sum(one.committable.records for one in _missing(answers, candidate))
+
+    # Of equal ones the first: the newest.
+    return min((candidate for candidate in candidates if allows(candidate)), key=lost_records, default=None)
+
+
+def _missing(answers: Sequence[Answer], candidate: int) -> list[ListedCommittable]:
+    """What is lost for good where a candidate is restored."""
+    return [one for one, outcome in answers if one.checkpoint_id <= candidate and outcome in _MISSING]
+
+
+def _doubled(answers: Sequence[Answer], candidate: int) -> list[ListedCommittable]:
+    """What is, or may be, visible already and is written again where a candidate is restored."""
+    return [one for one, outcome in answers if one.checkpoint_id > candidate and outcome in _VISIBLE]
 
 
 def commit_order(listed: Iterable[ListedCommittable], committers: Mapping[str, Committer]) -> list[ListedCommittable]:
@@ -214,7 +231,7 @@ async def settle(
         if point is None and accept_lost_output:
             point = restore_point(answers, candidates, is_forced=plan.is_forced, accept_lost=True)
         if point is None:
-            raise _no_restore_point(plan, answers, last, asker.refused)
+            raise _no_restore_point(plan, candidates, answers, last, asker.refused)
         try:
             if point != plan.candidates[0]:
                 await verify(point)
@@ -249,13 +266,13 @@ async def _commit_all(listed: Iterable[ListedCommittable], asker: _Asker) -> Non
 def _settlement(plan: RecoveryPlan, answers: Sequence[Answer], point: int, warn: Callable[[str], None]) -> Settlement:
     below = [(one, outcome) for one, outcome in answers if one.checkpoint_id <= point]
     above = [(one, outcome) for one, outcome in answers if one.checkpoint_id > point]
-    lost = tuple(one for one, outcome in below if outcome in _MISSING)
-    doubled = tuple(one for one, outcome in above if outcome in (Outcome.COMMITTED, Outcome.UNKNOWN))
+    lost, doubled = tuple(_missing(answers, point)), tuple(_doubled(answers, point))
     if not plan.is_forced and not lost and point != plan.newest:
         reason = plan.damage or "the outside has aborted output that was prepared after it"
         warn(f"going back from checkpoint {plan.newest} to {point}, which loses and doubles nothing: {reason}")
     if lost:
-        warn(f"output is lost, as accepted: {_sum(lost)}")
+        back = "" if point == plan.newest or plan.is_forced else f", by going back to checkpoint {point}"
+        warn(f"output is lost, as accepted: {_sum(lost)}{back}")
     if doubled:
         warn(f"output will be written a second time, because an older state was asked for: {_sum(doubled)}")
     return Settlement(
@@ -270,7 +287,11 @@ def _settlement(plan: RecoveryPlan, answers: Sequence[Answer], point: int, warn:
 
 
 def _no_restore_point(
-    plan: RecoveryPlan, answers: Sequence[Answer], last: FinalError | None, refused: Mapping[tuple[str, str], str]
+    plan: RecoveryPlan,
+    candidates: Sequence[int],
+    answers: Sequence[Answer],
+    last: FinalError | None,
+    refused: Mapping[tuple[str, str], str],
 ) -> FinalError:
     counts = {outcome: sum(1 for _, one in answers if one is outcome) for outcome in Outcome}
     said = ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items() if count)
@@ -285,17 +306,30 @@ def _no_restore_point(
     if plan.damage is not None or isinstance(last, CheckpointDamagedError):
         damage = plan.damage or (last.message if last is not None else "")
         return CheckpointDamagedError(
-            f"{damage}\n{message}",
-            remedy="put the file back from a backup; or start from an older checkpoint with `--from ID`: output "
-            "written since then comes twice",
+            f"{damage}\n{message}", remedy=f"put the file back from a backup; or {_ways_on(plan, candidates, answers)}"
         )
-    at_risk = tuple(one for one, outcome in answers if outcome in _MISSING)
-    written = tuple(one for one, outcome in answers if outcome in (Outcome.COMMITTED, Outcome.UNKNOWN))
-    return OutputLostError(
-        message,
-        remedy=f"`--accept-lost-output` goes on without what is not committed ({_sum(at_risk)}); `--from ID` with an "
-        f"older checkpoint writes again what is committed ({_sum(written)})",
-    )
+    return OutputLostError(message, remedy=_ways_on(plan, candidates, answers))
+
+
+def _ways_on(plan: RecoveryPlan, candidates: Sequence[int], answers: Sequence[Answer]) -> str:
+    """Names the options that let the job start all the same, and what each costs."""
+    ways = []
+    accepted = restore_point(answers, candidates, is_forced=plan.is_forced, accept_lost=True)
+    if accepted is not None:
+        lost = _sum(_missing(answers, accepted))
+        at = "" if accepted == NOTHING else f" from checkpoint {accepted}"
+        ways.append(f"`--accept-lost-output` goes on{at} and loses {lost}")
+    choices = [one for one in (*candidates, *plan.older) if one != NOTHING]
+    unharmed = [one for one in choices if not _missing(answers, one)]
+    for one in unharmed[:_WAYS]:
+        # What is settled before the oldest candidate is no longer listed.
+        more = (
+            "" if one in candidates else f" and all that was committed from there to checkpoint {plan.candidates[-1]}"
+        )
+        ways.append(f"`--from {one}` loses nothing and writes again {_sum(_doubled(answers, one))}{more}")
+    if not unharmed:
+        ways.append("`--from` has no checkpoint to go back to: none that is kept lies before what is missing")
+    return "\n     ".join(ways)
 
 
 def _sum(listed: Sequence[ListedCommittable]) -> str:

@@ -94,6 +94,19 @@ def test_falling_back_follows_parents_and_never_ids() -> None:
     assert units(found) == [33, 34]
 
 
+def test_what_lies_before_the_candidates_is_told_by_parent_without_branches_that_were_given_up() -> None:
+    infos = [
+        info(1, marked=True, parent=None),
+        info(30, marked=True, parent=1),
+        info(31, marked=True, parent=30),
+        info(33, marked=True, parent=30),
+        info(34, lists=[34]),
+    ]
+    assert (plan(infos).candidates, plan(infos).older) == ((34, 33), (30, 1))
+    unreadable = [info(1, marked=True, readable=False), *infos[1:]]
+    assert plan(unreadable).older == (30,)
+
+
 def test_a_damaged_newest_checkpoint_is_passed_over_when_it_is_unmarked() -> None:
     infos = [info(1, marked=True), info(2, lists=[2]), info(3, lists=[2, 3])]
     found = plan(infos, damage={3: "files/x is gone"})

@@ -172,10 +172,49 @@ def test_without_a_restore_point_nothing_is_touched_and_the_message_has_it_all()
         "checkpoint 6 cannot be restored",
         "of 3 prepared units, 1 open, 1 committed, 1 aborted",
         "checkpoint 5, sink out[0], topic 5a, 10 records: aborted",
-        "--accept-lost-output",
-        "--from ID",
+        "`--accept-lost-output` goes on from checkpoint 6 and loses 10 records in 1 units of out",
+        "`--from 4` loses nothing and writes again 10 records in 1 units of out",
     ):
         assert words in text
+    assert "--from 5" not in text and "--from 6" not in text
+
+
+def test_the_message_names_which_older_checkpoints_work_and_what_each_writes_again() -> None:
+    units = {"5a": COMMITTED, "6a": ABORTED, "6b": COMMITTED, "7a": COMMITTED}
+    with pytest.raises(OutputLostError) as caught:
+        Run(Outside(units)).settle(a_plan(units, (7, 6, 5, 4), older=(3, 2, 1)))
+    ways = str(caught.value).partition("->")[2].splitlines()
+    assert [way.strip() for way in ways] == [
+        "`--accept-lost-output` goes on from checkpoint 7 and loses 10 records in 1 units of out",
+        "`--from 5` loses nothing and writes again 20 records in 2 units of out",
+        "`--from 4` loses nothing and writes again 30 records in 3 units of out",
+        "`--from 3` loses nothing and writes again 30 records in 3 units of out and all that was committed from there "
+        "to checkpoint 4",
+    ]
+
+
+def test_where_no_older_checkpoint_helps_the_message_says_so() -> None:
+    units = {"5a": ABORTED, "6a": COMMITTED}
+    with pytest.raises(OutputLostError, match="none that is kept lies before what is missing"):
+        Run(Outside(units)).settle(a_plan(units, (6, 5), marked=frozenset()))
+
+
+def test_accepted_loss_is_the_least_there_is() -> None:
+    """The newest would lose what can be written anew from the one before it."""
+    run = Run(Outside({"5a": ABORTED, "5b": COMMITTED, "6a": ABORTED, "6b": OPEN, "7a": ABORTED}))
+    units = ["5a", "5b", "6a", "6b", "7a"]
+    found = run.settle(a_plan(units, (7, 6, 5, 4)), accept_lost_output=True)
+    assert (found.restore_id, found.needs_marker, found.needs_start) == (5, True, True)
+    assert [one.committable.id for one in found.lost] == ["5a"] and found.doubled == ()
+    assert run.outside.log == ["abort 6b"]
+    assert run.warnings == ["output is lost, as accepted: 10 records in 1 units of out, by going back to checkpoint 5"]
+
+
+def test_less_loss_is_no_reason_to_write_anything_twice() -> None:
+    run = Run(Outside({"5a": ABORTED, "5b": COMMITTED, "6a": ABORTED, "6b": COMMITTED}))
+    found = run.settle(a_plan(["5a", "5b", "6a", "6b"], (6, 5, 4)), accept_lost_output=True)
+    assert found.restore_id == 6 and found.doubled == ()
+    assert [one.committable.id for one in found.lost] == ["5a", "6a"]
 
 
 def test_an_unknown_outcome_is_asked_for_again_and_then_stops_the_start() -> None:
@@ -221,7 +260,7 @@ def test_open_output_whose_place_is_gone_stops_the_start_or_is_given_up_as_accep
     text = str(caught.value)
     assert "topic 7a, 10 records: lost" in text
     assert is_told or "topic 7a was deleted" in text
-    assert "--accept-lost-output" in text and "--from ID" in text and "10 records in 1 units of out" in text
+    assert "--accept-lost-output" in text and "--from 6" in text and "10 records in 1 units of out" in text
     assert "abort" not in " ".join(run.outside.log)
     if is_told:
         assert run.outside.log == []  # what is known beforehand costs no commit beside it

@@ -24,9 +24,7 @@ _AT_ONCE = 16
 _MISSING_TOPIC_SECONDS = 3.0
 _ENDED = frozenset({codes.INVALID_PRODUCER_EPOCH, codes.INVALID_TXN_STATE, codes.INVALID_PRODUCER_ID_MAPPING})
 """EndTxn answers of a transaction that is not open under this identity: only the log can tell how it ended."""
-_WAYS_ON = (
-    "`--from ID` with an older checkpoint writes it again; `--accept-lost-output` goes on without it, from the newest"
-)
+_WAYS_ON = "`--from ID` with an older checkpoint writes it again; `--accept-lost-output` goes on without it"
 
 
 class KafkaCommitter:
