@@ -28,7 +28,7 @@ from tests.simulation import (
 )
 from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput
 from tests.simulation.planting import PLANTED, with_bug
-from tests.simulation.scenario import Faults, Scenario, SinkSpec, scenario
+from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, scenario
 from tests.simulation.seeds import default_workers, describe, over_processes
 from tests.simulation.world import simulate
 
@@ -66,7 +66,19 @@ def rewritten_and_folded(seed: int) -> Scenario:
     return one
 
 
+def set_back(seed: int) -> Scenario:
+    """A scenario whose wall clock goes back by an hour while keys are marked for a while by it; then it dies, twice."""
+    one = replace(scenario(seed), keyed="value", regroups=False, may_lose=False, beside=["lasting"])
+    one.sinks = [SinkSpec("out", "end", "pooled"), SinkSpec("beside0", "beside0", "pooled")]
+    one.shapes = [Shape(1 + seed % 2, {source.uid: 1 for source in one.sources}, None, None, None, (None,))]
+    one.clock_steps = ((0.3 + seed % 10 / 10, -3600.0),)
+    one.faults = Faults(crashes=(("step", 150 + seed * 37 % 600), ("step", 300)))
+    return one
+
+
 SHAPED = {
+    "wall clock may go back": set_back,
+    "wall clock of before a restart is forgotten": set_back,
     "taken over process begins an attempt beside its successor": paused_where_it_begins,
     "rewrite deletes a key that is there again": rewritten_and_folded,
     "rewrite stands on the base of a fold under way": rewritten_and_folded,
