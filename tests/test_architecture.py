@@ -60,7 +60,8 @@ INNER = MAY_IMPORT.keys() | {"cli", "testing"}
 RUNS_LATE = {("dsl", "runtime"), ("dsl", "cli")}
 """Imports that are right inside a function only: `job.run()` starts what the job file itself must not load."""
 
-MAY_USE_ASYNCIO = ("streamlet/runtime/", "streamlet/checkpoint/coordinator.py", "streamlet/operators/map_async.py",
+MAY_USE_ASYNCIO = ("streamlet/runtime/", "streamlet/checkpoint/coordinator.py", "streamlet/checkpoint/patience.py",
+                   "streamlet/operators/map_async.py",
                    "streamlet/machine/threads.py", "streamlet/task_group.py",
                    "streamlet/cli/", "streamlet/testing/", "connectors/")  # fmt: skip
 MAY_READ_CLOCKS = ("streamlet/clock.py",)

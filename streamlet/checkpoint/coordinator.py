@@ -34,6 +34,7 @@ from streamlet.checkpoint.messages import (
     ToSubtask,
     Trigger,
 )
+from streamlet.checkpoint.patience import is_set_within, until_barriers_are_late
 from streamlet.checkpoint.pending import CheckpointState, PendingCheckpoint, Verdict
 from streamlet.checkpoint.settling import commit_ordered
 from streamlet.checkpoint.storage import CheckpointStorage
@@ -48,6 +49,7 @@ from streamlet.task_group import TaskGroup
 log = logging.getLogger("streamlet.checkpoint")
 
 _COMMITS_BEHIND = 2
+_COMMIT_SECONDS = 1.0
 _SLOW_INTERVALS = 3
 _TELL_AGAIN_SECONDS = 30.0
 """A job whose checkpoints are always slow says so now and then, not at each of them."""
@@ -148,6 +150,7 @@ class CheckpointCoordinator:
         self._opening = set(facts.subtasks)
         self._is_pressed = False
         self._is_stopping = False
+        self._asked = asyncio.Event()
         self._decided: asyncio.Queue[tuple[PendingCheckpoint, Manifest]] = asyncio.Queue()
         self._committed_ids: set[str] = set()
         self._behind = 0
@@ -161,20 +164,33 @@ class CheckpointCoordinator:
     def stop(self) -> None:
         """Asks for a last checkpoint, after which `run` returns."""
         self._is_stopping = True
+        self._asked.set()
         self._due.set()
         self._started.set()
 
     async def run(self) -> ManifestKind:
-        """Runs until the last checkpoint is committed and marked; gives `final` or `stop`."""
+        """Runs until the last checkpoint is committed and marked, or does not come about in time; gives `final` or
+        `stop`."""
         async with TaskGroup() as group:
             workers = [
                 group.create_task(work(), name=f"coordinator-{work.__name__.strip('_')}")
-                for work in (self._listen, self._trigger, self._commit)
+                for work in (self._listen, self._trigger, self._commit, self._give_up)
             ]
             await self._last.wait()
             for worker in workers:
                 worker.cancel()
         return self._ending
+
+    async def _give_up(self) -> None:
+        """Ends a stop whose barriers do not come through: nothing is lost, it goes on from the last complete one."""
+        await self._asked.wait()
+        late = await until_barriers_are_late(lambda: self._pending, self._clock)
+        log.warning("the stop waits no longer, so it has no checkpoint of its own: %s", late.describe_missing())
+        while self._behind:
+            self._caught_up.clear()
+            if not await is_set_within(_COMMIT_SECONDS, self._caught_up):
+                break
+        self._last.set()
 
     # --- listening ----------------------------------------------------------------------------------------------
 
@@ -213,7 +229,7 @@ class CheckpointCoordinator:
     async def _trigger(self) -> None:
         # The first one follows the first record, so that its output is soon seen; but timers and windows put out
         # without any record, and what they put out is to be committed too.
-        await _is_set_within(self._settings.interval_seconds, self._started)
+        await is_set_within(self._settings.interval_seconds, self._started)
         self._last_good = self._clock.monotonic()
         while True:
             while self._behind >= _COMMITS_BEHIND:
@@ -283,22 +299,22 @@ class CheckpointCoordinator:
     async def _until_answered(self, pending: PendingCheckpoint) -> None:
         """Waits for every subtask; says who is slow after three intervals, and abandons after the time-out."""
         patience = self._settings.patience_seconds
-        if await _is_set_within(patience, self._answered):
+        if await is_set_within(patience, self._answered):
             return
         self._tell(f"checkpoint {pending.checkpoint_id} has waited {patience:.1f} s for {pending.describe_missing()}")
-        if not await _is_set_within(self._settings.timeout_seconds - patience, self._answered):
+        if not await is_set_within(self._settings.timeout_seconds - patience, self._answered):
             pending.time_out()
 
     async def _until_caught_up(self) -> None:
         """Waits for a commit, as long as a job may go without a complete checkpoint."""
         self._caught_up.clear()
         patience = self._settings.patience_seconds
-        if await _is_set_within(patience, self._caught_up):
+        if await is_set_within(patience, self._caught_up):
             return
         waiting = f"{self._behind} complete checkpoints wait for their output to be committed, for"
         self._tell(f"{waiting} {patience:.1f} s")
         left = self._last_good + self._settings.stalled_seconds - self._clock.monotonic()
-        if not await _is_set_within(left, self._caught_up):
+        if not await is_set_within(left, self._caught_up):
             raise CheckpointFailedError(
                 f"{waiting} {self._clock.monotonic() - self._last_good:.1f} s, and no other may begin before",
                 remedy="see what the sinks' system does; nothing is lost, a restart commits it",
@@ -382,12 +398,3 @@ class CheckpointCoordinator:
         """One thread at a time changes what is on disk."""
         async with self._disk:
             return await self._run_blocking(call, *args)
-
-
-async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

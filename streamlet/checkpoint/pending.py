@@ -16,6 +16,8 @@ Subtask = tuple[str, int]
 """(task, subtask)"""
 
 
+ALIGNING = "aligning"
+"""Of a subtask: the barrier has come from some of those before it, but not from all."""
 _NOT_THERE = "the barrier has not come"
 """Of a source: it has not come to where it injects it."""
 
@@ -96,6 +98,11 @@ class PendingCheckpoint:
     def missing(self) -> list[Subtask]:
         """Gives the subtasks that have not answered, sorted."""
         return sorted(self._expected - self._reports.keys())
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """True while its barriers have not come through to every subtask."""
+        return any(self._doing.get(one, _NOT_THERE) in (_NOT_THERE, ALIGNING) for one in self.missing())
 
     def acknowledge(self, message: Acknowledge) -> Verdict:
         """Takes a subtask's part; refuses what is not for this checkpoint, and a second answer."""

@@ -89,6 +89,8 @@ class SubtaskSnapshots:
         operators: dict[str, Any],
         had_ended: bool,
     ) -> None:
+        if self._writing.locked():
+            self.busy(checkpoint_id, "still writing the state of an earlier one")
         async with self._writing:
             try:
                 for store in self.stores:

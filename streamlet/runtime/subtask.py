@@ -15,6 +15,7 @@ from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable, operator_key
 from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Opened, Started, ToSubtask, Trigger
+from streamlet.checkpoint.pending import ALIGNING
 from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
@@ -280,7 +281,7 @@ class GatedSubtask(Subtask):
         """Records of the last batch, until the next one may begin."""
         self._full_since: float | None = None
         self._waited = 0.0
-        gate.on_aligning = lambda checkpoint_id: self.snapshots.busy(checkpoint_id, "aligning")
+        gate.on_aligning = lambda checkpoint_id: self.snapshots.busy(checkpoint_id, ALIGNING)
 
     def interrupt(self) -> None:
         self._gate.interrupt()

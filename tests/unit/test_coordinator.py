@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamlet import OutputLostError, SinkError
+from streamlet.checkpoint import patience
 from streamlet.checkpoint.coordinator import CoordinatorSettings
 from streamlet.checkpoint.messages import Busy, Ended, Pressed, Started, Trigger
 from streamlet.errors import CheckpointFailedError
@@ -273,6 +274,49 @@ def test_a_stop_makes_a_last_checkpoint_at_once(has_started: bool, tmp_path: Pat
         assert manifest.kind == "stop"
 
     play(tmp_path, scenario, interval=LONG)
+
+
+def test_a_stop_whose_barriers_do_not_come_through_ends_without_a_checkpoint_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "_LOOK_SECONDS", 0.0)
+
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.complete(0)
+        played.coordinator.stop()
+        assert await played.triggered() == Trigger(1, is_last=True)
+        played.acknowledge(1, ("in", 0), ("agg", 1))
+        assert await played.running == "stop"
+        assert [info.id for info in played.storage.checkpoints() if info.manifest] == [0]
+        assert played.coordinator.figures.last_id == 0
+
+    play(tmp_path, scenario, interval=LONG, clock=SteppingClock(0.1))
+    assert (
+        "the stop waits no longer, so it has no checkpoint of its own: agg[0] (the barrier has not come)" in caplog.text
+    )
+
+
+def test_a_stop_waits_for_what_is_done_behind_barriers_that_came_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "_LOOK_SECONDS", 0.0)
+
+    async def scenario(played: Played) -> None:
+        played.control.report(Started())
+        await played.complete(0)
+        played.coordinator.stop()
+        assert await played.triggered() == Trigger(1, is_last=True)
+        for subtask in SUBTASKS:
+            played.control.report(Busy(1, *subtask, "writing state"))
+        for _ in range(10):
+            await played.turns()
+        assert not played.running.done()
+        played.acknowledge(1)
+        assert await played.running == "stop"
+        assert played.coordinator.figures.last_id == 1
+
+    play(tmp_path, scenario, interval=LONG, clock=SteppingClock(0.1))
 
 
 def test_a_stop_while_a_checkpoint_is_pending_waits_for_it_and_makes_another(tmp_path: Path) -> None:
