@@ -367,7 +367,19 @@ def test_values_of_a_declared_type_come_back_as_what_the_function_was_called_wit
     on_virtual_time(run)
 
 
-@pytest.mark.parametrize("value", [(1, 2), {1, 2}, {"a": [(1,)]}, Point(1, set()), object(), 1 << 70])
+@pytest.mark.parametrize("value", [1 << 70, "half \ud83d"])
+def test_integers_of_any_size_and_half_characters_come_back(value: Any) -> None:
+    async def run() -> None:
+        flying = Flying(waits)
+        flying.take([value])
+        restored = Flying(waits, restored=[flying.snapshot()])
+        (back,) = restored.operator._flight
+        assert back.batch.values == [value]
+
+    on_virtual_time(run)
+
+
+@pytest.mark.parametrize("value", [(1, 2), {1, 2}, {"a": [(1,)]}, Point(1, set()), object()])
 def test_a_value_that_would_not_come_back_as_it_was_is_refused_when_it_comes(value: Any) -> None:
     async def run() -> None:
         flying = Flying(waits)
