@@ -161,6 +161,10 @@ class KafkaBroker(Kafka):
             self.kill()
             raise
 
+    def is_up(self) -> bool:
+        """True when it answers."""
+        return answers(self.bootstrap, port=self._port)
+
     def launch(self) -> None:
         """Starts it without waiting, if it does not run."""
         if self.pid is not None:
@@ -235,7 +239,7 @@ class KafkaBroker(Kafka):
 
     def _wait_until_it_answers(self, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
-        while not answers(self.bootstrap, port=self._port):
+        while not self.is_up():
             if self.pid is None or time.monotonic() > deadline:
                 what = "has ended" if self.pid is None else f"does not answer after {timeout_seconds:g} s"
                 tail = self.log_file.read_text(errors="replace")[-4000:]

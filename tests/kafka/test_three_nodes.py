@@ -75,7 +75,9 @@ class Trouble:
             else:
                 node.stop()
             self.go_on(self._random.uniform(0.5, 5.0))
-            node.start()
+            node.launch()
+            while not node.is_up():
+                self.go_on(0.2)
         self.go_on(self._random.uniform(0.5, 3.0))
 
     def run(self, seconds: float) -> None:

@@ -31,7 +31,7 @@ class KafkaOutside:
     ) -> None:
         self.one = one
         self.kafka = kafka
-        self.restarts = 0
+        self.happened = {"broker restart": 0, "leader change": 0, "broker that left": 0}
         self._clock = clock
         self._random = randomness
         self._safe_offsets = safe_offsets
@@ -45,9 +45,10 @@ class KafkaOutside:
 
     def begin(self) -> None:
         """Makes the topics and plans everything; what belongs to the beginning is there when it returns."""
+        self.kafka.start()
         for topic, partitions in self.one.partitions.items():
             self.kafka.broker.topics.create(topic, partitions, {})
-        self.kafka.start()
+        self._silence_the_group()
         for feed in self.one.feeds:
             self.at(0.0 if self.one.is_bounded else feed.at, lambda feed=feed: self._feed(feed))  # type: ignore[misc]
         for trouble in self.one.troubles:
@@ -56,9 +57,16 @@ class KafkaOutside:
             self.kafka.service.faults.delay(api, seconds, is_applied=False, only=_only_after(passes))
         self.happen()
 
+    def _silence_the_group(self) -> None:
+        """Nothing may ever wait for who stores the offsets that are for lag tools only."""
+        if self.one.has_silent_group:
+            self.kafka.service.faults.silence("OffsetCommit", is_applied=False, times=1 << 30)
+
     def calm_down(self) -> None:
         """No trouble begins any more; what has begun ends."""
         self._is_calm = True
+        self.kafka.service.faults.clear()
+        self._silence_the_group()
 
     def happen(self) -> None:
         """Lets everything happen whose time has come."""
@@ -101,9 +109,13 @@ class KafkaOutside:
         if self._is_calm:
             return
         if trouble.kind == "restart" and self.kafka.is_up:
-            self.restarts += 1
+            self.happened["broker restart"] += 1
             self.kafka.stop()
             self.at(trouble.seconds, lambda: self.kafka.start(loads_seconds=trouble.seconds))
+        elif trouble.kind == "leaders move":
+            self._move_leaders()
+        elif trouble.kind.startswith("broker leaves"):
+            self._let_a_broker_leave(trouble)
         elif trouble.kind == "load" and self.kafka.is_up:
             self.kafka.load(trouble.seconds)
         elif trouble.kind == "retention":
@@ -114,6 +126,26 @@ class KafkaOutside:
             self._delete_output()
         elif trouble.kind == "stranger":
             self._let_a_stranger_write(trouble.seconds)
+
+    def _move_leaders(self) -> None:
+        nodes = self.kafka.broker.topics.nodes
+        for topic in self.one.partitions:
+            for log in self._logs(topic):
+                log.change_leader(self._random.choice(nodes))
+                self.happened["leader change"] += 1
+        self.kafka.notify()
+
+    def _let_a_broker_leave(self, trouble: Trouble) -> None:
+        """Nobody answers there any more; a little later others lead what it led.  One at least stays."""
+        nodes = [node for node in self.kafka.broker.topics.nodes if node not in self.kafka.gone]
+        if len(nodes) < 2:
+            return
+        self.happened["broker that left"] += 1
+        node = self._random.choice(nodes)
+        self.kafka.kill(node)
+        self.at(trouble.seconds, lambda: self.kafka.leave(node))
+        if trouble.kind == "broker leaves":
+            self.at(2 * trouble.seconds, lambda: self.kafka.rejoin(node))
 
     def _delete_output(self) -> None:
         """Retention deletes what is decided in a partition, if another still tells how it was decided."""

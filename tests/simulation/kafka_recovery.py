@@ -21,6 +21,7 @@ class KafkaRecovery:
     def __init__(self, world: KafkaWorld) -> None:
         self._world = world
         self.survivor: Survivor | None = None
+        self.marked_at: list[float] = []
 
     def plan(self) -> None:
         """At the beginning of the world."""
@@ -41,6 +42,7 @@ class KafkaRecovery:
 
     def marked(self, checkpoint_id: int) -> None:
         """A checkpoint was committed and marked."""
+        self.marked_at.append(self._world.clock.seconds)
         if self.survivor is not None:
             self.survivor.marked(checkpoint_id, self._world.current, self._world.clock.seconds)
 

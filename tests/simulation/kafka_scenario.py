@@ -77,6 +77,10 @@ class KafkaScenario:
     """(api, how many requests of it pass before, seconds): one request that the broker handles so much later."""
     disk_fails: float = 0.0
     """How often a call that changes the disk fails."""
+    nodes: int = 1
+    """Brokers of the cluster."""
+    has_silent_group: bool = False
+    """Whether the coordinator of the group for lag tools never answers, also when all else is calm."""
     may_stop: bool = False
     """Whether stopping with an error that says what is at risk is right for this one."""
     calms_at: float | None = None
@@ -143,6 +147,7 @@ def kafka_scenario(seed: int) -> KafkaScenario:
         delays=_delays(rng),
         disk_fails=rng.choice((0.0, 0.0, 0.003, 0.02)),
     )
+    _add_brokers(one)
     if times_out:
         _let_time_out(one, rng)
     else:
@@ -201,6 +206,19 @@ def _troubles(rng: random.Random) -> list[Trouble]:
         kind = rng.choice(("restart", "restart", "load", "retention", "stranger", "stranger"))
         found.append(Trouble(rng.random() * 4, kind, rng.choice((0.05, 0.3, 1.0))))
     return sorted(found, key=lambda trouble: trouble.at)
+
+
+def _add_brokers(one: KafkaScenario) -> None:
+    """Some clusters have several brokers, whose leaders move, and one of which leaves for a while or for good."""
+    rng = random.Random(f"{one.seed} brokers")
+    one.has_silent_group = rng.random() < 0.2
+    if rng.random() >= 0.3:
+        return
+    one.nodes = rng.choice((2, 3))
+    kinds = ("leaders move", "leaders move", "broker leaves", "broker leaves for good")
+    for _ in range(rng.choice((1, 2, 4))):
+        one.troubles.append(Trouble(rng.random() * 3, rng.choice(kinds), rng.choice((0.05, 0.3, 1.0))))
+    one.troubles.sort(key=lambda trouble: trouble.at)
 
 
 def _let_time_out(one: KafkaScenario, rng: random.Random) -> None:

@@ -62,7 +62,9 @@ class KafkaWorld:
         self.network.count = self._count_request
         settings = BrokerSettings(marker_delay_ms=one.marker_delay_ms, sweep_interval_ms=500)
         broker = SimulatedBroker(settings, random.Random(one.seed))
-        self.kafka = SimulatedKafka(broker, self.network, self.clock, self.random, policy=one.broker_policy)
+        self.kafka = SimulatedKafka(
+            broker, self.network, self.clock, self.random, policy=one.broker_policy, nodes=one.nodes
+        )
         self.outside = KafkaOutside(
             one, self.kafka, self.clock, self.random, lambda: read_offsets(self.root, self.disk)
         )
@@ -144,7 +146,7 @@ class KafkaWorld:
             "zombie": self.zombies,
             "restart": self.restarts,
             "cut connection": self.network.cuts,
-            "broker restart": self.outside.restarts,
+            **self.outside.happened,
             "disk failure": self.disk_failures,
             "going back": sum("going back" in text for text in self.said),
             "calm": int(self.recovery.survivor is not None),
@@ -196,7 +198,6 @@ class KafkaWorld:
         """From here on nothing goes wrong any more, and the job must come to its end."""
         self.is_calm = True
         self.network.weather = CALM
-        self.kafka.service.faults.clear()
         self.outside.calm_down()
         if self.scenario.timeout_seconds > 10:
             self.scenario.settings["checkpoint_timeout"] = timedelta(seconds=10)

@@ -8,19 +8,23 @@ from typing import Any
 from streamlet import Outcome
 from streamlet.checkpoint import settling
 from streamlet.checkpoint.coordinator import CheckpointCoordinator
+from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.runtime.restoring import Restorer
+from streamlet.runtime.subtask import Subtask
 from streamlet_connectors.kafka import delivery, outcome, requests, transaction, writer
 from streamlet_connectors.kafka.committer import KafkaCommitter
 from streamlet_connectors.kafka.delivery import Delivery
 from streamlet_connectors.kafka.errors import TransportError
 from streamlet_connectors.kafka.fetching import Fetcher
+from streamlet_connectors.kafka.leaders import LeaderFinder
 from streamlet_connectors.kafka.offsets import position_at
 from streamlet_connectors.kafka.outcome import Finding
 from streamlet_connectors.kafka.reading import KafkaReader
 from streamlet_connectors.kafka.records import Chunk
 from streamlet_connectors.kafka.transaction import Prepared, TransactionPool
 from streamlet_connectors.kafka.writer import KafkaWriter
+from tests.simulation.kafka_fair_weather import simulate_moves, simulate_silence
 from tests.simulation.kafka_scenario import kafka_scenario
 from tests.simulation.kafka_seeds import simulate_kafka
 from tests.simulation.patches import Patches
@@ -211,6 +215,45 @@ def write_without_an_answer_is_sent_as_a_new_one(patches: Patches) -> None:
         return produce
 
     patches.put(Delivery, "_produce", deliver)
+
+
+# --- hearing of checkpoints, and of leaders ---------------------------------------------------------------------------
+
+
+@planted_in("kafka", simulate_silence, range(20))
+def a_source_that_hears_of_a_checkpoint_holds_the_next_one(patches: Patches) -> None:
+    """The group for lag tools has a coordinator that never answers: the loop that delivers triggers waits for it."""
+
+    def obey(_: Any) -> Any:
+        async def waiting(self: Any) -> None:
+            while True:
+                message = await self._inbox.get()
+                if isinstance(message, Trigger):
+                    self.trigger(message)
+                elif isinstance(message, AddSplits):
+                    self.add_splits(message)
+                else:
+                    await self.source_marked(message.checkpoint_id)
+
+        return waiting
+
+    patches.put(Subtask, "_obey", obey)
+
+
+@planted_in("kafka", simulate_moves, range(20))
+def the_epoch_of_the_first_leader_is_kept(patches: Patches) -> None:
+    """Each later one says that it knows a newer epoch, however often it is asked."""
+
+    def judge(original: Any) -> Any:
+        def keeping(self: Any, feed: Any, infos: Any) -> None:
+            known = feed.leader_epoch
+            original(self, feed, infos)
+            if known >= 0:
+                feed.leader_epoch = known
+
+        return keeping
+
+    patches.put(LeaderFinder, "_judge", judge)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

@@ -175,14 +175,14 @@ class EmbeddedKafka:
         _check(self.act(delete), f"deleting records of topic {name!r} before {dict(before)}")
 
     def elect(self, name: str, partition: int = 0, *, has_upto: int | None = None) -> None:
-        """Has another leader elected for a partition; with `has_upto` an unclean one, which lacks the records from that
-        offset on."""
+        """Has a leader elected for a partition, which begins an epoch of it; with `has_upto` an unclean one, which
+        lacks the records from that offset on."""
 
         def elect(broker: SimulatedBroker) -> int:
             log = broker.topics.log(name, partition)
             if log is None:
                 return codes.UNKNOWN_TOPIC_OR_PARTITION
-            log.change_leader(has_upto=has_upto)
+            log.change_leader(log.leader, has_upto=has_upto)
             return codes.NONE
 
         _check(self.act(elect), f"a leader for topic {name!r}, partition {partition}")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.batches import NO_PRODUCER, Record, RecordBatch, is_commit, marker, records_of
 from streamlet.testing.kafka.producers import ProducerState
+from streamlet.testing.kafka.settings import NODE
 
 LATEST, EARLIEST, NEWEST_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
 
@@ -85,7 +86,8 @@ class PartitionLog:
     Markers take offsets too. Batches never change, so what was read stays true until it is deleted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leader: int = NODE) -> None:
+        self.leader = leader
         self.start_offset = 0
         self.end_offset = 0
         self.epochs = LeaderEpochs()
@@ -159,11 +161,12 @@ class PartitionLog:
         known = self.epochs.end_of(last_epoch, self.end_offset)
         return known if known.epoch < last_epoch or known.end < offset else None
 
-    def change_leader(self, *, has_upto: int | None = None) -> None:
-        """Another broker leads from now on. With `has_upto` the election is unclean: it has records before that offset
+    def change_leader(self, leader: int, *, has_upto: int | None = None) -> None:
+        """That broker leads from now on. With `has_upto` the election is unclean: it has records before that offset
         only, and what others had is gone."""
         if has_upto is not None:
             self._cut_off(has_upto)
+        self.leader = leader
         self.epochs.begin(self.end_offset)
 
     def _cut_off(self, offset: int) -> None:

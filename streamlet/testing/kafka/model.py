@@ -1,7 +1,8 @@
 """A Kafka broker as a state machine: requests and the time go in, answers come out; it does nothing else.
 
 It follows what Apache Kafka 4.1 answers to the request versions that it offers, quirks included, and the contract
-tests hold both to the same answers.  One node, one replica, everything in memory.  There is no I/O here, no clock and
+tests hold both to the same answers.  Several nodes may serve one state, which stands for replicas that are all in sync;
+everything is in memory.  There is no I/O here, no clock and
 no chance: time comes with each call and must not go back, randomness with the constructor, so a test that gives the
 same of both sees the same of everything.
 
@@ -27,20 +28,41 @@ from streamlet.testing.kafka.settings import BrokerSettings
 from streamlet.testing.kafka.topics import Topic, Topics
 from streamlet.testing.kafka.transactions import Place, TransactionalId, TransactionCoordinator
 
-NODE = 1
+Address = tuple[str, int]
 
 
 class SimulatedBroker:
-    """The one broker of a cluster. Call `advance` before each request, and when `next_event_ms` has come."""
+    """The state of a cluster. Call `advance` before each request, and when `next_event_ms` has come."""
 
     def __init__(self, settings: BrokerSettings | None = None, randomness: random.Random | None = None) -> None:
         self.settings = settings or BrokerSettings()
         randomness = randomness or random.Random(0)
         self.cluster_id = uuid.UUID(int=randomness.getrandbits(128), version=4).hex[:22]
+        self.addresses: dict[int, Address] = {}
+        """Where the brokers of the cluster are, by node, as clients are told."""
         self.topics = Topics(randomness)
         self.transactions = TransactionCoordinator(self.settings)
         self.groups = Groups(randomness)
         self._now_ms: int | None = None
+
+    # -- brokers
+
+    @property
+    def coordinator(self) -> int:
+        """The broker that clients are sent to with their transactions and groups.  All of them would answer."""
+        return self.topics.nodes[0]
+
+    def join(self, node: int, address: Address) -> None:
+        """A broker is there, or there again: it leads what is given to it, and new partitions."""
+        self.addresses[node] = address
+        if node not in self.topics.nodes:
+            self.topics.nodes.append(node)
+
+    def leave(self, node: int) -> None:
+        """A broker has been away for long enough: others lead what it led.  The last one stays."""
+        if len(self.topics.nodes) > 1:
+            self.topics.leave(node)
+            self.addresses.pop(node, None)
 
     # -- time
 

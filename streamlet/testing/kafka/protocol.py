@@ -58,8 +58,8 @@ class Exchange:
         """None when done: the client wants no answer."""
         self._waiting: Waiting | None = None
 
-    def apply(self, broker: SimulatedBroker, host: str, port: int, now_ms: int) -> None:
-        call = Call(broker, self.head.version, self.request, self.head.client_id, host, port, now_ms)
+    def apply(self, broker: SimulatedBroker, node: int, now_ms: int) -> None:
+        call = Call(broker, self.head.version, self.request, self.head.client_id, node, now_ms)
         served = self.api.serve(call)
         if served is None or isinstance(served, Mapping):
             self._done(served)

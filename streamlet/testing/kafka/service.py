@@ -13,15 +13,28 @@ from streamlet.testing.kafka.errors import ConnectionCutError
 from streamlet.testing.kafka.faults import Fault, Faults, Trouble
 from streamlet.testing.kafka.model import SimulatedBroker
 from streamlet.testing.kafka.protocol import READING, Exchange, Protocol
+from streamlet.testing.kafka.settings import NODE
 
 
 class KafkaService:
     """Answers requests of one broker, and does what is due when its time has come. `host` and `port` are what it says
-    of itself."""
+    of itself.  Further nodes of the same cluster are made from the `first`."""
 
-    def __init__(self, broker: SimulatedBroker, clock: Clock, *, host: str = "127.0.0.1", port: int = 9092) -> None:
+    def __init__(
+        self,
+        broker: SimulatedBroker,
+        clock: Clock,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 9092,
+        node: int = NODE,
+        first: KafkaService | None = None,
+    ) -> None:
         self.broker = broker
-        self.faults = Faults()
+        self.node = node
+        self.faults: Faults = Faults() if first is None else first.faults
+        self._nodes: list[KafkaService] = [] if first is None else first._nodes
+        self._nodes.append(self)
         self.protocol = Protocol()
         self.host = host
         self.port = port
@@ -45,7 +58,7 @@ class KafkaService:
         return exchange.answer
 
     async def _apply(self, exchange: Exchange) -> None:
-        exchange.apply(self.broker, self.host, self.port, self._advance())
+        exchange.apply(self.broker, self.node, self._advance())
         if exchange.api.name not in READING:
             self.notify()
         while exchange.wake_at_ms is not None:
@@ -53,14 +66,16 @@ class KafkaService:
             exchange.go_on(self._advance())
 
     def notify(self) -> None:
-        """Lets everything that waits look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        """Lets everything that waits look again, at any node."""
+        for one in self._nodes:
+            one._changed.set()
+            one._changed = asyncio.Event()
 
     # -- time
 
     def start(self) -> None:
-        """From now on markers are written and transactions time out without a request."""
+        """It is one of the cluster; from now on markers are written and transactions time out without a request."""
+        self.broker.join(self.node, (self.host, self.port))
         if self._time is None:
             self._time = asyncio.create_task(self._keep_time())
 

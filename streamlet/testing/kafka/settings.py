@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NODE = 1
+"""The broker of a cluster that has one."""
+
 
 @dataclass(slots=True)
 class BrokerSettings:

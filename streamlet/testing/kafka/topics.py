@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.log import PartitionLog
+from streamlet.testing.kafka.settings import NODE
 
 TOPIC_SETTINGS: Mapping[str, str] = {
     "cleanup.policy": "delete",
@@ -51,6 +52,8 @@ class Topics:
 
     def __init__(self, randomness: random.Random) -> None:
         self._randomness = randomness
+        self.nodes = [NODE]
+        """The brokers that lead new partitions, in turn."""
         self._by_name: dict[str, Topic] = {}
 
     def names(self) -> list[str]:
@@ -79,7 +82,7 @@ class Topics:
             return codes.INVALID_PARTITIONS
         if not only_check:
             id = uuid.UUID(int=self._randomness.getrandbits(128), version=4)
-            logs = [PartitionLog() for _ in range(partitions)]
+            logs = [self._log(number) for number in range(partitions)]
             self._by_name[name] = Topic(name, id, logs, dict(settings))
         return codes.NONE
 
@@ -95,5 +98,16 @@ class Topics:
         if total <= len(topic.partitions):
             return codes.INVALID_PARTITIONS
         if not only_check:
-            topic.partitions.extend(PartitionLog() for _ in range(total - len(topic.partitions)))
+            topic.partitions.extend(self._log(number) for number in range(len(topic.partitions), total))
         return codes.NONE
+
+    def leave(self, node: int) -> None:
+        """A broker is away: others lead what it led, one after the other."""
+        if len(self.nodes) > 1 and node in self.nodes:
+            self.nodes.remove(node)
+            logs = [log for topic in self._by_name.values() for log in topic.partitions if log.leader == node]
+            for number, log in enumerate(logs):
+                log.change_leader(self.nodes[number % len(self.nodes)])
+
+    def _log(self, partition: int) -> PartitionLog:
+        return PartitionLog(self.nodes[partition % len(self.nodes)])

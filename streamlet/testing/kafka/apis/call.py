@@ -26,8 +26,8 @@ class Call:
     version: int
     request: Any
     client_id: str
-    host: str
-    port: int
+    node: int
+    """The broker that is asked."""
     now_ms: int
 
     def fenced(self, error: int, since: int) -> int:

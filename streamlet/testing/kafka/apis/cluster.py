@@ -7,7 +7,6 @@ from typing import Any
 
 from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call
-from streamlet.testing.kafka.model import NODE
 from streamlet.testing.kafka.topics import TOPIC_SETTINGS, Topic
 from streamlet.testing.kafka.wire import Answer
 
@@ -20,9 +19,12 @@ _FROM_TOPIC, _FROM_BROKER, _BY_DEFAULT = 1, 4, 5
 
 def metadata(call: Call) -> Answer:
     return {
-        "brokers": [{"node_id": NODE, "host": call.host, "port": call.port, "rack": None}],
+        "brokers": [
+            {"node_id": node, "host": host, "port": port, "rack": None}
+            for node, (host, port) in call.broker.addresses.items()
+        ],
         "cluster_id": call.broker.cluster_id,
-        "controller_id": NODE,
+        "controller_id": call.broker.coordinator,
         "topics": list(_topics(call)),
         "cluster_authorized_operations": _UNSAID,
     }
@@ -57,8 +59,9 @@ def _create_if_allowed(call: Call, name: str) -> int:
 
 def _described(topic: Topic) -> dict[str, Any]:
     partitions = [
-        {"error_code": 0, "partition_index": index, "leader_id": NODE, "leader_epoch": log.epochs.current,
-         "replica_nodes": [NODE], "isr_nodes": [NODE], "offline_replicas": []}
+        {"error_code": 0, "partition_index": index, "leader_id": log.leader,
+         "leader_epoch": log.epochs.current, "replica_nodes": [log.leader], "isr_nodes": [log.leader],
+         "offline_replicas": []}
         for index, log in enumerate(topic.partitions)
     ]  # fmt: skip
     return {
@@ -78,8 +81,11 @@ def _absent(name: str | None, id: Any, error: int) -> dict[str, Any]:
 def describe_cluster(call: Call) -> Answer:
     return {
         "cluster_id": call.broker.cluster_id,
-        "controller_id": NODE,
-        "brokers": [{"broker_id": NODE, "host": call.host, "port": call.port, "rack": None, "is_fenced": False}],
+        "controller_id": call.broker.coordinator,
+        "brokers": [
+            {"broker_id": node, "host": host, "port": port, "rack": None, "is_fenced": False}
+            for node, (host, port) in call.broker.addresses.items()
+        ],
         "cluster_authorized_operations": _UNSAID,
     }
 

@@ -7,7 +7,6 @@ from typing import Any
 from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call, Waiting, by_topic
 from streamlet.testing.kafka.groups import Group, Join, Joined, Member
-from streamlet.testing.kafka.model import NODE
 from streamlet.testing.kafka.offsets import GroupOffset
 from streamlet.testing.kafka.transactions import Place
 from streamlet.testing.kafka.wire import Answer, milliseconds
@@ -17,7 +16,9 @@ _UNSAID = -(1 << 31)
 
 
 def find_coordinator(call: Call) -> Answer:
-    here = {"error_code": codes.NONE, "error_message": None, "node_id": NODE, "host": call.host, "port": call.port}
+    node = call.broker.coordinator
+    host, port = call.broker.addresses[node]
+    here = {"error_code": codes.NONE, "error_message": None, "node_id": node, "host": host, "port": port}
     if call.version < 4:
         return here
     return {"coordinators": [{**here, "key": key} for key in call.request.coordinator_keys]}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call, Waiting
-from streamlet.testing.kafka.log import EpochEnd, PartitionLog, Slice
+from streamlet.testing.kafka.log import Appended, EpochEnd, PartitionLog, Slice
 from streamlet.testing.kafka.wire import Answer, milliseconds
 
 
@@ -17,8 +17,12 @@ def produce(call: Call) -> Answer | None:
     for topic in request.topic_data:
         answers = []
         for part in topic.partition_data:
-            done = call.broker.produce(request.transactional_id, topic.name, part.index, bytes(part.records or b""))
             log = call.broker.topics.log(topic.name, part.index)
+            if log is not None and log.leader != call.node:
+                done = Appended(codes.NOT_LEADER_OR_FOLLOWER)
+            else:
+                records = bytes(part.records or b"")
+                done = call.broker.produce(request.transactional_id, topic.name, part.index, records)
             start = -1 if done.error or log is None else log.start_offset
             answers.append(
                 {"index": part.index, "error_code": done.error, "base_offset": done.base_offset,
@@ -36,14 +40,18 @@ class _Wanted(NamedTuple):
     partition: int
     offset: int
     max_bytes: int
+    node: int
     leader_epoch: int
     last_epoch: int
 
     def refusal(self, log: PartitionLog) -> int:
         """An error code when the reader must look again first."""
-        if error := log.epochs.refusal(self.leader_epoch):
-            return error
-        return codes.NONE if log.start_offset <= self.offset <= log.end_offset else codes.OFFSET_OUT_OF_RANGE
+        if log.leader != self.node:
+            return codes.NOT_LEADER_OR_FOLLOWER
+        return log.epochs.refusal(self.leader_epoch)
+
+    def is_outside(self, log: PartitionLog) -> bool:
+        return not log.start_offset <= self.offset <= log.end_offset
 
     def parting(self, log: PartitionLog) -> EpochEnd | None:
         return log.parting(self.offset, self.last_epoch)
@@ -57,7 +65,7 @@ def _wanted(call: Call) -> Iterator[_Wanted]:
             name = found.name if found is not None else None
         for part in topic.partitions:
             yield _Wanted(
-                name, topic, part.partition, part.fetch_offset, part.partition_max_bytes,
+                name, topic, part.partition, part.fetch_offset, part.partition_max_bytes, call.node,
                 getattr(part, "current_leader_epoch", -1), getattr(part, "last_fetched_epoch", -1),
             )  # fmt: skip
 
@@ -77,7 +85,7 @@ def _is_enough(call: Call) -> bool:
     size = 0
     for one in _wanted(call):
         log = _log(call, one)
-        if log is None or one.refusal(log) or one.parting(log) is not None:
+        if log is None or one.refusal(log) or one.is_outside(log) or one.parting(log) is not None:
             return True
         size += log.readable_bytes(one.offset, committed=committed, enough=max(1, least))
         if size >= least:
@@ -111,7 +119,7 @@ def _fetched(call: Call) -> Answer:
 
 
 def _read(log: PartitionLog, one: _Wanted, limit: int, *, committed: bool, is_first: bool) -> Slice:
-    if error := log.epochs.refusal(one.leader_epoch):
+    if error := one.refusal(log):
         return Slice(error)
     parting = one.parting(log)
     if parting is not None and parting.epoch < 0:
@@ -147,6 +155,8 @@ def list_offsets(call: Call) -> Answer:
             answer = {"partition_index": part.partition_index, "timestamp": -1, "offset": -1, "leader_epoch": -1}
             if log is None:
                 answer["error_code"] = codes.UNKNOWN_TOPIC_OR_PARTITION
+            elif log.leader != call.node:
+                answer["error_code"] = codes.NOT_LEADER_OR_FOLLOWER
             else:
                 found = log.find(part.timestamp, committed=committed)
                 answer |= {"timestamp": found.timestamp, "offset": found.offset}
