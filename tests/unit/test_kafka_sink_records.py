@@ -145,6 +145,23 @@ def test_a_record_without_key_for_a_compacted_topic_is_told(kafka: EmbeddedKafka
     assert "it has no key, and the topic is compacted (cleanup.policy=compact)" in done.said
 
 
+@pytest.mark.parametrize("large", [0, 1])
+@pytest.mark.parametrize("key", ["stream", "k"])
+def test_each_record_is_held_to_the_sinks_own_limit(large: int, key: str, kafka: EmbeddedKafka) -> None:
+    """The first of a batch on its way, and those that are put behind it."""
+
+    async def scenario() -> None:
+        chosen: Any = key if key == "stream" else lambda _: key
+        sink: KafkaSink[Any] = KafkaSink(kafka.bootstrap, "out", value=Text(), key=chosen, max_record_bytes=11)
+        async with a_writer(sink, fresh("i"), owns_memo=True) as writer:
+            await prepare(writer, ["x" * 10], key="k")
+            with pytest.raises(EncodeError, match=r"has 12 bytes, but max_record_bytes of the sink is 11") as caught:
+                await prepare(writer, ["x" * (11 if row == large else 1) for row in range(2)], key="k")
+            assert caught.value.index == large
+
+    asyncio.run(scenario())
+
+
 # -- the time of an event
 
 

@@ -58,6 +58,20 @@ def listed(headers: Headers | None) -> list[tuple[str, bytes | None]]:
     return pairs
 
 
+def require_small(keys: Sequence[bytes | None], values: Sequence[bytes | None], most_bytes: int) -> None:
+    """Raises `EncodeError` with the index of the first record whose key and value are larger than the sink's own
+    `max_record_bytes`."""
+    for row, (key, value) in enumerate(zip(keys, values, strict=True)):
+        size = len(key or b"") + len(value or b"")
+        if size > most_bytes:
+            raise EncodeError(
+                f"the record {'without key' if key is None else f'with key {shortened(key)}'} has {size} bytes, but "
+                f"max_record_bytes of the sink is {most_bytes}",
+                index=row,
+                remedy="raise max_record_bytes, or make the record smaller",
+            )
+
+
 def header_column(
     function: Callable[[Any], Headers | None] | None, constant: list[tuple[str, bytes | None]], batch: Batch[Any]
 ) -> Any:

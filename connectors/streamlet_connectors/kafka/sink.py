@@ -42,7 +42,7 @@ class KafkaSink(Sink[T]):
     - `delivery_timeout_seconds`: how long one write is tried again before the attempt fails.
     - `linger_seconds`: at-least-once only: how long a record may wait for others; longer makes fewer and
       larger requests.
-    - `max_record_bytes`: an own limit below the topic's `max.message.bytes`, which is always checked.
+    - `max_record_bytes`: an own limit of a record's key and value; the topic's `max.message.bytes` is always checked.
     - every further option is about the connection, see `KafkaOptions`.
     """
 

@@ -23,7 +23,7 @@ from streamlet_connectors.kafka import requests
 from streamlet_connectors.kafka.batching import HEADER_BYTES, new_builder
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
 from streamlet_connectors.kafka.delivery import Delivery, Idempotent, Shipment
-from streamlet_connectors.kafka.extras import TimeLimits, header_column, listed, time_column
+from streamlet_connectors.kafka.extras import TimeLimits, header_column, listed, require_small, time_column
 from streamlet_connectors.kafka.refusals import SETTINGS
 from streamlet_connectors.kafka.requests import TopicInfo
 from streamlet_connectors.kafka.routing import Router, named_row, shortened
@@ -218,7 +218,8 @@ class KafkaWriter:
         assert router is not None
         before = 0
         has_times = callable(spec.timestamp) or (spec.timestamp == "event" and batch.timestamps is not None)
-        if spec.headers is None and not has_times and router.is_plain(batch):
+        is_bare = spec.headers is None and spec.max_record_bytes is None and not has_times
+        if is_bare and router.is_plain(batch):
             written = self._append_plain(batch, encoded, router)
             if written == len(encoded):
                 return
@@ -228,6 +229,8 @@ class KafkaWriter:
             lanes, keys = router.route(batch)
             if self._needs_keys:
                 self._require_keys(keys)
+            if spec.max_record_bytes is not None:
+                require_small(keys, encoded, spec.max_record_bytes)
             headers = header_column(self._header_function, self._headers, batch)
             times = time_column(spec.timestamp, batch, self._context.clock.now_ms(), self._time_limits)
         except EncodeError as error:
@@ -336,21 +339,14 @@ class KafkaWriter:
         return new_builder(self._batch_bytes, is_transactional=self._spec.delivery == "exactly_once")
 
     def check_size(self, size: int, key: bytes | None, partition: int) -> None:
-        """Refuses a record that the topic, or the sink's own limit, does not take."""
+        """Refuses a record that the topic does not take."""
         whole = size + HEADER_BYTES
-        own = self._spec.max_record_bytes
-        if whole > self._max_message_bytes and self._spec.compression is None:
-            limit = f"max.message.bytes of topic {self._spec.topic!r} is {self._max_message_bytes}"
-            remedy = "raise max.message.bytes of the topic, set compression=, or make the record smaller"
-        elif own is not None and size > own:
-            limit = f"max_record_bytes of the sink is {own}"
-            remedy = "raise max_record_bytes, or make the record smaller"
-        else:
+        if whole <= self._max_message_bytes or self._spec.compression is not None:
             return
         raise EncodeError(
             f"the record {'without key' if key is None else f'with key {shortened(key)}'} for partition {partition} "
-            f"has {whole} bytes, but {limit}",
-            remedy=remedy,
+            f"has {whole} bytes, but max.message.bytes of topic {self._spec.topic!r} is {self._max_message_bytes}",
+            remedy="raise max.message.bytes of the topic, set compression=, or make the record smaller",
         )
 
     # -- checkpoints
