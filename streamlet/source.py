@@ -99,10 +99,15 @@ class Source(Generic[T_co]):
         """Gives each split that is not in `known`, with the position to start from.
 
         `known` is empty at the very first start: resolve the start option now.  Splits found later start at their
-        earliest record, or what was written before the discovery would be lost.  Raises `SourceError` when a known
-        split is gone or is no longer the same (a topic that was deleted and created again).
+        earliest record, or what was written before the discovery would be lost.  At a start it may also give a known
+        split a position that says the same place in another way (a file that has another name by now).  Raises
+        `SourceError` when a known split is gone or is no longer the same (a topic that was deleted and created again).
         """
         raise NotImplementedError
+
+    def near(self, split: str, position: Position) -> str | None:
+        """Names a known split whose reader is to get this new one, such as of the file that it follows."""
+        return None
 
     def reader(self, context: ReaderContext, splits: Mapping[str, Position]) -> SourceReader[T_co]:
         """Gives a reader for these splits, from these positions. It may connect at its first `fetch`."""

@@ -20,8 +20,9 @@ def discover_on(plan: ExecutionPlan, positions: Splits, control: ControlChannel)
         source = node.made
         if isinstance(source, Source) and source.discovery_interval_seconds is not None:
             known = dict(positions[uid])
+            owner = {split: one for one in range(task.parallelism) for split in splits_of(known, one, task.parallelism)}
             count = {one: len(splits_of(known, one, task.parallelism)) for one in range(task.parallelism)}
-            yield _discover(uid, source, source.discovery_interval_seconds, known, count, control)
+            yield _discover(uid, source, source.discovery_interval_seconds, known, owner, count, control)
 
 
 async def _discover(
@@ -29,6 +30,7 @@ async def _discover(
     source: Source[Any],
     seconds: float,
     known: dict[str, Any],
+    owner: dict[str, int],
     count: dict[int, int],
     control: ControlChannel,
 ) -> None:
@@ -36,6 +38,8 @@ async def _discover(
         await asyncio.sleep(seconds)
         for split, position in sorted((await source.discover(known)).items()):
             known[split] = position
-            subtask = min(count, key=lambda one: (count[one], one))
+            near = owner.get(source.near(split, position) or "")
+            subtask = near if near is not None else min(count, key=lambda one: (count[one], one))
+            owner[split] = subtask
             count[subtask] += 1
             control.tell((uid, subtask), AddSplits({split: position}))

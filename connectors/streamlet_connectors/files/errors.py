@@ -4,6 +4,7 @@
 FileMissingError   a file that was named, or that was read before, is not there
 FileChangedError   the bytes that were read before are no longer what they were
 RecordTooLongError no record ends within as many bytes as one may have
+DamagedFileError   a packed file cannot be unpacked
 ```
 """
 
@@ -22,3 +23,7 @@ class FileChangedError(FinalError, SourceError):
 
 class RecordTooLongError(DecodeError):
     """No record ends within as many bytes as one may have."""
+
+
+class DamagedFileError(DecodeError):
+    """A packed file is damaged or cut."""

@@ -10,11 +10,15 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from streamlet import Batch, DecodeError, Format, Position, ReaderContext
-from streamlet_connectors.files.charset import UTF8, Charset
-from streamlet_connectors.files.chunks import HEAD_BYTES, Chunk, FilePosition, fingerprint, read_chunk, read_header
-from streamlet_connectors.files.errors import FileMissingError
+from streamlet import Batch, DecodeError, Position, ReaderContext
+from streamlet_connectors.files.charset import Charset
+from streamlet_connectors.files.chunks import Chunk, read_chunk, read_header
+from streamlet_connectors.files.content import Content
+from streamlet_connectors.files.cursor import Cursor
+from streamlet_connectors.files.errors import DamagedFileError, FileMissingError
+from streamlet_connectors.files.position import FilePosition
 from streamlet_connectors.files.records import Layout
+from streamlet_connectors.files.rotation import Rotation
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -69,84 +73,42 @@ class FileOrigin:
         return f"file {self._path}, line {self.line_of(row)} (byte offset {offset})"
 
 
-class _Cursor:
-    """How far one file is read: the position behind the last batch, and the raw records read ahead of it."""
-
-    __slots__ = (
-        "ahead",
-        "charset",
-        "end",
-        "format",
-        "has_long",
-        "head",
-        "path",
-        "position",
-        "size_seen",
-        "taken",
-        "waits_at",
-    )
-
-    def __init__(self, path: str, position: FilePosition) -> None:
-        self.path = path
-        self.position = position
-        self.format: Format[Any] | None = None
-        self.ahead: list[bytes] = []
-        self.taken = 0
-        self.end = 0
-        self.head = b""
-        self.charset = UTF8
-        self.has_long = False
-        """True when a record of many lines was told of."""
-        self.waits_at = -1
-        """Where a record without end was told of."""
-        self.size_seen = -1
-        """Size of the file when nothing more could be cut from it."""
-
-    def fill(self, chunk: Chunk) -> None:
-        self.ahead, self.taken = chunk.records, 0
-        self.position, self.end, self.head, self.charset = chunk.start, chunk.end, chunk.head, chunk.charset
-
-    def advance(self, count: int) -> None:
-        records = self.ahead[self.taken : self.taken + count]
-        behind = self.position.offset + sum(map(len, records)) + len(records) * len(self.charset.feed)
-        offset = min(behind, self.end)
-        line = self.position.line + len(records) + self.charset.feeds_in(*records)
-        known = self.position.fingerprint
-        if not known or self.position.offset < HEAD_BYTES:
-            known = fingerprint(self.head, offset)
-        self.position = FilePosition(offset, line, known)
-        self.taken += count
-        if self.taken == len(self.ahead):
-            self.ahead, self.taken = [], 0
-
-
 class FilesReader(Generic[T]):
-    """Gives one batch of one file per fetch. Nothing is kept open between two reads."""
+    """Gives one batch of one file per fetch."""
 
     def __init__(self, context: ReaderContext, options: FileOptions, splits: Mapping[str, Position]) -> None:
         self._context = context
         self._options = options
-        self._turns: deque[_Cursor] = deque()
+        self._turns: deque[Cursor] = deque()
+        self._rotation = Rotation(context.clock, bounded=options.bounded)
         self.add_splits(splits)
 
     def add_splits(self, splits: Mapping[str, Position]) -> None:
-        self._turns.extend(_Cursor(path, FilePosition.of(path, position)) for path, position in splits.items())
+        for split, position in splits.items():
+            cursor = Cursor(split, FilePosition.of(split, position))
+            if not cursor.position.is_over:
+                self._turns.append(cursor)
+                self._rotation.add(cursor)
 
     async def fetch(self) -> Sequence[Batch[T]] | None:
         if not self._turns or not self._turns[0].ahead:
             await self._context.run_blocking(self._read_next)
         if self._turns and self._turns[0].ahead:
             return [self._cut_batch(self._turns[0])]
-        if self._options.bounded and not self._turns:
+        moved: list[Batch[T]] = [
+            Batch([], split=one.split, next_position=one.position.plain()) for one in self._rotation.take_moved()
+        ]
+        if self._options.bounded and not self._turns and not moved:
             return None
-        await asyncio.sleep(self._options.poll_seconds)
-        return []
+        if not moved:
+            await asyncio.sleep(self._options.poll_seconds)
+        return moved
 
     async def marked(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
         pass
 
     async def close(self) -> None:
-        pass
+        self._rotation.close()
 
     def _read_next(self) -> None:
         """Looks for the next file that has records, each file once, and turns it to the front. Runs in a thread."""
@@ -155,51 +117,78 @@ class FilesReader(Generic[T]):
             try:
                 has_records = self._read(cursor)
             except FileMissingError:
+                if cursor.position.is_closed or self._rotation.has_another(cursor):
+                    self._turns.popleft()
+                    continue
                 if self._options.on_missing_file == "fail":
                     raise
                 log.warning("file %s is gone; it is taken as read to its end", cursor.path)
                 self._turns.popleft()
                 continue
+            except DamagedFileError as error:
+                if self._options.on_bad_record == "fail":
+                    raise DecodeError(
+                        error.message,
+                        remedy=f"{error.remedy}; or pass on_bad_record='skip' to do without the rest of it",
+                    ) from error
+                log.warning("left out the rest of a file: %s", error.message)
+                self._context.count("left out", 1)
+                self._rotation.let_go(cursor)
+                self._turns.popleft()
+                continue
             if has_records:
                 return
-            if self._options.bounded:
+            if self._options.bounded or cursor.is_over:
+                self._rotation.let_go(cursor)
                 self._turns.popleft()
             else:
                 self._turns.rotate(-1)
 
-    def _read(self, cursor: _Cursor) -> bool:
-        layout = self._options.layout
+    def _read(self, cursor: Cursor) -> bool:
+        layout, rotation = self._options.layout, self._rotation
+        if not rotation.may_begin(cursor):
+            return False
+        content = rotation.open(cursor)
+        if cursor.is_unchanged():
+            rotation.follow_name(cursor)
+            return False
+        while rotation.prove(cursor, layout):
+            content = rotation.open(cursor)
         while True:
             chunk = read_chunk(
+                content,
                 cursor.path,
                 cursor.position,
+                cursor.before,
                 layout,
                 bounded=self._options.bounded,
-                size_seen=cursor.size_seen,
                 most=self._options.max_record_bytes,
                 skips=self._options.on_bad_record == "skip",
             )
-            if chunk is None or not chunk.left_out:
+            if not chunk.left_out:
                 break
             log.warning("left out a bad record: %s", chunk.left_out)
             self._context.count("left out", 1)
-            cursor.position = chunk.start._replace(fingerprint=fingerprint(chunk.head, chunk.start.offset))
-        if chunk is None:
-            return False
+            cursor.position, cursor.before = chunk.start, chunk.before
         is_all = self._options.bounded and not chunk.records and chunk.start.offset > 0
         if cursor.format is None and (chunk.records or is_all):
-            self._begin(cursor, chunk)
-        if not chunk.records:
-            cursor.size_seen = chunk.size
-            self._tell_of_waiting(cursor, chunk)
-            return False
-        cursor.fill(chunk)
-        return True
+            self._begin(cursor, chunk, content)
+        if chunk.records:
+            cursor.fill(chunk)
+            rotation.release(cursor)
+            return True
+        if self._options.bounded:
+            cursor.require_whole()
+        else:
+            self._tell_of_waiting(cursor, chunk, content)
+        cursor.note_end()
+        rotation.follow_name(cursor)
+        return False
 
-    def _begin(self, cursor: _Cursor, chunk: Chunk) -> None:
+    def _begin(self, cursor: Cursor, chunk: Chunk, content: Content) -> None:
         """Looks at the header of a file; raises `DecodeError` if it is none."""
         layout = self._options.layout
-        header = self._header(cursor.path) if layout.has_header else None
+        header = self._header(cursor.path, content) if layout.has_header else None
         if header is not None and not header.strip() and not chunk.records:
             return  # a file of blank lines
         try:
@@ -210,7 +199,7 @@ class FilesReader(Generic[T]):
         for note in notes:
             log.warning("file %s: %s", cursor.path, note)
 
-    def _tell_of_long(self, cursor: _Cursor, start: FilePosition, records: list[bytes]) -> None:
+    def _tell_of_long(self, cursor: Cursor, start: FilePosition, records: list[bytes]) -> None:
         """Warns, once per file, of a record that takes many lines: two stray quotes make one of all between them."""
         for row, record in enumerate(records):
             if len(record) > _LONG_BYTES and cursor.charset.feeds_in(record) >= _LONG_LINES:
@@ -219,21 +208,22 @@ class FilesReader(Generic[T]):
                 log.warning("one record: %s; if that is not meant, a quote is stray there (quote=None?)", where)
                 return
 
-    def _tell_of_waiting(self, cursor: _Cursor, chunk: Chunk) -> None:
+    def _tell_of_waiting(self, cursor: Cursor, chunk: Chunk, content: Content) -> None:
         """Warns, once per place, of a record that grows and has no end: what follows it waits, too."""
         start = chunk.start
-        if not self._options.bounded and chunk.size - start.offset > _WAITING_BYTES and cursor.waits_at != start.offset:
+        waiting = content.size - start.offset
+        if content.is_whole and waiting > _WAITING_BYTES and cursor.waits_at != start.offset:
             cursor.waits_at = start.offset
             log.warning(
                 "file %s, line %d (byte offset %d): a record begins here and has not ended after %d bytes (a quote "
                 "that is not closed?); what follows waits for its end, or for max_record_bytes=%d",
-                *(cursor.path, start.line + 1, start.offset, chunk.size - start.offset, self._options.max_record_bytes),
+                *(cursor.path, start.line + 1, start.offset, waiting, self._options.max_record_bytes),
             )
 
-    def _header(self, path: str) -> bytes:
-        return read_header(path, self._options.layout, most=self._options.max_record_bytes)
+    def _header(self, path: str, content: Content) -> bytes:
+        return read_header(content, path, self._options.layout, most=self._options.max_record_bytes)
 
-    def _cut_batch(self, cursor: _Cursor) -> Batch[T]:
+    def _cut_batch(self, cursor: Cursor) -> Batch[T]:
         records = cursor.ahead[cursor.taken : cursor.taken + self._context.batch_limit()]
         start = cursor.position
         rows = self._options.layout.rows(records, cursor.charset)
@@ -241,17 +231,17 @@ class FilesReader(Generic[T]):
             self._tell_of_long(cursor, start, records)
         values, rows, used = self._decode(cursor, start, records, rows)
         cursor.advance(used)
-        if not cursor.ahead:
-            self._turns.rotate(-1)
+        if not cursor.ahead and not (cursor.content is not None and cursor.content.is_packed):
+            self._turns.rotate(-1)  # what is packed is unpacked on and on: it gives its turn when there is no more
         return Batch(
             values,
-            split=cursor.path,
+            split=cursor.split,
             next_position=cursor.position.plain(),
             origin=FileOrigin(cursor.path, start, records, rows, cursor.charset),
         )
 
     def _decode(
-        self, cursor: _Cursor, start: FilePosition, records: list[bytes], rows: list[int] | None
+        self, cursor: Cursor, start: FilePosition, records: list[bytes], rows: list[int] | None
     ) -> tuple[list[T], list[int] | None, int]:
         """Gives the values, the place of each among the records if that is not its own, and how many records are
         used up.  Records before a bad one are given first; the bad one is met again, as the first, by the next call."""
@@ -275,7 +265,7 @@ class FilesReader(Generic[T]):
             ) from error
 
     def _decode_good(
-        self, cursor: _Cursor, start: FilePosition, records: list[bytes], places: list[int]
+        self, cursor: Cursor, start: FilePosition, records: list[bytes], places: list[int]
     ) -> tuple[list[T], list[int]]:
         assert cursor.format is not None
         values: list[T] = []

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from streamlet import JobDefinitionError, Json, Position, ReaderContext, Source
 from streamlet_connectors.files.charset import Encoding
-from streamlet_connectors.files.chunks import MAX_RECORD_BYTES, FilePosition
+from streamlet_connectors.files.chunks import MAX_RECORD_BYTES
 from streamlet_connectors.files.csv_layout import CsvLayout, dialect
 from streamlet_connectors.files.csv_types import require_type
-from streamlet_connectors.files.errors import FileMissingError
+from streamlet_connectors.files.finding import FileFinder
 from streamlet_connectors.files.reader import FileOptions, FilesReader, Policy
 from streamlet_connectors.files.records import Layout, Lines, LineText
 
@@ -47,11 +45,14 @@ class Reading(TypedDict, total=False):
 
 
 class _FileSource(Source[T], Generic[T]):
-    """A set of files, each a split named by its path as it was given.
+    """A set of files, each a split named by the path that it was found under.
 
-    Exactly-once needs files that only grow: a file that was replaced, cut, rotated or written over below the position
-    reached stops the job with `FileChangedError`.  Without `follow` each file is read to its end once; with it, lines
-    that are appended and files that appear later are read as they come, and an unfinished last line waits.
+    A file is known by its number and by what was read of it, so that links, other spellings and rotation make no other
+    one of it.  Without `follow` each file is read to its end once, and one that was changed below the position reached
+    stops the job with `FileChangedError`.  With it, lines that are appended and files that appear later are read as
+    they come, and an unfinished last line waits; a file that was renamed or deleted is read to its end before the one
+    that took its name, and one that was cut or written anew is read from its beginning, with a warning.  What gzip or
+    zstd packed is unpacked.
     """
 
     _takes_any_text = False
@@ -83,6 +84,7 @@ class _FileSource(Source[T], Generic[T]):
             raise JobDefinitionError(
                 f"max_record_bytes={max_record_bytes} of a file source", remedy="say 1024 to 1 GiB (1 << 30)"
             )
+        self._finder = FileFinder(self._patterns, bounded=not follow, fails_on_missing=on_missing_file == "fail")
         self.bounded = not follow
         self.discovery_interval_seconds = 1.0 if follow else None
         self._options = FileOptions(
@@ -95,44 +97,13 @@ class _FileSource(Source[T], Generic[T]):
         )
 
     async def discover(self, known: Mapping[str, Position]) -> Mapping[str, Position]:
-        return await asyncio.to_thread(self._discover, known)
+        return await asyncio.to_thread(self._finder.find, known)
+
+    def near(self, split: str, position: Position) -> str | None:
+        return self._finder.near(split, position)
 
     def reader(self, context: ReaderContext, splits: Mapping[str, Position]) -> FilesReader[T]:
         return FilesReader(context, self._options, splits)
-
-    def _discover(self, known: Mapping[str, Position]) -> dict[str, Position]:
-        found = [path for pattern in self._patterns for path in self._matching(pattern)]
-        if self._options.on_missing_file == "fail":
-            for path in known:
-                if not Path(path).is_file():
-                    raise FileMissingError(
-                        f"file {path} was read before and is gone",
-                        remedy="put it back as it was, or pass on_missing_file='skip' if it had been read to its end",
-                    )
-        if not found and not known and self.bounded:
-            raise FileMissingError(
-                f"no file matches {', '.join(self._patterns)} (in {Path.cwd()})",
-                remedy="check the path, or pass follow=True to wait for files that come later",
-            )
-        return {path: FilePosition().plain() for path in dict.fromkeys(found) if path not in known}
-
-    def _matching(self, pattern: str) -> list[str]:
-        path = Path(pattern)
-        if path.is_dir():
-            raise FileMissingError(
-                f"{pattern} is a directory", remedy=f"name its files with a glob: {path / '*.jsonl'} or {path / '**'}"
-            )
-        if path.exists():
-            return [pattern]
-        if glob.has_magic(pattern):
-            matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - takes absolute patterns, skips hidden files
-            return sorted(match for match in matches if Path(match).is_file())
-        if self.bounded or not path.parent.is_dir():
-            raise FileMissingError(
-                f"there is no file {pattern} (in {Path.cwd()})",
-                remedy="check the path, or pass follow=True to wait for a file that comes later",
-            )
-        return []
 
 
 class JsonLines(_FileSource[T]):
