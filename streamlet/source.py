@@ -92,6 +92,8 @@ class Source(Generic[T_co]):
     """True when every split has an end."""
     discovery_interval_seconds: float | None = None
     """How often `discover` is asked for new splits while the job runs; None for never."""
+    tells_new_input: bool = False
+    """True when a job that has finished may ask `discover` what came since, to say that it is not read."""
     side_outputs: Collection[OutputTag[Any]] = ()
     """The tags under which its readers give batches beside the stream, such as of records that cannot be read."""
 

@@ -34,7 +34,7 @@ from streamlet.runtime.assembly import (
     Surroundings,
     specs_of,
 )
-from streamlet.runtime.discovery import discover_on
+from streamlet.runtime.discovery import discover_on, new_input
 from streamlet.runtime.figures import Figures
 from streamlet.runtime.hosting import HostMaker, LocalHost
 from streamlet.runtime.restored import check_snapshots_have_owners, number_states
@@ -181,6 +181,8 @@ class Attempt:
         self._restored = restored.id if restored is not None else None
         if restored is not None and restored.manifest is not None and restored.manifest.kind == "final":
             self._say(f"{self._name}: finished before, in checkpoint {restored.id}; nothing to do")
+            for text in await new_input(self._plan, restored.manifest.positions):
+                self._say(f"{self._name}: warning: {text}")
             return Ending.FINISHED
         return await self._from(restored, restorer, around, on_running)
 

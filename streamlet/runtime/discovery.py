@@ -7,11 +7,14 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from streamlet.checkpoint.messages import AddSplits
+from streamlet.errors import SourceError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.runtime.assembly import Splits
 from streamlet.runtime.control import ControlChannel
 from streamlet.runtime.placement import splits_of
 from streamlet.source import Source
+
+_SHOWN = 5
 
 
 def discover_on(plan: ExecutionPlan, positions: Splits, control: ControlChannel) -> Iterator[Coroutine[Any, Any, None]]:
@@ -43,3 +46,25 @@ async def _discover(
             owner[split] = subtask
             count[subtask] += 1
             control.tell((uid, subtask), AddSplits({split: position}))
+
+
+async def new_input(plan: ExecutionPlan, positions: Splits) -> list[str]:
+    """Says what came for the sources of a job that has finished, and how to have it read."""
+    told = []
+    for uid, (_, node) in plan.sources.items():
+        source = node.made
+        if not isinstance(source, Source) or not source.tells_new_input:
+            continue
+        known = positions.get(uid, {})
+        try:
+            new = sorted(set(await source.discover(known)) - set(known))
+        except SourceError:
+            continue  # what was read may be gone by now
+        if new:
+            names = ", ".join(new[:_SHOWN]) + (", ..." if len(new) > _SHOWN else "")
+            told.append(
+                f"source {uid!r} has new input, which a job that has finished does not read: {names}\n"
+                "  -> read it by a job of another name, or all of it again with --from none; "
+                "follow=True keeps a job waiting for files"
+            )
+    return told

@@ -23,6 +23,8 @@ from streamlet_connectors.files.position import FilePosition, Identity
 
 log = logging.getLogger(__name__)
 
+GONE = "file %s is gone; it is taken as read to its end: what it had behind byte %d is lost, if it had more"
+
 
 class FileFinder:
     """Gives each file a split, for one source; it remembers between two calls which splits it has looked up."""
@@ -63,7 +65,7 @@ class FileFinder:
 
     def _look_up(self, split: str, position: FilePosition, names: Mapping[str, Identity]) -> dict[str, FilePosition]:
         """Says where a known file is; gives its position if that changes by it."""
-        found = None if position.is_over else locate(position, names)
+        found = None if position.is_over else locate(position, names, base_of(position.after or split))
         before = position
         if found is None:
             position = self._missing(position)
@@ -97,7 +99,7 @@ class FileFinder:
                     f"file {path} was read before and is gone",
                     remedy="put it back as it was, or pass on_missing_file='skip' if it had been read to its end",
                 )
-            log.warning("file %s is gone; it is taken as read to its end", path)
+            log.warning(GONE, path, position.offset)
             return position.ended()
         if self._bounded:
             return position  # its reader says what is changed
@@ -111,7 +113,7 @@ class FileFinder:
                 "behind byte %d is lost, if it had more and no copy of it is here",
                 *(path, position.offset),
             )
-            return position._replace(cut=position.trace, size=-1, mtime=-1).at(FilePosition().trace)
+            return position.cut()
         if self._fails_on_missing and position.size > position.offset:
             raise FileMissingError(
                 f"file {path} was rotated or replaced, and the old file is gone: it had {position.size} bytes, of "
@@ -180,9 +182,9 @@ class FileFinder:
             path=path, device=device, inode=inode, size=stat.st_size if stat is not None else -1, after=last or ""
         )
         for known in self._known.values():
-            cut, is_relative = known.cut, is_of_family(Path(known.path).name, Path(path).name)
-            if cut is not None and cut.offset and is_relative and begins_with_read(path, cut):
-                position = position.at(cut)
+            if known.cuts and is_of_family(Path(known.path).name, Path(path).name):
+                copied = next((cut for cut in known.cuts if cut.offset and begins_with_read(path, cut)), None)
+                position = position.at(copied) if copied is not None else position
         self._known[split], self._where[split] = position, one
         return split, position
 

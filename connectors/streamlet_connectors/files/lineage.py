@@ -135,9 +135,9 @@ def compare(content: Content, trace: Trace, old: Content | None) -> Comparison:
     return "other"
 
 
-def locate(position: FilePosition, others: Iterable[str] = ()) -> Located | None:
-    """Finds the file of a position: by its number and what was read of it under the name it had, under names that a
-    rotation gives, and under `others`; then a copy of it under its name.  None when there is none."""
+def locate(position: FilePosition, others: Iterable[str] = (), log: str = "") -> Located | None:
+    """Finds the file of a position: by its number and what was read of it under the name it had, under names beside
+    that, and under `others`; then a copy of it under its name, or one that a rotation gives to it or to its `log`."""
     known, trace = position.identity, position.trace
     here = identity_of(position.path)
     if here is not None and here == known and _still(position.path, trace):
@@ -146,8 +146,9 @@ def locate(position: FilePosition, others: Iterable[str] = ()) -> Located | None
         for path in _candidates(position.path, others):
             if identity_of(path) == known and _still(path, trace):
                 return Located(path, known)
+    relatives = [*family_paths(position.path), *([log, *family_paths(log)] if log else [])]
     same_name = [one for one in others if not known.inode and os.path.basename(one) == os.path.basename(position.path)]  # noqa: PTH119
-    for path in (position.path, *same_name, *(family_paths(position.path) if trace.offset else ())):
+    for path in (position.path, *same_name, *(relatives if trace.offset else ())):
         identity = identity_of(path)
         if identity is not None and (trace.offset > 0 or not known.inode) and begins_with_read(path, trace):
             return Located(path, identity)

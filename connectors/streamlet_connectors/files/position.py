@@ -15,6 +15,9 @@ import msgspec
 from streamlet import ConfigError, Position
 
 HEAD_BYTES = 1024
+_MOST_CUTS = 10
+"""As many are known again: a log that is copied and cut more often than that must have lost its oldest copies by then,
+or the glob must not match them."""
 _Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _Sum = Annotated[int, msgspec.Meta(ge=-1, le=(1 << 32) - 1)]
 
@@ -58,12 +61,13 @@ class FilePosition(NamedTuple):
     """True when it was read to its end after it had lost its name: nothing is missing if it is gone."""
     after: str = ""
     """The split that has to be read to its end before."""
-    cut: Trace | None = None
-    """What was read before the file was cut and written anew: a copy that was made before is told by it."""
+    cuts: tuple[Trace, ...] = ()
+    """What was read each time before the file was cut and written anew, the last time first: a copy that was made
+    before is told by it."""
 
     def plain(self) -> list[Any]:
         """Gives it as a checkpoint carries it."""
-        return [*self[:-1], None if self.cut is None else list(self.cut)]
+        return [*self[:-1], [list(trace) for trace in self.cuts]]
 
     @property
     def identity(self) -> Identity:
@@ -82,6 +86,10 @@ class FilePosition(NamedTuple):
         """The same, when its file is gone."""
         return self._replace(is_closed=True, device=0, inode=0)
 
+    def cut(self) -> FilePosition:
+        """The beginning of the same file, after it was cut where it stands."""
+        return self._replace(cuts=(self.trace, *self.cuts)[:_MOST_CUTS], size=-1, mtime=-1, is_closed=False).at(Trace())
+
     def at(self, trace: Trace) -> FilePosition:
         """The same file, where another trace ends."""
         return self._replace(
@@ -97,7 +105,7 @@ class FilePosition(NamedTuple):
                 offset, line, head = msgspec.convert(position, _BY_PATH)
                 return cls(offset, line, head, crc=-1 if offset else 0, path=split)
             plain = cls(*msgspec.convert(position, _PLAIN))
-            return plain if plain.cut is None else plain._replace(cut=Trace(*plain.cut))
+            return plain._replace(cuts=tuple(Trace(*trace) for trace in plain.cuts))
         except msgspec.ValidationError as error:
             raise ConfigError(
                 f"the checkpoint has {position!r:.100} as the position in file {split!r:.200}, which is none ({error})",
@@ -107,7 +115,7 @@ class FilePosition(NamedTuple):
 
 _BY_PATH = tuple[_Count, _Count, str]
 _TRACE = tuple[_Count, _Count, str, str, _Sum]
-_PLAIN = tuple[_Count, _Count, str, str, _Sum, str, int, int, int, int, bool, str, _TRACE | None]
+_PLAIN = tuple[_Count, _Count, str, str, _Sum, str, int, int, int, int, bool, str, list[_TRACE]]
 
 
 def fingerprint(head: bytes, offset: int) -> str:

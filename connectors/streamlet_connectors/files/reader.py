@@ -16,6 +16,7 @@ from streamlet_connectors.files.chunks import Chunk, read_chunk, read_header
 from streamlet_connectors.files.content import Content
 from streamlet_connectors.files.cursor import Cursor
 from streamlet_connectors.files.errors import DamagedFileError, FileMissingError
+from streamlet_connectors.files.finding import GONE
 from streamlet_connectors.files.position import FilePosition
 from streamlet_connectors.files.records import Layout
 from streamlet_connectors.files.rotation import Rotation
@@ -117,12 +118,12 @@ class FilesReader(Generic[T]):
             try:
                 has_records = self._read(cursor)
             except FileMissingError:
-                if cursor.position.is_closed or self._rotation.has_another(cursor):
-                    self._turns.popleft()
-                    continue
-                if self._options.on_missing_file == "fail":
-                    raise
-                log.warning("file %s is gone; it is taken as read to its end", cursor.path)
+                if not cursor.position.is_closed and not self._rotation.has_another(cursor):
+                    if self._options.on_missing_file == "fail":
+                        raise
+                    log.warning(GONE, cursor.path, cursor.position.offset)
+                self._rotation.let_go(cursor)
+                cursor.is_over = True
                 self._turns.popleft()
                 continue
             except DamagedFileError as error:
@@ -134,6 +135,7 @@ class FilesReader(Generic[T]):
                 log.warning("left out the rest of a file: %s", error.message)
                 self._context.count("left out", 1)
                 self._rotation.let_go(cursor)
+                cursor.is_over = True
                 self._turns.popleft()
                 continue
             if has_records:

@@ -22,7 +22,7 @@ from streamlet_connectors.files.lineage import (
     locate,
     what_changed,
 )
-from streamlet_connectors.files.position import HEAD_BYTES, FilePosition, Trace, go_on
+from streamlet_connectors.files.position import HEAD_BYTES, Trace, go_on
 from streamlet_connectors.files.records import Layout
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Rotation:
         here = identity_of(position.path)
         if self._bounded or (here is not None and (not known.inode or here == known)):
             return open_content(position.path)
-        found = locate(position)
+        found = locate(position, log=_log_of(cursor))
         if found is None:
             raise FileMissingError(
                 f"file {position.path} was there and is gone",
@@ -142,9 +142,7 @@ class Rotation:
         if cursor.content is not None:
             identity = cursor.content.identity
         self.let_go(cursor)
-        anew = position._replace(
-            device=identity.device, inode=identity.inode, cut=trace, size=-1, mtime=-1, is_closed=False
-        ).at(Trace())
+        anew = position.cut()._replace(device=identity.device, inode=identity.inode)
         others = {one.position.identity for one in self._cursors.values()}
         copies = [path for path in family_paths(position.path) if begins_with_read(path, trace)]
         log.warning(
@@ -155,7 +153,7 @@ class Rotation:
         for path in copies:
             copy = identity_of(path)
             if copy is not None and copy not in others:
-                cursor.turn_to(position._replace(path=path, device=copy.device, inode=copy.inode, cut=trace))
+                cursor.turn_to(position._replace(path=path, device=copy.device, inode=copy.inode))
                 cursor.then = Located(position.path, identity)
                 return
         cursor.turn_to(anew)
@@ -169,8 +167,7 @@ class Rotation:
             path, (device, inode) = cursor.then
             cursor.then = None
             self.let_go(cursor)
-            rest = cursor.position
-            cursor.turn_to(FilePosition(path=path, device=device, inode=inode, cut=rest.trace, after=rest.after))
+            cursor.turn_to(cursor.position.cut()._replace(path=path, device=device, inode=inode))
             self._moved[cursor.split] = cursor
             return
         now = self._clock.monotonic()
@@ -236,9 +233,9 @@ class Rotation:
         """True when a file has nothing to do with an older one; else it has to wait, or has begun behind that."""
         file = self.open(cursor)
         is_named_anew = base_of(cursor.split) != base_of(old.split)
-        cut, trace = old.position.cut, old.position.trace
-        if cut is not None and cut.offset and is_named_anew:
-            if compare(file, cut, None) == "copy":
+        cuts, trace = old.position.cuts, old.position.trace
+        for cut in cuts if is_named_anew else ():
+            if cut.offset and compare(file, cut, None) == "copy":
                 return self._begin_at(cursor, cut)
             if 0 <= cursor.unfinished < cut.offset and cursor.unfinished == file.stat_size:
                 return self._begin_at(cursor, _trace_of(file))
@@ -248,7 +245,7 @@ class Rotation:
         is_gone = content is None or content.links == 0
         if not is_gone and not is_named_anew:
             return True
-        seen = (old.split, trace, cut, is_gone, file.stat_size)
+        seen = (old.split, trace, cuts, is_gone, file.stat_size)
         if seen == cursor.compared:
             return False
         found = compare(file, trace, content)

@@ -55,6 +55,7 @@ class _FileSource(Source[T], Generic[T]):
     zstd packed is unpacked.
     """
 
+    tells_new_input = True
     _takes_any_text = False
     """True where any text is right, also a page's."""
 
