@@ -87,10 +87,20 @@ class Rotation:
         content = self._open.pop(cursor.split, None)
         if content is None:
             content = self._find(cursor)
+            if not self._bounded and self._twin_of(cursor, content) is not None:
+                content.close()
+                raise _gone(cursor.path)  # its number was given again: the file is the other's
         else:
             content.refresh()
         self._open[cursor.split] = cursor.content = content
         return content
+
+    def _others(self, cursor: Cursor) -> list[Content]:
+        return [one for split, one in self._open.items() if split != cursor.split]
+
+    def _twin_of(self, cursor: Cursor, content: Content) -> Content | None:
+        """Another split's file that is the same one."""
+        return next((one for one in self._others(cursor) if one.identity == content.identity and one.links), None)
 
     def _find(self, cursor: Cursor) -> Content:
         position = cursor.position
@@ -100,10 +110,7 @@ class Rotation:
             return open_content(position.path)
         found = locate(position, log=_log_of(cursor))
         if found is None:
-            raise FileMissingError(
-                f"file {position.path} was there and is gone",
-                remedy="put it back as it was, or pass on_missing_file='skip' if it had been read to its end",
-            )
+            raise _gone(position.path)
         cursor.position = position._replace(path=found.path, device=found.identity.device, inode=found.identity.inode)
         return open_content(found.path)
 
@@ -213,6 +220,8 @@ class Rotation:
         it seems to be a copy of one that is read.  The copy of one that was cut or is gone goes on where that was."""
         if cursor.has_begun or self._bounded or cursor.position.offset > 0 or not cursor.position.after:
             return True
+        if any(one.links and one.identity == cursor.position.identity for one in self._others(cursor)):
+            return False  # it is read already
         for old in self._relatives(cursor):
             if old.then is not None and old.position.identity == cursor.position.identity:
                 return False
@@ -286,6 +295,13 @@ class Rotation:
 def is_renamed(cursor: Cursor) -> bool:
     """True when a file has another name than when it was found."""
     return cursor.path != base_of(cursor.split)
+
+
+def _gone(path: str) -> FileMissingError:
+    return FileMissingError(
+        f"file {path} was there and is gone",
+        remedy="put it back as it was, or pass on_missing_file='skip' if it had been read to its end",
+    )
 
 
 def _log_of(cursor: Cursor) -> str:
