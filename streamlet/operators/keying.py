@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from streamlet.elements import Batch
-from streamlet.errors import KeyTypeError, RecordError
+from streamlet.errors import KeyTypeError, RecordError, UserFunctionError
 from streamlet.operators.functions import pick
 from streamlet.operators.guarded import LeavingOut
 from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.operators.place import Place, describe_record, function_error
+from streamlet.operators.raised import spot_of
 from streamlet.state.slots import Slot
 
 
@@ -37,7 +38,26 @@ class SlotLookup(Operator):
             batch, slots = self._sifted(batch, self._behind)
             if not slots:
                 return
+        except Exception as error:
+            if spot_of(error) is None:
+                raise
+            raise self._of_key(error, batch) from None
         out(Batch(batch.values, batch.timestamps, slots, split=batch.split, origin=batch.origin, rows=batch.rows))
+
+    def _of_key(self, error: Exception, batch: Batch[Any]) -> UserFunctionError:
+        """The error of the first row whose key's own `__hash__` or `__eq__` fails."""
+        keys, row = batch.keys or (), 0
+        try:
+            while row < len(keys):
+                self.lookup([keys[row]])
+                row += 1
+        except Exception as again:
+            error = again
+        row = min(row, len(keys) - 1)  # one by one they may pass
+        context = self.context
+        return function_error(
+            error, context.place, batch, row, subtask=context.subtask, show_record=context.show_records
+        )
 
     def _sifted(self, batch: Batch[Any], behind: LeavingOut) -> tuple[Batch[Any], list[Slot]]:
         """The rows that have a key, and their slots; the others are left out."""

@@ -24,6 +24,7 @@ from streamlet.errors import RecordError, StateTypeError, UserFunctionError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator, pick
 from streamlet.operators.in_flight import Call, Flight, FlightCodec, OrderedFlight, Origins, UnorderedFlight
+from streamlet.operators.misuse import check_results
 from streamlet.operators.operator import Emit, OperatorContext, fails
 from streamlet.operators.place import describe_record
 from streamlet.operators.raised import RAISED
@@ -36,17 +37,34 @@ Results = Callable[[Any, Any], list[Any]]
 
 def mapped(value: Any, result: Any) -> list[Any]:
     """One value for each."""
+    _check(result)
     return [result]
 
 
 def filtered(value: Any, result: Any) -> list[Any]:
     """The value where the result is true."""
+    _check(result)
     return [value] if result else []
 
 
 def flattened(value: Any, result: Any) -> list[Any]:
     """Everything that the result holds."""
     return list(whole(result, is_any=True))
+
+
+def _check(result: Any) -> None:
+    if (wrong := check_results([result])) is not None:
+        raise wrong
+
+
+def _asked(called: Any) -> Awaitable[Any]:
+    """What the function gave, to be awaited."""
+    if isinstance(called, Awaitable):
+        return called
+    raise RecordError(
+        f"the function gave a {type(called).__name__}, which cannot be awaited",
+        remedy="write it as `async def`; a plain function goes to map, filter or flat_map",
+    )
 
 
 class CallOptions(msgspec.Struct, frozen=True):
@@ -196,7 +214,7 @@ class MapAsync(CallingOperator):
             bound = asyncio.timeout(self._seconds)
             try:
                 async with bound:
-                    return self._results(value, await self._function(value))
+                    return self._results(value, await _asked(self._function(value)))
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():

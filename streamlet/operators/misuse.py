@@ -16,7 +16,10 @@ from streamlet.state.broadcast import declared_tables
 from streamlet.state.descriptors import Descriptor, declared_states
 
 _UNCALLED = {
-    CoroutineType: ("a coroutine that nobody awaits", "write the function as `async def`, or use map_async"),
+    CoroutineType: (
+        "a coroutine that nobody awaits",
+        "write the function as `async def` that awaits it, or use map_async",
+    ),
     AsyncGeneratorType: ("an asynchronous generator that nobody runs", "give plain values from a plain function"),
     GeneratorType: ("a generator that nobody runs", "use flat_map for a function that yields, or give list(...)"),
 }
@@ -140,6 +143,17 @@ def check_process_function(function: object, methods: tuple[str, ...], line: str
                 f"{state!r} of {owner.__name__}, and nothing is remembered",
                 remedy=_remedy(state, states[state]),
             )
+
+
+def begin_side(sides: dict[OutputTag[Any], tuple[list[Any], list[int]]], tag: OutputTag[Any]) -> Any:
+    """Makes the lists of what is put out under a tag: values and rows.  Refuses what is no tag."""
+    if not isinstance(tag, OutputTag):
+        raise JobDefinitionError(
+            f"output() takes an OutputTag and a value, not {tag!r:.80} as a tag",
+            remedy='declare it once, LATE = OutputTag[dict]("late"), and give it here and to side_output',
+        )
+    side = sides[tag] = ([], [])
+    return side
 
 
 def assigned(function: object, handles: Mapping[str, Any], line: str) -> None:

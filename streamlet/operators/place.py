@@ -11,7 +11,7 @@ import msgspec
 from streamlet.elements import Batch
 from streamlet.errors import StreamletError, UserFunctionError
 from streamlet.operators.misuse import check_results
-from streamlet.operators.raised import ENDING, RAISED, causes_of, missing_method, spot_of
+from streamlet.operators.raised import ENDING, RAISED, causes_of, missing_method, spot_of, words_of
 
 _REMEDY = (
     'mend the function; on_error="skip" leaves out records for which it fails, on_error=OutputTag(...) puts them aside'
@@ -46,7 +46,7 @@ def function_error(
 ) -> UserFunctionError:
     """Makes the error of a user function: its line first, then operator and record."""
     spot, text = spot_of(error) or (str(place), linecache.getline(place.file, place.line).strip())
-    lines = [f"{spot}: {type(error).__name__}: {missing_method(error) or error}"]
+    lines = [f"{spot}: {type(error).__name__}: {missing_method(error) or words_of(error)}"]
     if text:
         lines.append(f"    {text}")
     lines.extend(causes_of(error))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, TypeVar
 
 from streamlet.elements import OutputTag
+from streamlet.operators.misuse import begin_side
 from streamlet.operators.operator import OperatorContext
 from streamlet.operators.timer_service import TimerService
 
@@ -54,7 +55,7 @@ class ProcessContext(Told, Generic[K]):
 
     def output(self, tag: OutputTag[T], value: T) -> None:
         """Puts a value out under a tag, with the time of the record or timer in hand; see `Stream.side_output`."""
-        values, rows = self._sides.setdefault(tag, ([], []))
+        values, rows = self._sides.get(tag) or begin_side(self._sides, tag)
         values.append(value)
         rows.append(self._row)
 

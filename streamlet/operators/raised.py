@@ -23,6 +23,14 @@ def spot_of(error: BaseException) -> tuple[str, str | None] | None:
     return (f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}", frames[-1].line) if frames else None
 
 
+def words_of(error: BaseException) -> str:
+    """What an exception says; one of the job may fail at that, too."""
+    try:
+        return str(error)
+    except Exception as other:
+        return f"(its __str__ raised {type(other).__name__})"
+
+
 def causes_of(error: BaseException) -> Iterable[str]:
     """Lines for what it was raised from, or while that was handled, the nearest first."""
     seen = {id(error)}
@@ -38,7 +46,7 @@ def causes_of(error: BaseException) -> Iterable[str]:
         if spot is None and cause is error.__context__ and error.__cause__ is None:
             return  # something that the engine went through
         where = "" if spot is None else f"{spot[0]}: "
-        yield f"  caused by {where}{type(cause).__name__}: {str(cause).partition(chr(10))[0]:.300}"
+        yield f"  caused by {where}{type(cause).__name__}: {words_of(cause).partition(chr(10))[0]:.300}"
         if spot is not None and spot[1]:
             yield f"    {spot[1]}"
         error = cause
@@ -58,7 +66,7 @@ def missing_method(error: BaseException) -> str:
 def exit_error(error: SystemExit, where: str) -> UserFunctionError:
     """Makes the error of a `sys.exit` in code of the job that no operator calls, such as a source's."""
     spot, text = spot_of(error) or (where, None)
-    lines = [f"{spot}: SystemExit: {error}", *([f"    {text}"] if text else []), f"  in {where}"]
+    lines = [f"{spot}: SystemExit: {words_of(error)}", *([f"    {text}"] if text else []), f"  in {where}"]
     made = UserFunctionError("\n".join(lines), place=f"{where}|{spot}", remedy=ENDING, line=spot)
     made.final = True
     return made

@@ -11,6 +11,7 @@ from streamlet.elements import Batch, OutputTag
 from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.aggregates import AggregateFunction
 from streamlet.operators.emitting import whole
+from streamlet.operators.misuse import begin_side
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.place import call_each, function_error
 from streamlet.operators.raised import RAISED
@@ -157,7 +158,7 @@ class WindowContext(Generic[K]):
 
     def output(self, tag: OutputTag[V], value: V) -> None:
         """Puts a value out under a tag, with the time of the window's end; see `Stream.side_output`."""
-        values, rows = self._sides.setdefault(tag, ([], []))
+        values, rows = self._sides.get(tag) or begin_side(self._sides, tag)
         values.append(value)
         rows.append(self._row)
 

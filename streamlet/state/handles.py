@@ -46,6 +46,18 @@ class Space(Current, Protocol):
         ...
 
 
+class Read:
+    """A state that must be read to be asked something: as a condition it would always be true."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        raise JobDefinitionError(
+            "a state is not what it holds, and would always be true here",
+            remedy="read it: value() is None where there is none; of a map, any(True for _ in its keys())",
+        )
+
+
 class Handle:
     """What all handles share."""
 
@@ -65,7 +77,7 @@ class Handle:
         return slot
 
 
-class ValueHandle(Handle, Generic[T]):
+class ValueHandle(Handle, Read, Generic[T]):
     """One value of the key in hand."""
 
     __slots__ = ()
@@ -89,7 +101,7 @@ class ValueHandle(Handle, Generic[T]):
         cells.change(cells.cell(self._slot()), ABSENT)
 
 
-class ReducingHandle(Generic[T]):
+class ReducingHandle(Read, Generic[T]):
     """What a function made of all values added for the key in hand."""
 
     __slots__ = ("_function", "_reduced")
@@ -125,7 +137,7 @@ class Aggregating(Protocol[T_contra, A, R_co]):
     def result(self, accumulator: A, /) -> R_co: ...
 
 
-class AggregatingHandle(Generic[T, R]):
+class AggregatingHandle(Read, Generic[T, R]):
     """The aggregate of all values added for the key in hand."""
 
     __slots__ = ("_accumulator", "_aggregate")
@@ -239,7 +251,7 @@ class MapKeys:
             ) from error
 
 
-class MapHandle(Handle, Generic[K, V]):
+class MapHandle(Handle, Read, Generic[K, V]):
     """A map of the key in hand, kept entry by entry. `items`, `keys` and `values` go in the order of packed map keys:
     the same before and after a restore."""
 

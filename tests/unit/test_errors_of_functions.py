@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamlet import (
@@ -196,3 +197,54 @@ def test_a_wrong_setting_of_a_job_names_the_line_that_gives_it() -> None:
     with pytest.raises(ConfigError, match="state_memory is 10") as caught:
         Job("job", state_memory=10)  # the setting
     assert str(caught.value).startswith(f"{HERE}:{line_of('# the setting')}: ")
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def says_nothing(number: int) -> int:
+    try:
+        raise Speechless
+    except Speechless as error:
+        raise Speechless from error
+
+
+def test_an_exception_that_cannot_be_printed_is_told_of_with_its_line(tmp_path: Path) -> None:
+    said = said_by(
+        tmp_path, lambda job: numbers(job).map(says_nothing, uid="step").sink(FileSink(tmp_path / "out"), uid="out")
+    )
+    assert f"{HERE}:" in said and "Speechless: (its __str__ raised RuntimeError)" in said
+    assert "in map 'step'" in said and "record: " in said
+
+
+class Unlike(msgspec.Struct, frozen=True):
+    number: int
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("unlike any other")
+
+
+class Unhashed(msgspec.Struct, frozen=True):
+    number: int
+
+    def __hash__(self) -> int:
+        if self.number == 2:
+            raise RuntimeError("no hash")
+        return 1
+
+
+@pytest.mark.parametrize(("key", "method", "record"), [(Unlike, "__eq__", 1), (Unhashed, "__hash__", 2)])
+def test_a_key_whose_own_methods_fail_is_told_of_with_line_operator_and_record(
+    key: Any, method: str, record: int, tmp_path: Path
+) -> None:
+    def build(job: Job) -> None:
+        numbers(job).key_by(lambda number: key(number)).count(uid="counted").sink(FileSink(tmp_path / "out"), uid="out")
+
+    said = said_by(tmp_path, build)
+    assert f"{HERE}:" in said and f"in {method}: RuntimeError: " in said
+    assert "in aggregate 'counted'" in said and f"record: generator, index {record}" in said

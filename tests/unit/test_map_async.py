@@ -256,7 +256,7 @@ def test_a_function_that_is_cancelled_from_somewhere_does_not_end_quietly() -> N
         return value
 
     assert "RuntimeError: the function was cancelled" in _error_of(cancelled)
-    assert "can't be used in 'await' expression" in _error_of(lambda value: value)
+    assert "which cannot be awaited" in _error_of(lambda value: value)
 
 
 def test_what_is_in_flight_is_kept_as_it_came_with_its_failures() -> None:

@@ -229,10 +229,36 @@ class UsesGlobal(Base):
         LONELY.update(value)
 
 
+class Asks(Base):
+    pages = MapState(str, int)
+    total = ReducingState(max, int)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        if not getattr(self, self.name):
+            yield value
+
+
+def _asking(name: str) -> Callable[[Stream[int]], Stream[Any]]:
+    return lambda s: s.key_by(int).process(Asks(name), uid="step")
+
+
+class PutsUnderText(Base):
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        ctx.output("late", value)  # type: ignore[arg-type]
+        yield value
+
+
+async def gives_later(number: int) -> Any:
+    return later(number)
+
+
 WHILE_IT_RUNS: dict[str, tuple[Callable[[Any], Stream[Any]], list[str]]] = {
     "a map that gives coroutines": (
         lambda s: s.map(lambda n: later(n), uid="step"),
-        ["a coroutine that nobody awaits (later)", "write the function as `async def`, or use map_async"],
+        ["a coroutine that nobody awaits (later)", "write the function as `async def` that awaits it"],
     ),
     "a filter that gives coroutines": (lambda s: s.filter(lambda n: later(n), uid="step"), ["(later)", "map_async"]),
     "a flat_map that gives coroutines": (
@@ -246,6 +272,26 @@ WHILE_IT_RUNS: dict[str, tuple[Callable[[Any], Stream[Any]], list[str]]] = {
     ),
     **{f"a process function that gives {what!r}": _giving(what) for what in (3, "hello", b"x", {"a": 1}, True)},
     "a process function that gives a coroutine": (lambda s: s.key_by(int).process(Gives(later), uid="step"), ["later"]),
+    **{
+        f"a condition on the state {name} itself": (
+            _asking(name),
+            ["in process_element: JobDefinitionError: a state is not what it holds", "read it: value()"],
+        )
+        for name in ("kept", "pages", "total")
+    },
+    "a text as the tag of a side output": (
+        lambda s: s.key_by(int).process(PutsUnderText(), uid="step"),
+        ["in process_element: JobDefinitionError: output() takes an OutputTag and a value, not 'late' as a tag"],
+    ),
+    "an asynchronous map that gives coroutines": (
+        lambda s: s.map_async(gives_later, uid="step"),
+        ["a coroutine that nobody awaits (later)"],
+    ),
+    "an asynchronous filter that gives coroutines": (lambda s: s.filter(gives_later, uid="step"), ["(later)"]),
+    "an asynchronous map with a plain function": (
+        lambda s: s.map_async(lambda n: n, uid="step"),
+        ["the function gave a int, which cannot be awaited", "write it as `async def`"],
+    ),
     "a state outside of a class": (
         lambda s: s.key_by(int).process(UsesGlobal(), uid="step"),
         ["ValueState has no update here: a state is declared in the body of a process function's class"],
