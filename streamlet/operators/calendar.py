@@ -13,12 +13,15 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet.errors import JobDefinitionError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _FIRST_MONDAY = date(1969, 12, 29).toordinal()
 _FIRST_DAY = date(1970, 1, 1).toordinal()
+_EARLIEST_MS = (datetime(2, 1, 1, tzinfo=UTC) - _EPOCH) // _MS
+_LATEST_MS = (datetime(9998, 1, 1, tzinfo=UTC) - _EPOCH) // _MS
 _KEPT = 4096
 """Stretches whose bounds are remembered."""
 
@@ -40,8 +43,10 @@ class Calendar:
         self._last = (0, 0)
 
     def around(self, time_ms: int) -> tuple[int, int]:
-        """The stretch that holds this time, epoch ms: from its first millisecond to before its end.  Raises
-        OverflowError for a time outside the years 2 to 9998."""
+        """The stretch that holds this time, epoch ms: from its first millisecond to before its end.  What lies before
+        the year 2 is one stretch, and so is what lies behind the year 9998: no calendar here goes further."""
+        if not _EARLIEST_MS <= time_ms < _LATEST_MS:
+            return self._beyond(time_ms)
         start, end = self._last
         if not start <= time_ms < end:
             number = self._number((_EPOCH + time_ms * _MS).astimezone(self._zone).replace(tzinfo=None) - self._offset)
@@ -55,6 +60,13 @@ class Calendar:
                 start, end = self._bounds(number)
             self._last = (start, end)
         return start, end
+
+    def _beyond(self, time_ms: int) -> tuple[int, int]:
+        if time_ms < _EARLIEST_MS:
+            start, end = self.around(_EARLIEST_MS)
+            return (start, end) if time_ms >= start else (MIN_TIMESTAMP, start)
+        start, end = self.around(_LATEST_MS - 1)
+        return (start, end) if time_ms < end else (end, MAX_TIMESTAMP)
 
     def _number(self, shown: datetime) -> int:
         """Which stretch a date and time of the zone's clocks lies in."""

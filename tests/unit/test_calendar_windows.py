@@ -71,6 +71,17 @@ def test_a_record_lies_in_the_day_that_the_clocks_show(zone: str, time: int) -> 
     assert shown(start, zone).date() == shown(time, zone).date()
 
 
+@pytest.mark.parametrize("what", ["days", "weeks", "months"])
+@pytest.mark.parametrize(
+    "time", [-(1 << 62), (1 << 62), 10**15, -(10**15), ms("9998-06-01T00:00"), ms("0002-01-01T00:00")]
+)
+def test_times_beyond_every_calendar_lie_in_one_stretch_that_ends_where_days_begin(what: str, time: int) -> None:
+    calendar = Calendar(ZoneInfo("Europe/Berlin"), **{what: 1})
+    start, end = calendar.around(time)
+    assert start <= time < end
+    assert calendar.around(start) == calendar.around(end - 1) == (start, end)
+
+
 def test_an_offset_goes_by_the_clocks_of_the_zone() -> None:
     windows = TumblingWindows(days=1, timezone="Europe/Berlin", offset=timedelta(hours=6))
     (window,) = windows.assign(None, ms("2024-03-31T05:59", "Europe/Berlin"))
