@@ -333,9 +333,9 @@ class _Short(Text):
 def test_a_format_that_drops_a_value_is_refused_and_nothing_is_prepared(kafka: Kafka, topic: str) -> None:
     async def scenario() -> None:
         async with a_writer(KafkaSink(kafka.bootstrap, topic, value=_Short()), fresh("i")) as writer:
-            with pytest.raises(EncodeError, match="the format _Short made 1 of 2 values"):
+            with pytest.raises(ConfigError, match="the format _Short made 1 of 2 values"):
                 await writer.write(keyed(["a", "b"]))
-            with pytest.raises(EncodeError):
+            with pytest.raises(ConfigError):
                 await writer.prepare_commit(1)
 
     asyncio.run(scenario())

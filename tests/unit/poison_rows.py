@@ -230,7 +230,7 @@ NO_TIMES: tuple[Any, ...] = (None, "", "n/a", NAN, 1.5, HUGE, object(), [1])
 NO_WINDOWS: tuple[Any, ...] = (None, 5, [None], [Window(5, 5)], [Window(9, 3)])
 TIMES = WatermarkStrategy[Any].monotonic()
 SLIDES = SlidingWindows(timedelta(seconds=10), timedelta(seconds=5))
-GAPS = SessionWindows(timedelta(seconds=3))
+GAPS: SessionWindows[Any] = SessionWindows(timedelta(seconds=3))
 EVERY_WINDOW = {"": DAY, "/sliding": SLIDES, "/session": GAPS}
 
 

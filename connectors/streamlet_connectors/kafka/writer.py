@@ -286,9 +286,11 @@ class KafkaWriter:
         except EncodeError as error:
             raise self._refused(batch, rows[error.index], error) from error
         if len(written) != len(values):
-            raise EncodeError(
+            # Which of them is missing nobody knows, so no policy can leave it out.
+            raise ConfigError(
                 f"sink {self._context.uid!r}, topic {self._spec.topic!r}: the format {type(self._spec.value).__name__} "
-                f"made {len(written)} of {len(values)} values"
+                f"made {len(written)} of {len(values)} values",
+                remedy="its encode_batch gives the bytes of every value, in their order",
             )
         return written
 
