@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.machine.disk import LocalDisk
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.proxy import ADD_PARTITIONS, END_TXN, INIT_PRODUCER_ID, PRODUCE, Held, Proxy, Trouble, a_proxy
 from tests.kafka.reading import Read, read_committed
@@ -139,13 +141,18 @@ def aborted_under_the_second(
     spending: Spending, proxy: Proxy, broker: KafkaBroker, subtask: int, *options: str
 ) -> RunningJob:
     """A job whose newest checkpoint is decided and not committed, when a stranger takes an id of its attempt."""
-    second, late = prepared_by_the_second(spending, proxy, subtask, *options)
-    dead = f".1.{subtask}.0"
-    id = transactional_id(late.frame)
-    assert id.endswith(dead)
-    asyncio.run(aborted(broker, f"{id.removesuffix(dead)}.2.{subtask}.0"))
+    second, _ = prepared_by_the_second(spending, proxy, subtask, *options)
+    asyncio.run(aborted(broker, prepared_id(spending)))
     second.send(signal.SIGCONT)
     return second
+
+
+def prepared_id(spending: Spending) -> str:
+    """The id of a transaction that the newest checkpoint lists: of its last subtask that had anything to write."""
+    storage = CheckpointStorage(spending.home.state_dir, "spend-per-user", LocalDisk())
+    newest = max(storage.checkpoints(), key=lambda info: info.id).manifest
+    assert newest is not None and newest.committables
+    return str(max(newest.committables, key=lambda listed: listed.subtask).committable.id.split("/")[0])
 
 
 def test_an_id_that_a_stranger_takes_costs_a_prepared_transaction_but_no_record(
