@@ -77,5 +77,6 @@ async def _speaks_tls(host: str, port: int) -> bool:
             _, writer = await asyncio.open_connection(host, port, ssl=context)
     except (OSError, EOFError, TimeoutError):
         return False
+    spoken = writer.get_extra_info("cipher")  # the proof: a loop that takes no notice of TLS has connected, too
     writer.transport.abort()
-    return True
+    return spoken is not None
