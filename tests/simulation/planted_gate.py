@@ -58,11 +58,22 @@ def paused_where_it_begins(seed: int) -> Scenario:
 
 def rewritten_and_folded(seed: int) -> Scenario:
     """A scenario whose keys come, go and come again, with rewrites and slow folds in turns, and nothing but a crash."""
-    one = replace(scenario(seed), keyed="clearing", regroups=False, may_lose=False, rewrites=0.6, folds_after=2)
+    one = replace(
+        scenario(seed), keyed="clearing", regroups=False, may_lose=False, rewrites=0.6, folds_after=2, beside=[]
+    )
     one.settings["checkpoint_interval"] = timedelta(seconds=0.01)
     one.sinks = [SinkSpec("out", "end", "pooled")]
     one.slow_calls = {"finish_fold": 10.0}
     one.faults = Faults(crashes=(("step", 150 + seed * 37 % 900),))
+    return one
+
+
+def of_pairs(seed: int) -> Scenario:
+    """A scenario that keeps pairs of numbers, of few keys that change all the time, and often dies."""
+    one = replace(scenario(seed), keyed="pair", regroups=False, may_lose=False, beside=[])
+    one.settings["checkpoint_interval"] = timedelta(seconds=0.01)
+    one.sinks = [SinkSpec("out", "end", "pooled")]
+    one.faults = Faults(crashes=tuple(("step", 100 + (seed * 37 + 211 * number) % 700) for number in range(3)))
     return one
 
 
@@ -77,6 +88,7 @@ def set_back(seed: int) -> Scenario:
 
 
 SHAPED = {
+    "pair that changes before it is packed keeps half of what it was": of_pairs,
     "wall clock may go back": set_back,
     "wall clock of before a restart is forgotten": set_back,
     "taken over process begins an attempt beside its successor": paused_where_it_begins,
