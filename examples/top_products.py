@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import msgspec
 
-from streamlet import Count, Job, TumblingWindows, WatermarkStrategy, Window, WindowContext, WindowProcessFunction
+from streamlet import Count, Job, TumblingWindows, WatermarkStrategy, Window
+from streamlet.windows import WindowContext, WindowProcessFunction
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -54,8 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Room -> rooms of the engine that it may import. Rooms that are not listed (cli, testing, the root) see all."""
 
-INNER = MAY_IMPORT.keys() | {"cli", "testing"}
-"""What is no public name of the root."""
+DOORS = ("streamlet", "streamlet.connect")
+"""The modules of the engine that a connector may import names from."""
 
 RUNS_LATE = {("dsl", "runtime"), ("dsl", "cli")}
 """Imports that are right inside a function only: `job.run()` starts what the job file itself must not load."""
@@ -147,13 +148,19 @@ def wrong_direction(module: Module) -> Iterator[str]:
         yield f"line {found.line}: {module.room} imports {found.name}"
 
 
+def public_names(module: str) -> list[str]:
+    """What a connector may import from a module."""
+    return list(importlib.import_module(module).__all__) if module in DOORS else []
+
+
 def connectors_reach_deep(module: Module) -> Iterator[str]:
     if module.parts[0] != CONNECTORS:
         return
     own = f"{CONNECTORS}.{module.room}"
     for found in imports_of(module):
         parts = found.name.split(".")
-        is_deep = parts[0] == ENGINE and (len(parts) > 2 or parts[-1] in INNER)
+        is_name = parts[-1] in public_names(".".join(parts[:-1]))
+        is_deep = parts[0] == ENGINE and not is_name and found.name not in DOORS
         is_neighbour = parts[0] == CONNECTORS and found.name != own and not found.name.startswith(own + ".")
         if is_deep or is_neighbour:
             yield f"line {found.line}: imports {found.name}"
@@ -247,7 +254,7 @@ def test_rooms_import_only_what_lies_below_them() -> None:
     assert violations(wrong_direction, all_modules()) == []
 
 
-def test_connectors_import_the_root_of_the_engine_and_nothing_deeper() -> None:
+def test_connectors_import_the_two_doors_of_the_engine_and_nothing_deeper() -> None:
     assert violations(connectors_reach_deep, all_modules()) == []
 
 
@@ -298,6 +305,8 @@ def test_every_function_is_annotated() -> None:
         (wrong_direction, "streamlet/dsl/job.py", "from streamlet.runtime import run"),
         (connectors_reach_deep, "connectors/streamlet_connectors/files/sink.py", "from streamlet.sink import Sink"),
         (connectors_reach_deep, "connectors/streamlet_connectors/files/sink.py", "import streamlet.sink"),
+        (connectors_reach_deep, "connectors/streamlet_connectors/files/sink.py", "from streamlet import sink"),
+        (connectors_reach_deep, "connectors/streamlet_connectors/files/sink.py", "from streamlet import windows"),
         (connectors_reach_deep, "connectors/streamlet_connectors/print.py", "from streamlet_connectors import files"),
         (engine_knows_connectors, "streamlet/cli/run.py", "def f():\n    import streamlet_connectors.kafka"),
         (engine_needs_the_test_kit, "streamlet/cli/run.py", "from streamlet import testing"),
@@ -327,7 +336,7 @@ def test_what_is_allowed_is_not_reported() -> None:
         Module("streamlet/dsl/job.py", "def run() -> None:\n    from streamlet.runtime import attempt"),
         Module("streamlet/cli/run.py", "from streamlet.dsl import job\nfrom streamlet.runtime import attempt"),
         Module("streamlet/clock.py", "import time\nx = time.time_ns()"),
-        Module("connectors/streamlet_connectors/files/sink.py", "from streamlet import Sink\nimport asyncio"),
+        Module("connectors/streamlet_connectors/files/sink.py", "from streamlet.connect import Sink\nimport asyncio"),
         Module("streamlet/kafka/errors.py", "class LostError(Exception): ..."),
     ]
     checks: list[Check] = [

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from streamlet import Batch, Committable, EncodeError, Sink, SinkContext, SinkError
+from streamlet.connect import Batch, Committable, EncodeError, Sink, SinkContext, SinkError
 
 
 class Print(Sink[Any]):

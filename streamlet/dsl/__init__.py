@@ -1,1 +1,20 @@
-"""What a user writes: builds a JobGraph and runs nothing."""
+"""What a user writes: it builds a JobGraph and runs nothing.
+
+`Job`, `Stream` and `KeyedStream` are names of `streamlet` itself.  The names here are for annotations: a method makes
+what they stand for, such as `keyed.window(...)` a `WindowedStream`.
+"""
+
+from streamlet.dsl.connected import BroadcastConnectedStreams, ConnectedStreams
+from streamlet.dsl.policies import OnError
+from streamlet.dsl.windowed import WindowedStream
+from streamlet.dsl.written import Written
+from streamlet.operators.timer_service import TimerService
+
+__all__ = [
+    "BroadcastConnectedStreams",
+    "ConnectedStreams",
+    "OnError",
+    "TimerService",
+    "WindowedStream",
+    "Written",
+]

@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 import uvloop
 
-from streamlet import Batch, EndOfInput
+from streamlet.connect import Batch
+from streamlet.elements import EndOfInput
 from streamlet.operators.place import Place
 from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import InputGate

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from streamlet import AggregateFunction, Job, Json
+from streamlet import Job, Json
+from streamlet.aggregates import AggregateFunction
 from streamlet_connectors.kafka import KafkaSink, KafkaSource
 
 VALUE_BYTES = int(os.environ["VALUE_BYTES"])

@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from streamlet import Batch, Count, Json, Sum
+from streamlet import Count, Json, Sum
+from streamlet.connect import Batch
 from streamlet.operators.rolling import aggregating
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet_connectors.kafka.routing import Router

@@ -21,17 +21,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from streamlet import (
-    AggregateFunction,
-    Batch,
-    Count,
-    CountWindows,
-    EveryRecords,
-    SessionWindows,
-    SlidingWindows,
-    Sum,
-    TumblingWindows,
-)
+from streamlet import Count, SessionWindows, SlidingWindows, Sum, TumblingWindows
+from streamlet.aggregates import AggregateFunction
+from streamlet.connect import Batch
 from streamlet.dsl.windowed import window_operator
 from streamlet.operators.interval_join import IntervalJoin
 from streamlet.operators.joining import Join
@@ -42,6 +34,7 @@ from streamlet.operators.window_contents import Folded, folding_of
 from streamlet.operators.windowing import WindowPolicy
 from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.rocksdb import RocksDbKeyedStore
+from streamlet.windows import CountWindows, EveryRecords
 from tests.benchmarks.meter import resident_bytes
 from tests.benchmarks.reporting import Report, with_common_options
 from tests.unit.operator_kit import Keyed

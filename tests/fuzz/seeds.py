@@ -8,11 +8,11 @@ from random import Random
 
 import msgspec
 
-from streamlet import Barrier, Batch, Committable
 from streamlet.checkpoint.lock import JobInstance
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest, encode
 from streamlet.checkpoint.messages import Acknowledge, AddSplits, SubtaskReport
-from streamlet.elements import Watermark
+from streamlet.connect import Batch, Committable
+from streamlet.elements import Barrier, Watermark
 from streamlet.machine.disk import LocalDisk
 from streamlet.runtime.processes import frames, messages
 from streamlet.state.log import write_log

@@ -18,10 +18,11 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from streamlet import Committable, Json, StreamletError, Text
+from streamlet import Json, StreamletError, Text
 from streamlet.checkpoint import manifest as manifests
 from streamlet.checkpoint.lock import read_instance
 from streamlet.config import JobConfig, Restart, parse_bytes, parse_duration
+from streamlet.connect import Committable
 from streamlet.machine.disk import LocalDisk
 from streamlet.runtime.placement import ChannelAddress
 from streamlet.runtime.processes import frames, messages

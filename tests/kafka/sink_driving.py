@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
-from streamlet import Batch, Committable, SinkContext, SystemClock
+from streamlet.connect import Batch, Committable, SinkContext, SystemClock
 from streamlet_connectors.kafka.committer import KafkaCommitter
 from streamlet_connectors.kafka.sink import KafkaSink
 from streamlet_connectors.kafka.writer import KafkaWriter

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Producer
 
-from streamlet import Batch, Position, ReaderContext, SystemClock
+from streamlet.connect import Batch, Position, ReaderContext, SystemClock
 from streamlet_connectors.kafka.reading import KafkaReader
 from streamlet_connectors.kafka.source import KafkaSource
 

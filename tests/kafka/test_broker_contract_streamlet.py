@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import Bytes, Json, Outcome, SinkError
+from streamlet import Bytes, Json
+from streamlet.connect import Outcome
+from streamlet.errors import SinkError
 from streamlet_connectors.kafka import KafkaSink, KafkaSource
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.options import KafkaOptions

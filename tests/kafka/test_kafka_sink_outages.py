@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streamlet import SinkError
+from streamlet.errors import SinkError
 from streamlet_connectors.kafka.errors import BrokersUnreachableError
 from streamlet_connectors.kafka.sink import KafkaSink
 from tests.kafka.broker import KafkaBroker

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import FinalError, Outcome, OutputLostError, SinkError
+from streamlet.connect import Outcome
+from streamlet.errors import FinalError, OutputLostError, SinkError
 from streamlet_connectors.kafka import requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.sink import KafkaSink

@@ -18,7 +18,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from streamlet import Batch, Bytes, ConfigError, EncodeError, SinkError, Text
+from streamlet import Bytes, Text
+from streamlet.connect import Batch
+from streamlet.errors import ConfigError, EncodeError, SinkError
 from streamlet_connectors.kafka.batching import COMPRESSIONS
 from streamlet_connectors.kafka.errors import BrokersUnreachableError, TopicUnknownError
 from streamlet_connectors.kafka.sink import KafkaSink

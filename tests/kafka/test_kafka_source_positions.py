@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Producer
 
-from streamlet import Bytes, ConfigError, Text
+from streamlet import Bytes, Text
+from streamlet.errors import ConfigError
 from streamlet_connectors.kafka.source import KafkaSource
 from tests.kafka.broker import Kafka
 from tests.kafka.reading import fill_topic, read_committed

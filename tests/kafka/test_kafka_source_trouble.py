@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import Batch, DecodeError, Json, Position, StreamletError, Text
+from streamlet import Json, StreamletError, Text
+from streamlet.connect import Batch, Position
+from streamlet.errors import DecodeError
 from streamlet_connectors.kafka.decoding import KafkaRecord
 from streamlet_connectors.kafka.errors import (
     BrokersUnreachableError,

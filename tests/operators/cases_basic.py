@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamlet import ApproxDistinct, Collect, Composed, Count, Distinct, Sum, TopK
+from streamlet import Count, Sum
+from streamlet.aggregates import ApproxDistinct, Collect, Composed, Distinct, TopK
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union

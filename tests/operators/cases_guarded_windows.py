@@ -6,15 +6,7 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from streamlet import (
-    Count,
-    SessionWindows,
-    Sum,
-    Window,
-    WindowContext,
-    WindowProcessFunction,
-    WindowResult,
-)
+from streamlet import Count, SessionWindows, Sum, Window
 from streamlet.dsl.windowed import window_operator
 from streamlet.operators.aligned_windows import AlignedWindows
 from streamlet.operators.guarded import Guarded
@@ -22,6 +14,7 @@ from streamlet.operators.triggers import EveryRecords
 from streamlet.operators.window_contents import Contents, Elements, Folded, folding_of
 from streamlet.operators.windowing import WindowPolicy
 from streamlet.operators.windows import WindowAssigner
+from streamlet.windows import WindowContext, WindowProcessFunction, WindowResult
 from tests.operators.cases_guarded import DEAD, Letter, _letter, _refuse
 from tests.operators.cases_windows import MANY_PANES, SESSIONS, SLIDING, TUMBLING, Listing, Nested, _busy
 from tests.operators.recipe import Case, Row, Rows

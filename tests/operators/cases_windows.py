@@ -7,32 +7,25 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from streamlet import (
-    AggregateFunction,
-    AtEndOfInput,
-    Count,
-    CountWindows,
-    EveryDuration,
-    EveryRecords,
-    GlobalWindows,
-    Max,
-    Mean,
-    SessionWindows,
-    SlidingWindows,
-    Sum,
-    TumblingWindows,
-    Window,
-    WindowAssigner,
-    WindowContext,
-    WindowProcessFunction,
-    WindowResult,
-)
+from streamlet import Count, Max, Mean, SessionWindows, SlidingWindows, Sum, TumblingWindows, Window
+from streamlet.aggregates import AggregateFunction
 from streamlet.dsl.windowed import window_operator
 from streamlet.operators.aligned_windows import AlignedWindows
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Reduce
 from streamlet.operators.window_contents import Contents, Elements, Folded, folding_of
 from streamlet.operators.windowing import WindowPolicy
+from streamlet.windows import (
+    AtEndOfInput,
+    CountWindows,
+    EveryDuration,
+    EveryRecords,
+    GlobalWindows,
+    WindowAssigner,
+    WindowContext,
+    WindowProcessFunction,
+    WindowResult,
+)
 from tests.operators.cases_basic import KEYS
 from tests.operators.recipe import Case, Clock, End, Mark, Rows, Step
 from tests.operators.window_oracle import LATE, Gather, WindowOracle

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streamlet import (
-    MAX_TIMESTAMP,
-    MIN_TIMESTAMP,
     KeyedCoProcessFunction,
     KeyedProcessFunction,
     MapState,
@@ -18,6 +16,7 @@ from streamlet import (
     ValueState,
 )
 from streamlet.state.key_groups import pack_key
+from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from tests.operators.recipe import Clock, End, Mark, Row, Rows, Step
 
 Command = tuple[str, int]

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from streamlet import (
-    MIN_TIMESTAMP,
     AggregatingState,
     Count,
     KeyedProcessFunction,
@@ -18,6 +17,7 @@ from streamlet import (
     StateTtl,
     ValueState,
 )
+from streamlet.windows import MIN_TIMESTAMP
 from tests.operators.recipe import Clock, Mark, Row, Rows, Step
 
 TTL_MS = 100

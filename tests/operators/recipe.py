@@ -16,12 +16,14 @@ from typing import Any
 
 import msgspec
 
-from streamlet import MAX_TIMESTAMP, MIN_TIMESTAMP, Batch, OutputTag
+from streamlet import OutputTag
+from streamlet.connect import Batch
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import EventTime, Operator, OperatorContext
 from streamlet.operators.place import Place
 from streamlet.state.snapshot import StoreSnapshot
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
+from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from tests.operators.remembered import refuse_what_was_lost, remembered
 from tests.unit.state_kit import checkpoint, fold, make_store
 

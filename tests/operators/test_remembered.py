@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Batch, KeyedProcessFunction, ProcessContext
+from streamlet import KeyedProcessFunction, ProcessContext
+from streamlet.connect import Batch
 from streamlet.operators.operator import Emit, Operator
 from streamlet.operators.process import KeyedProcess
 from streamlet.state.memory import MemoryKeyedStore

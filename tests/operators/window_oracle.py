@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from streamlet import MAX_TIMESTAMP, MIN_TIMESTAMP, OutputTag, Window
+from streamlet import OutputTag, Window
 from streamlet.state.key_groups import pack_key
+from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from tests.operators.recipe import Clock, End, Mark, Row, Rows, Step
 
 LATE = OutputTag[Any]("late")

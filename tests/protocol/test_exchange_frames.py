@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlet import Barrier, Batch, EndOfInput
-from streamlet.elements import Watermark
+from streamlet.connect import Batch
+from streamlet.elements import Barrier, EndOfInput, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.runtime.placement import ChannelAddress
 from streamlet.runtime.processes.columns import packed, unpacked

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from streamlet import Count, Job, SinkContext, SinkError
+from streamlet import Count, Job
+from streamlet.connect import SinkContext
+from streamlet.errors import SinkError
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.files.sink import FileSinkWriter
 from streamlet_connectors.generator import Generator

@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 
-from streamlet import Committable, ValueState
+from streamlet import ValueState
 from streamlet.checkpoint.lock import JobInstance, read_instance
 from streamlet.checkpoint.manifest import ListedCommittable, Manifest
 from streamlet.checkpoint.recovery import JobFacts, plan_start
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.connect import Committable
 from streamlet.machine.disk import LocalDisk
 from streamlet.state.rocksdb import RocksDbKeyedStore
 from streamlet.state.snapshot import StoreSnapshot

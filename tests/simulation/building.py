@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from streamlet import Job, Retry, Sink, Source
+from streamlet import Job, Retry
+from streamlet.connect import Sink, Source
 from tests.simulation import functions
 from tests.simulation.functions import Record
 from tests.simulation.scenario import Scenario

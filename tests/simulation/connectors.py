@@ -7,18 +7,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from streamlet import (
-    Batch,
-    Committable,
-    Committer,
-    Outcome,
-    ReaderContext,
-    Sink,
-    SinkContext,
-    SinkError,
-    Source,
-    SourceError,
-)
+from streamlet.connect import Batch, Committable, Committer, Outcome, ReaderContext, Sink, SinkContext, Source
+from streamlet.errors import SinkError, SourceError
 from tests.simulation.outside import Outside
 from tests.simulation.scenario import Faults, SinkSpec, SourceSpec
 

@@ -14,16 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from streamlet import (
-    AggregateFunction,
-    Count,
-    KeyedProcessFunction,
-    ListState,
-    MapState,
-    ProcessContext,
-    Sum,
-    ValueState,
-)
+from streamlet import Count, KeyedProcessFunction, ListState, MapState, ProcessContext, Sum, ValueState
+from streamlet.aggregates import AggregateFunction
 
 Record = tuple[int, int]
 """Key and id; the id is unique in a stream."""

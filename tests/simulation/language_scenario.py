@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 from streamlet import (
-    AggregateFunction,
     DeadLetter,
     Job,
     KeyedProcessFunction,
@@ -28,6 +27,7 @@ from streamlet import (
     ValueState,
     WatermarkStrategy,
 )
+from streamlet.aggregates import AggregateFunction
 from tests.simulation.functions import Record, key_of, troubled
 from tests.simulation.oracle import WrongOutput, inputs_of
 from tests.simulation.scenario import Scenario, SinkSpec, scenario

@@ -7,7 +7,8 @@ import heapq
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from streamlet import SinkError, StreamletError
+from streamlet import StreamletError
+from streamlet.errors import SinkError
 from tests.simulation.process import Process
 
 if TYPE_CHECKING:

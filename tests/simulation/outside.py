@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamlet import Outcome, OutputLostError, SinkError
+from streamlet.connect import Outcome
+from streamlet.errors import OutputLostError, SinkError
 
 
 @dataclass

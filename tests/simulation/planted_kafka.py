@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from streamlet import Outcome
 from streamlet.checkpoint import settling
 from streamlet.checkpoint.coordinator import CheckpointCoordinator
 from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.connect import Outcome
 from streamlet.runtime.restoring import Restorer
 from streamlet.runtime.subtask import Subtask
 from streamlet_connectors.kafka import delivery, outcome, requests, transaction, writer

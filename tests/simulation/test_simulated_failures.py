@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Restart, SourceError
+from streamlet import Restart
+from streamlet.errors import SourceError
 from tests.simulation.connectors import SimulatedSource
 from tests.simulation.patches import Patches
 from tests.simulation.process import Process

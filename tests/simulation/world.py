@@ -17,10 +17,9 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
-from streamlet import OutputLostError
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.errors import AttemptSupersededError
+from streamlet.errors import AttemptSupersededError, OutputLostError
 from streamlet.ports import Ports
 from streamlet.runtime.job_state import JobState
 from streamlet.runtime.restoring import AttemptOptions

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import assert_type
 
-from streamlet import DeadLetter, OutputTag, Stream, TumblingWindows, WindowResult
+from streamlet import DeadLetter, OutputTag, Stream, TumblingWindows
+from streamlet.windows import WindowResult
 from streamlet_connectors.files import FileSink
 from tests.typing.stream_types import Payment, Spend, payments
 

@@ -9,19 +9,11 @@ from typing import Any, Literal, assert_type
 import msgspec
 
 from streamlet import (
-    AggregateFunction,
     AggregatingState,
-    ApproxDistinct,
-    BroadcastConnectedStreams,
     BroadcastContext,
     BroadcastState,
-    Collect,
-    Composed,
-    ConnectedStreams,
     Count,
     DeadLetter,
-    Distinct,
-    EveryRecords,
     Job,
     Json,
     KeyedBroadcastProcessFunction,
@@ -42,17 +34,15 @@ from streamlet import (
     Stream,
     Sum,
     TimerContext,
-    TopK,
     TumblingWindows,
     ValueState,
     WatermarkStrategy,
     Window,
-    WindowContext,
-    WindowedStream,
-    WindowProcessFunction,
-    WindowResult,
 )
+from streamlet.aggregates import AggregateFunction, ApproxDistinct, Collect, Composed, Distinct, TopK
+from streamlet.dsl import BroadcastConnectedStreams, ConnectedStreams, WindowedStream
 from streamlet.dsl.written import Written
+from streamlet.windows import EveryRecords, WindowContext, WindowProcessFunction, WindowResult
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import KafkaSink, KafkaSource

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamlet import Clock, Committable, SystemClock
 from streamlet.checkpoint.coordinator import AttemptFacts, CheckpointCoordinator, CoordinatorSettings
 from streamlet.checkpoint.manifest import ListedCommittable, ManifestKind
 from streamlet.checkpoint.messages import Acknowledge, Decline, Marked, SubtaskReport, Trigger
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.connect import Clock, Committable, SystemClock
 from streamlet.machine.disk import LocalDisk
 from streamlet.runtime.control import LocalControl, SubtaskId
 from streamlet.sink import Outcome

@@ -10,8 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from streamlet import Batch, Job, Position, ReaderContext, Restart, Source
+from streamlet import Job, Restart
 from streamlet.checkpoint.storage import CheckpointStorage
+from streamlet.connect import Batch, Position, ReaderContext, Source
 from streamlet.machine.disk import LocalDisk
 
 CUT = 10

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamlet import Batch
+from streamlet.connect import Batch
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Operator, OperatorContext
 from streamlet.operators.place import Place

@@ -8,11 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from streamlet import (
-    AggregateFunction,
-    Batch,
     BroadcastContext,
     BroadcastState,
-    Committable,
     DeadLetter,
     KeyedBroadcastProcessFunction,
     KeyedCoProcessFunction,
@@ -21,15 +18,13 @@ from streamlet import (
     MapState,
     OutputTag,
     ProcessContext,
-    Sink,
-    SinkContext,
-    Trigger,
     TumblingWindows,
-    UserFunctionError,
     ValueState,
-    WindowAssigner,
-    WindowProcessFunction,
 )
+from streamlet.aggregates import AggregateFunction
+from streamlet.connect import Batch, Committable, Sink, SinkContext
+from streamlet.errors import UserFunctionError
+from streamlet.windows import Trigger, WindowAssigner, WindowProcessFunction
 
 DEAD = OutputTag[DeadLetter]("dead")
 COUNT = 30

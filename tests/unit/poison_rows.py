@@ -7,13 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from streamlet import (
-    Collect,
-    SessionWindows,
-    SlidingWindows,
-    WatermarkStrategy,
-    Window,
-)
+from streamlet import SessionWindows, SlidingWindows, WatermarkStrategy, Window
+from streamlet.aggregates import Collect
 from streamlet_connectors.generator import Generator
 from tests.unit.poison_functions import (
     COUNT,

@@ -12,20 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import (
-    AggregateFunction,
-    Batch,
-    Composed,
-    Count,
-    JobDefinitionError,
-    Max,
-    Mean,
-    Min,
-    RecordError,
-    Sum,
-    TopK,
-    UserFunctionError,
-)
+from streamlet import Count, Max, Mean, Min, Sum
+from streamlet.aggregates import AggregateFunction, Composed, TopK
+from streamlet.connect import Batch
+from streamlet.errors import JobDefinitionError, RecordError, UserFunctionError
 from streamlet.operators import collecting
 from streamlet.operators.operator import Operator
 from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce, aggregating

@@ -14,25 +14,21 @@ from typing import Any
 import pytest
 
 from streamlet import (
-    AggregateFunction,
     Job,
-    JobDefinitionError,
     KeyedProcessFunction,
     OutputTag,
     ProcessContext,
     SessionWindows,
     SlidingWindows,
     Stream,
-    Trigger,
-    TriggerContext,
     TumblingWindows,
     ValueState,
     WatermarkStrategy,
     Window,
-    WindowAssigner,
-    WindowContext,
-    WindowProcessFunction,
 )
+from streamlet.aggregates import AggregateFunction
+from streamlet.errors import JobDefinitionError
+from streamlet.windows import Trigger, TriggerContext, WindowAssigner, WindowContext, WindowProcessFunction
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import make_job, run

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlet import Count, JobDefinitionError, TumblingWindows, WatermarkStrategy
+from streamlet import Count, TumblingWindows, WatermarkStrategy
+from streamlet.errors import JobDefinitionError
 from streamlet.operators.calendar import Calendar
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator

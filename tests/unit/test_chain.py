@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Batch, Job, Stream
+from streamlet import Job, Stream
+from streamlet.connect import Batch
 from streamlet.runtime.chain import Chain, Exit, Leaf
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from streamlet import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Stream, Watermark
+from streamlet import Stream
+from streamlet.connect import Batch
+from streamlet.elements import Barrier, Watermark
 from streamlet.operators.operator import Emit, Operator
 from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import InputGate
+from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet_connectors.print import Print
 from tests.unit.test_chain_time import Running, Telling, then
 

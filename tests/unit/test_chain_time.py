@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import MIN_TIMESTAMP, Batch, Job, OutputTag, Stream
+from streamlet import Job, OutputTag, Stream
+from streamlet.connect import Batch
 from streamlet.errors import CheckpointError
 from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.runtime.chain import Chain, Exit, Leaf
+from streamlet.windows import MIN_TIMESTAMP
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 

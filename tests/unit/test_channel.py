@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from streamlet import Barrier, Batch, EndOfInput
-from streamlet.elements import Element
+from streamlet.connect import Batch
+from streamlet.elements import Barrier, Element, EndOfInput
 from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import Channel, InputGate
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from streamlet import MIN_TIMESTAMP, Barrier, Batch, EndOfInput, Watermark
-from streamlet.elements import Element
+from streamlet.connect import Batch
+from streamlet.elements import Barrier, Element, EndOfInput, Watermark
 from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import Channel, InputGate
+from streamlet.windows import MIN_TIMESTAMP
 
 
 class Loop:

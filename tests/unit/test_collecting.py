@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlet import AggregateFunction, ApproxDistinct, Collect, Distinct, JobDefinitionError, TopK
+from streamlet.aggregates import AggregateFunction, ApproxDistinct, Collect, Distinct, TopK
+from streamlet.errors import JobDefinitionError
 
 FUNCTIONS: dict[str, tuple[Callable[[], AggregateFunction[int, Any, Any]], Callable[[list[int]], Any]]] = {
     "TopK": (lambda: TopK(3), lambda values: sorted(values, reverse=True)[:3]),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import ConfigError, JobConfig
-from streamlet.config import parse_bytes, parse_duration
+from streamlet.config import JobConfig, parse_bytes, parse_duration
+from streamlet.errors import ConfigError
 
 
 @pytest.mark.parametrize(

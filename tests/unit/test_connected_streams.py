@@ -12,14 +12,13 @@ from streamlet import (
     BroadcastContext,
     BroadcastState,
     Job,
-    JobDefinitionError,
     KeyedBroadcastProcessFunction,
     KeyedCoProcessFunction,
     KeyedProcessFunction,
     ProcessContext,
     ValueState,
 )
-from streamlet.errors import CheckpointError, KeyTypeError, StateTypeError
+from streamlet.errors import CheckpointError, JobDefinitionError, KeyTypeError, StateTypeError
 from streamlet.state.broadcast import BroadcastTable
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator

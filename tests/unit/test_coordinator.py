@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streamlet import OutputLostError, SinkError
 from streamlet.checkpoint import patience
 from streamlet.checkpoint.coordinator import CoordinatorSettings
 from streamlet.checkpoint.messages import Busy, Ended, Pressed, Started, Trigger
-from streamlet.errors import CheckpointFailedError
+from streamlet.errors import CheckpointFailedError, OutputLostError, SinkError
 from streamlet.outages import is_outage
 from tests.unit.coordinator_kit import LONG, SUBTASKS, Played, play
 from tests.unit.state_kit import SteppingClock

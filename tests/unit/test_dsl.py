@@ -10,13 +10,9 @@ from typing import Any
 import pytest
 
 from streamlet import (
-    AggregateFunction,
-    ConfigError,
     Count,
-    CountWindows,
     DeadLetter,
     Job,
-    JobDefinitionError,
     KeyedProcessFunction,
     MapState,
     Mean,
@@ -25,6 +21,9 @@ from streamlet import (
     Sum,
     ValueState,
 )
+from streamlet.aggregates import AggregateFunction
+from streamlet.errors import ConfigError, JobDefinitionError
+from streamlet.windows import CountWindows
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 

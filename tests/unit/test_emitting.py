@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Batch, KeyedProcessFunction, ProcessContext
+from streamlet import KeyedProcessFunction, ProcessContext
+from streamlet.connect import Batch
 from streamlet.errors import UserFunctionError
 from streamlet.operators.emitting import whole
 from streamlet.operators.process import KeyedProcess

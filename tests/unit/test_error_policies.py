@@ -24,9 +24,9 @@ from streamlet import (
     Sum,
     TumblingWindows,
     WatermarkStrategy,
-    WindowResult,
 )
 from streamlet.errors import FunctionBlockedError
+from streamlet.windows import WindowResult
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import BACKENDS, Failing, Waiting, lines, make_job, run
 

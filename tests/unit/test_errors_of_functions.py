@@ -12,22 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import (
-    AggregateFunction,
-    ConfigError,
-    DeadLetter,
-    Job,
-    JobDefinitionError,
-    KeyedProcessFunction,
-    OutputTag,
-    ProcessContext,
-    Sink,
-    Source,
-    Trigger,
-    TumblingWindows,
-    WindowAssigner,
-    WindowProcessFunction,
-)
+from streamlet import DeadLetter, Job, KeyedProcessFunction, OutputTag, ProcessContext, TumblingWindows
+from streamlet.aggregates import AggregateFunction
+from streamlet.connect import Sink, Source
+from streamlet.errors import ConfigError, JobDefinitionError
+from streamlet.windows import Trigger, WindowAssigner, WindowProcessFunction
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import make_job, run

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streamlet import DecodeError, JobDefinitionError
+from streamlet.errors import DecodeError, JobDefinitionError
 from streamlet_connectors.files import Csv
 from streamlet_connectors.files import chunks as chunks_module
 from tests.unit.test_files_sources import Reading, assert_resumes_from_every_position, many

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlet import DecodeError, Source
+from streamlet.connect import Source
+from streamlet.errors import DecodeError
 from streamlet_connectors.files import Csv, JsonLines, TextLines
 from streamlet_connectors.files import chunks as chunks_module
 from streamlet_connectors.files import content as content_module

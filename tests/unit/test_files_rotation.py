@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamlet import Position
+from streamlet.connect import Position
 from streamlet_connectors.files import FileMissingError, FileSink, JsonLines, TextLines
 from tests.unit.job_kit import lines, make_job, run
 from tests.unit.test_files_sources import Reading

@@ -13,22 +13,9 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from streamlet import (
-    Batch,
-    Bytes,
-    Committable,
-    Committer,
-    EncodeError,
-    FinalError,
-    JobDefinitionError,
-    Outcome,
-    OutputLostError,
-    SinkContext,
-    SinkError,
-    SinkWriter,
-    SystemClock,
-    Text,
-)
+from streamlet import Bytes, Text
+from streamlet.connect import Batch, Committable, Committer, Outcome, SinkContext, SinkWriter, SystemClock
+from streamlet.errors import EncodeError, FinalError, JobDefinitionError, OutputLostError, SinkError
 from streamlet_connectors.files import FileSink, JsonLines
 
 R = TypeVar("R")

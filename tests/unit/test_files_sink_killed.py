@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from streamlet import Batch, Outcome, SinkContext, SystemClock
+from streamlet.connect import Batch, Outcome, SinkContext, SystemClock
 from streamlet_connectors.files import FileSink
 
 PROGRAM = """
 import asyncio, json, os, sys
 from pathlib import Path
 import msgspec
-from streamlet import Batch, Committable, SinkContext, SystemClock
+from streamlet.connect import Batch, Committable, SinkContext, SystemClock
 from streamlet_connectors.files import FileSink
 
 out, log = Path(sys.argv[1]), Path(sys.argv[2])

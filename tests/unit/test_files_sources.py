@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamlet import Batch, DecodeError, JobDefinitionError, Position, ReaderContext, Source, SystemClock
+from streamlet.connect import Batch, Position, ReaderContext, Source, SystemClock
+from streamlet.errors import DecodeError, JobDefinitionError
 from streamlet_connectors.files import Csv, FileChangedError, FileMissingError, JsonLines, TextLines
 from streamlet_connectors.files import chunks as chunks_module
 

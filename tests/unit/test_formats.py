@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streamlet import Bytes, DecodeError, EncodeError, Json, Text
+from streamlet import Bytes, Json, Text
+from streamlet.errors import DecodeError, EncodeError
 
 
 class Struct(msgspec.Struct):

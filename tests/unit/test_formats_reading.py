@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlet import ConfigError, DecodeError, Json, Text, recognise
+from streamlet import Json, Text
+from streamlet.connect import recognise
+from streamlet.errors import ConfigError, DecodeError
 
 REGISTERED = b"\0\0\0\0\x07"
 

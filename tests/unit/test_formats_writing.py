@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import DeadLetter, EncodeError, Json
+from streamlet import DeadLetter, Json
+from streamlet.errors import EncodeError
 
 
 class Reading(msgspec.Struct):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlet import Batch, ConfigError, JobDefinitionError, Position, ReaderContext, UserFunctionError
+from streamlet.connect import Batch, Position, ReaderContext
+from streamlet.errors import ConfigError, JobDefinitionError, UserFunctionError
 from streamlet_connectors.generator import Generator
 
 R = TypeVar("R")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Batch, Committable, Count, Job, Restart, Sink, SinkContext, Stream
+from streamlet import Count, Job, Restart, Stream
+from streamlet.connect import Batch, Committable, Sink, SinkContext
 from streamlet.errors import CheckpointDamagedError
 from streamlet.ports import Disk
 from streamlet.state import folding, logbook, memory

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Batch, OutputTag, Position, ReaderContext, Source, Stream, WatermarkStrategy
+from streamlet import OutputTag, Stream, WatermarkStrategy
+from streamlet.connect import Batch, Position, ReaderContext, Source
 from streamlet.operators.operator import Emit, Operator
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import lines, make_job, run

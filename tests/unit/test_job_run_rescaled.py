@@ -10,21 +10,12 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
-    MIN_TIMESTAMP,
-    Batch,
-    Count,
-    Job,
-    Position,
-    ReaderContext,
-    Source,
-    Stream,
-    TumblingWindows,
-    WatermarkStrategy,
-)
+from streamlet import Count, Job, Stream, TumblingWindows, WatermarkStrategy
+from streamlet.connect import Batch, Position, ReaderContext, Source
 from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.chain import Chain
 from streamlet.runtime.channel import InputGate
+from streamlet.windows import MIN_TIMESTAMP
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

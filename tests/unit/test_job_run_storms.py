@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import Count, Job, Position, Restart, SinkContext, SinkError, SourceError
+from streamlet import Count, Job, Restart
+from streamlet.connect import Position, SinkContext
+from streamlet.errors import SinkError, SourceError
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import Waiting, checkpoint_at, files, lines, make_job, run, storage
 

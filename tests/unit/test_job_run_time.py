@@ -12,24 +12,20 @@ from typing import Any
 import pytest
 
 from streamlet import (
-    MAX_TIMESTAMP,
-    MIN_TIMESTAMP,
-    Batch,
     Job,
-    JobDefinitionError,
     KeyedProcessFunction,
     KeyedStream,
     OutputTag,
-    Position,
     ProcessContext,
-    ReaderContext,
-    Source,
     Stream,
     ValueState,
     WatermarkStrategy,
 )
+from streamlet.connect import Batch, Position, ReaderContext, Source
+from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.operator import Emit, Operator, OperatorContext
+from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

@@ -12,23 +12,18 @@ from typing import Any
 import pytest
 
 from streamlet import (
-    Batch,
     Count,
-    CountWindows,
     Job,
     OutputTag,
-    Position,
-    ReaderContext,
     SessionWindows,
     SlidingWindows,
-    Source,
     Sum,
     TumblingWindows,
     WatermarkStrategy,
     Window,
-    WindowContext,
-    WindowProcessFunction,
 )
+from streamlet.connect import Batch, Position, ReaderContext, Source
+from streamlet.windows import CountWindows, WindowContext, WindowProcessFunction
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import BACKENDS, Waiting, checkpoint_at, files, lines, make_job, run

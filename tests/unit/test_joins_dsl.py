@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import CountWindows, Job, JobDefinitionError, TumblingWindows, WatermarkStrategy, Window
+from streamlet import Job, TumblingWindows, WatermarkStrategy, Window
+from streamlet.errors import JobDefinitionError
+from streamlet.windows import CountWindows
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

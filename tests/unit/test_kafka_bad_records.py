@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from streamlet import JobDefinitionError, Json, OutputTag, Restart, WatermarkStrategy
+from streamlet import Json, OutputTag, Restart, WatermarkStrategy
+from streamlet.errors import JobDefinitionError
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.kafka import BadRecord, KafkaSource

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import cramjam
 import pytest
 
-from streamlet import Outcome
+from streamlet.connect import Outcome
 from streamlet_connectors.kafka import requests, wire
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.errors import BrokersUnreachableError, CorruptRecordsError

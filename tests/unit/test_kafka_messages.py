@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from streamlet import Bytes, Format, Json, Text
+from streamlet import Bytes, Json, Text
+from streamlet.connect import Format
 from streamlet_connectors.kafka.decoding import Decoder
 from tests.unit.test_kafka_source_records import _rows
 

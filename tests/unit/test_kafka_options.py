@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamlet import ConfigError
+from streamlet.errors import ConfigError
 from streamlet_connectors.kafka.options import KafkaOptions
 from streamlet_connectors.kafka.sink import KafkaSink
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from streamlet import Position, Text
+from streamlet import Text
+from streamlet.connect import Position
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet_connectors.kafka import KafkaSource
 from streamlet_connectors.kafka.errors import OffsetGoneError, TopicReplacedError

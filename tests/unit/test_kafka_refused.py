@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import FinalError, Json, SystemClock
+from streamlet import Json
+from streamlet.connect import SystemClock
+from streamlet.errors import FinalError
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet.testing.kafka.model import SimulatedBroker
 from streamlet.testing.kafka.service import KafkaService

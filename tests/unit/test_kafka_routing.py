@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import Batch, EncodeError, Json, Text, UserFunctionError
+from streamlet import Json, Text
+from streamlet.connect import Batch
+from streamlet.errors import EncodeError, UserFunctionError
 from streamlet_connectors.kafka.partitioner import partition_of
 from streamlet_connectors.kafka.routing import Router, encode_key
 

@@ -12,19 +12,12 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
-    Batch,
-    Bytes,
-    ConfigError,
-    EncodeError,
-    EveryRecords,
-    Json,
-    Text,
-    TumblingWindows,
-    WatermarkStrategy,
-)
+from streamlet import Bytes, Json, Text, TumblingWindows, WatermarkStrategy
+from streamlet.connect import Batch
+from streamlet.errors import ConfigError, EncodeError
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet.testing.kafka.batches import Record
+from streamlet.windows import EveryRecords
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import KafkaSink, KafkaSource
 from streamlet_connectors.kafka.codes import code_name

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import ConfigError, Text
+from streamlet import Text
+from streamlet.errors import ConfigError
 from streamlet_connectors.kafka.offsets import PositionParts, position_at, position_parts, split_name, split_parts
 from streamlet_connectors.kafka.source import KafkaSource
 

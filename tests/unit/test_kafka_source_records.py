@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlet import DecodeError, Json, Text
+from streamlet import Json, Text
+from streamlet.errors import DecodeError
 from streamlet_connectors.kafka.decoding import Decoder
 from streamlet_connectors.kafka.errors import CorruptRecordsError, RecordsDamagedError
 from streamlet_connectors.kafka.feed import Feed

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamlet import SinkError
+from streamlet.errors import SinkError
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet_connectors.kafka import KafkaSink
 from streamlet_connectors.kafka.transaction import POOL_SIZE

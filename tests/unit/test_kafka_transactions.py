@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from streamlet import Committable, Outcome
+from streamlet.connect import Committable, Outcome
 from streamlet_connectors.kafka.batching import new_builder, seal
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.fetch_api import Fetched

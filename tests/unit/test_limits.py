@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlet import Outages, SystemClock
+from streamlet.connect import Outages, SystemClock
 from streamlet.limits import with_limit
 from tests.unit.cli_kit import environment, write_job
 

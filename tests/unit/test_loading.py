@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streamlet import ConfigError, JobDefinitionError
 from streamlet.cli.loading import load_job
+from streamlet.errors import ConfigError, JobDefinitionError
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import Count, Job, JobDefinitionError, Restart, Stream, TumblingWindows, WatermarkStrategy
+from streamlet import Count, Job, Restart, Stream, TumblingWindows, WatermarkStrategy
 from streamlet.elements import Watermark
+from streamlet.errors import JobDefinitionError
 from streamlet.runtime.backlog import Backlog
 from streamlet.runtime.channel import InputGate
 from streamlet_connectors.files import FileSink

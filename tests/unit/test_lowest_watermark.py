@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlet import MIN_TIMESTAMP, Watermark
+from streamlet.elements import Watermark
 from streamlet.runtime.lowest_watermark import LowestWatermark
+from streamlet.windows import MIN_TIMESTAMP
 
 
 def _lowest(*inputs: str) -> LowestWatermark[str]:

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import Batch, Retry
+from streamlet import Retry
+from streamlet.connect import Batch
 from streamlet.errors import CheckpointError, ConfigError, RecordError, UserFunctionError
 from streamlet.operators.map_async import CallOptions, MapAsync, filtered, mapped
 from streamlet.operators.operator import OperatorContext

@@ -12,9 +12,7 @@ import pytest
 
 from streamlet import (
     Count,
-    CountWindows,
     Job,
-    JobDefinitionError,
     KeyedCoProcessFunction,
     KeyedProcessFunction,
     ListState,
@@ -26,6 +24,8 @@ from streamlet import (
     Sum,
     ValueState,
 )
+from streamlet.errors import JobDefinitionError
+from streamlet.windows import CountWindows
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
-    JobDefinitionError,
-    KeyedProcessFunction,
-    ListState,
-    MapState,
-    ProcessContext,
-    UserFunctionError,
-    ValueState,
-)
+from streamlet import KeyedProcessFunction, ListState, MapState, ProcessContext, ValueState
+from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.process import KeyedProcess
 from tests.unit.operator_kit import Keyed, Origin
 from tests.unit.state_kit import STORES

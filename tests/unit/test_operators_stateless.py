@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Batch, UserFunctionError
+from streamlet.connect import Batch
+from streamlet.errors import UserFunctionError
 from streamlet.operators.operator import Operator
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
 from tests.unit.operator_kit import Origin, emitted, feed, open_operator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlet import Outages
+from streamlet.connect import Outages
 from streamlet.observe.health import Health, judge
 from tests.unit.state_kit import SteppingClock
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from streamlet import Batch, Job
+from streamlet import Job
 from streamlet.calling import calling_line, is_user_file
+from streamlet.connect import Batch
 from streamlet.operators.place import Place, call_each, function_error
 from tests.unit.operator_kit import Origin
 

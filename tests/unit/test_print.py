@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Batch, SinkContext, SinkError, SystemClock
+from streamlet.connect import Batch, SinkContext, SystemClock
+from streamlet.errors import SinkError
 from streamlet_connectors.print import Print
 
 

@@ -9,16 +9,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
-    KeyedProcessFunction,
-    OutputTag,
-    ProcessContext,
-    TimerContext,
-    TimerService,
-    UserFunctionError,
-    ValueState,
-    WatermarkStrategy,
-)
+from streamlet import KeyedProcessFunction, OutputTag, ProcessContext, TimerContext, ValueState, WatermarkStrategy
+from streamlet.dsl import TimerService
+from streamlet.errors import UserFunctionError
 from streamlet.operators.process import TURN, KeyedProcess
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator

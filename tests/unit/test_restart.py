@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from streamlet import ConfigError, Restart
+from streamlet import Restart
+from streamlet.errors import ConfigError
 from streamlet.runtime.restart import RestartBudget
 
 

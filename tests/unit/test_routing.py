@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import Barrier, Batch, RecordError
-from streamlet.elements import Element
+from streamlet.connect import Batch
+from streamlet.elements import Barrier, Element
+from streamlet.errors import RecordError
 from streamlet.graph.job_graph import Routing
 from streamlet.operators.place import Place
 from streamlet.runtime.backlog import Backlog

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import Count, Sum, UserFunctionError
+from streamlet import Count, Sum
 from streamlet.elements import Batch
+from streamlet.errors import UserFunctionError
 from streamlet.operators.rolling import aggregating
 from streamlet.operators.selectors import selector
 from streamlet.operators.stateless import KeyBy

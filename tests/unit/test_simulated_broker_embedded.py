@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamlet import ConfigError, SystemClock
+from streamlet.connect import SystemClock
+from streamlet.errors import ConfigError
 from streamlet.testing.kafka import BrokerSettings, EmbeddedKafka, KafkaService, SimulatedBroker
 from streamlet.testing.kafka.errors import BrokerNotRunningError, ConnectionCutError
 from tests.kafka.sink_driving import visible_now

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from streamlet import Batch, Committable
+from streamlet.connect import Batch, Committable
 from streamlet.operators.place import Place
 from streamlet.runtime.sink_leaf import SinkLeaf
 

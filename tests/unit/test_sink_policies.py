@@ -9,17 +9,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
-    Batch,
-    Committable,
-    DeadLetter,
-    EncodeError,
-    JobDefinitionError,
-    Json,
-    OutputTag,
-    Sink,
-    SinkContext,
-)
+from streamlet import DeadLetter, Json, OutputTag
+from streamlet.connect import Batch, Committable, Sink, SinkContext
+from streamlet.errors import EncodeError, JobDefinitionError
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator

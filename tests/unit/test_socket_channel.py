@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlet import Barrier, Batch, EndOfInput
-from streamlet.elements import Element, Watermark
+from streamlet.connect import Batch
+from streamlet.elements import Barrier, Element, EndOfInput, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
 from streamlet.operators.place import Place
 from streamlet.runtime.backlog import Backlog

@@ -9,17 +9,13 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
-    MIN_TIMESTAMP,
-    Batch,
-    JobDefinitionError,
-    RecordError,
-    UserFunctionError,
-    Watermark,
-    WatermarkStrategy,
-)
+from streamlet import WatermarkStrategy
+from streamlet.connect import Batch
+from streamlet.elements import Watermark
+from streamlet.errors import JobDefinitionError, RecordError, UserFunctionError
 from streamlet.operators.place import Place
 from streamlet.runtime.split_watermarks import SplitWatermarks
+from streamlet.windows import MIN_TIMESTAMP
 from tests.unit.operator_kit import Origin
 
 PLACE = Place(__file__, 3, "source", "clicks")

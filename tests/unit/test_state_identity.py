@@ -12,7 +12,6 @@ import pytest
 
 from streamlet import (
     AggregatingState,
-    Composed,
     Count,
     Job,
     KeyedProcessFunction,
@@ -25,6 +24,7 @@ from streamlet import (
     ValueState,
     WatermarkStrategy,
 )
+from streamlet.aggregates import Composed
 from streamlet.errors import StateTypeError
 from streamlet.state.keys import KeyType, shape_text
 from streamlet.state.store import check_types

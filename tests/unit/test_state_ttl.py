@@ -13,7 +13,6 @@ from streamlet import (
     AggregatingState,
     Count,
     Job,
-    JobDefinitionError,
     KeyedProcessFunction,
     ListState,
     MapState,
@@ -24,6 +23,7 @@ from streamlet import (
     TimerContext,
     ValueState,
 )
+from streamlet.errors import JobDefinitionError
 from streamlet.operators.operator import OperatorContext
 from streamlet.operators.process import TURN, KeyedProcess
 from streamlet.state.expiring import ELEMENTS_AT_ONCE

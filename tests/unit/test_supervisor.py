@@ -13,8 +13,9 @@ from typing import cast
 
 import pytest
 
-from streamlet import Restart, SourceError, SystemClock
-from streamlet.errors import StateDirectoryError
+from streamlet import Restart
+from streamlet.connect import SystemClock
+from streamlet.errors import SourceError, StateDirectoryError
 from streamlet.outages import is_outage
 from streamlet.runtime.attempt import Attempt, Ending
 from streamlet.runtime.job_state import JobState

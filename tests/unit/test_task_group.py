@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from streamlet import TaskGroup
+from streamlet.connect import TaskGroup
 
 
 async def _fails() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Job, why_unusable
+from streamlet import Job
+from streamlet.connect import why_unusable
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import Ran, run

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import Count, JobDefinitionError, Max, Sum, TumblingWindows, WatermarkStrategy
+from streamlet import Count, Max, Sum, TumblingWindows, WatermarkStrategy
+from streamlet.errors import JobDefinitionError
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import lines, make_job, run

@@ -10,30 +10,23 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
-    AggregateFunction,
+from streamlet import Count, Job, OutputTag, SessionWindows, SlidingWindows, TumblingWindows, WatermarkStrategy
+from streamlet.aggregates import AggregateFunction
+from streamlet.dsl.windowed import window_operator
+from streamlet.errors import CheckpointError, JobDefinitionError
+from streamlet.operators.window_contents import Folded, folding_of
+from streamlet.operators.windowing import WindowPolicy
+from streamlet.state.memory import MemoryKeyedStore
+from streamlet.windows import (
     AtEndOfInput,
-    Count,
     CountWindows,
     EveryDuration,
     EveryRecords,
     GlobalWindows,
-    Job,
-    JobDefinitionError,
-    OutputTag,
-    SessionWindows,
-    SlidingWindows,
     Trigger,
-    TumblingWindows,
-    WatermarkStrategy,
     WindowAssigner,
     WindowProcessFunction,
 )
-from streamlet.dsl.windowed import window_operator
-from streamlet.errors import CheckpointError
-from streamlet.operators.window_contents import Folded, folding_of
-from streamlet.operators.windowing import WindowPolicy
-from streamlet.state.memory import MemoryKeyedStore
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 from tests.unit.operator_kit import Keyed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import NamedTuple
 
-from streamlet import DecodeError, JobDefinitionError, recognise
+from streamlet.connect import DecodeError, JobDefinitionError, recognise
 
 _UTF8 = "utf-8"
 _MARKS = {

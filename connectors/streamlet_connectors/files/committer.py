@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamlet import Committable, Outcome, SinkContext, SinkError
+from streamlet.connect import Committable, Outcome, SinkContext, SinkError
 from streamlet_connectors.files import output
 from streamlet_connectors.files.output import Prepared
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
-from streamlet import DecodeError, JobDefinitionError
+from streamlet.connect import DecodeError, JobDefinitionError
 from streamlet_connectors.files.charset import Charset, Encoding, strange
 from streamlet_connectors.files.csv_records import LONGEST_FIELD, CsvRecords, wrong
 from streamlet_connectors.files.csv_types import Columns

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from streamlet import DecodeError
+from streamlet.connect import DecodeError
 from streamlet_connectors.files.csv_types import Columns
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
-from streamlet import DecodeError, JobDefinitionError
+from streamlet.connect import DecodeError, JobDefinitionError
 
 _REFUSED = re.compile(r"Expected `([^`]*)`, got `[^`]*` - at `\$(?:\.([^`]*)|\[(\d+)\])`")
 _BEYOND = re.compile(r"Number out of range - at `\$\.([^`]*)`")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlet import Format
+from streamlet.connect import Format
 from streamlet_connectors.files.charset import UTF8
 from streamlet_connectors.files.chunks import Chunk
 from streamlet_connectors.files.content import Content

@@ -10,7 +10,7 @@ DamagedFileError   a packed file cannot be unpacked
 
 from __future__ import annotations
 
-from streamlet import DecodeError, FinalError, SourceError
+from streamlet.connect import DecodeError, FinalError, SourceError
 
 
 class FileMissingError(FinalError, SourceError):

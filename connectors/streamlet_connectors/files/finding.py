@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamlet import Position
+from streamlet.connect import Position
 from streamlet_connectors.files.errors import FileMissingError
 from streamlet_connectors.files.lineage import (
     Located,

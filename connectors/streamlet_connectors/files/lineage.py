@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from streamlet import DecodeError
+from streamlet.connect import DecodeError
 from streamlet_connectors.files.charset import Charset
 from streamlet_connectors.files.content import Content, open_content
 from streamlet_connectors.files.errors import FileMissingError

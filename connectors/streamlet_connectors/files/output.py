@@ -29,7 +29,7 @@ from typing import Any
 
 import msgspec
 
-from streamlet import Committable, FinalError, Outcome, OutputLostError, SinkContext, SinkError, fault_point
+from streamlet.connect import Committable, FinalError, Outcome, OutputLostError, SinkContext, SinkError, fault_point
 
 IN_PROGRESS = ".inprogress"
 ABORTED = ".aborted"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from streamlet import ConfigError, Position
+from streamlet.connect import ConfigError, Position
 
 HEAD_BYTES = 1024
 _MOST_CUTS = 10

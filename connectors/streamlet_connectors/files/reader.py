@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from streamlet import Batch, DecodeError, Position, ReaderContext
+from streamlet.connect import Batch, DecodeError, Position, ReaderContext
 from streamlet_connectors.files.charset import Charset
 from streamlet_connectors.files.chunks import Chunk, read_chunk, read_header
 from streamlet_connectors.files.content import Content

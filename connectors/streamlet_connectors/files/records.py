@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from streamlet import Format, Text
+from streamlet import Text
+from streamlet.connect import Format
 from streamlet_connectors.files.charset import Charset, Encoding, strange
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from streamlet import Clock
+from streamlet.connect import Clock
 from streamlet_connectors.files.content import Content, open_content
 from streamlet_connectors.files.cursor import Cursor
 from streamlet_connectors.files.errors import FileChangedError, FileMissingError

@@ -10,13 +10,13 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from streamlet import (
+from streamlet import Json
+from streamlet.connect import (
     Batch,
     Committable,
     EncodeError,
     Format,
     JobDefinitionError,
-    Json,
     Sink,
     SinkContext,
     SinkError,

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
-from streamlet import JobDefinitionError, Json, Position, ReaderContext, Source
+from streamlet import Json
+from streamlet.connect import JobDefinitionError, Position, ReaderContext, Source
 from streamlet_connectors.files.charset import Encoding
 from streamlet_connectors.files.chunks import MAX_RECORD_BYTES
 from streamlet_connectors.files.csv_layout import CsvLayout, dialect

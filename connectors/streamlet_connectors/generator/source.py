@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from streamlet import Batch, ConfigError, JobDefinitionError, Position, ReaderContext, Source, UserFunctionError
+from streamlet.connect import Batch, ConfigError, JobDefinitionError, Position, ReaderContext, Source, UserFunctionError
 
 T = TypeVar("T")
 R = TypeVar("R")

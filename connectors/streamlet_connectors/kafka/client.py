@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from streamlet import FinalError, Outages, SystemClock
+from streamlet.connect import FinalError, Outages, SystemClock
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.errors import (
     AccessDeniedError,

@@ -7,7 +7,16 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from streamlet import Committable, FinalError, Outcome, OutputLostError, SinkContext, SinkError, TaskGroup, fault_point
+from streamlet.connect import (
+    Committable,
+    FinalError,
+    Outcome,
+    OutputLostError,
+    SinkContext,
+    SinkError,
+    TaskGroup,
+    fault_point,
+)
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import KafkaConnection, Pauses
 from streamlet_connectors.kafka.coordination import ask

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from streamlet import DecodeError, Format, OutputTag
+from streamlet import OutputTag
+from streamlet.connect import DecodeError, Format
 from streamlet_connectors.kafka.records import Row
 
 NullValues = Literal["fail", "skip", "pass"]

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from streamlet import Clock, EncodeError, RunBlocking, SinkError
+from streamlet.connect import Clock, EncodeError, RunBlocking, SinkError
 from streamlet_connectors.kafka import codes, requests, wire
 from streamlet_connectors.kafka.batching import seal
 from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses

@@ -23,7 +23,8 @@ StreamletError
 
 from __future__ import annotations
 
-from streamlet import FinalError, SinkError, StreamletError
+from streamlet import StreamletError
+from streamlet.connect import FinalError, SinkError
 from streamlet_connectors.kafka.codes import code_name
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
-from streamlet import Batch, EncodeError
+from streamlet.connect import Batch, EncodeError
 from streamlet_connectors.kafka.routing import applied, place_of, shortened
 
 Headers = Sequence[tuple[str, bytes | None]] | Mapping[str, bytes | None]

@@ -22,7 +22,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-from streamlet import Clock
+from streamlet.connect import Clock
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import Group, KafkaConnection
 from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerAnswerError, CorruptRecordsError, TransportError

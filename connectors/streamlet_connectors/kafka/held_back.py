@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from streamlet import Clock
+from streamlet.connect import Clock
 from streamlet_connectors.kafka.feed import Feed
 
 LONG_SECONDS = 10.0

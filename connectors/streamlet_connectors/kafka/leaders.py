@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from streamlet import Clock, FinalError, StreamletError
+from streamlet import StreamletError
+from streamlet.connect import Clock, FinalError
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.errors import (

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from streamlet import ConfigError, Position
+from streamlet.connect import ConfigError, Position
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import Group, KafkaConnection, Pauses
 from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerAnswerError, TransportError

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from streamlet import ConfigError
+from streamlet.connect import ConfigError
 from streamlet_connectors.kafka import wire
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")

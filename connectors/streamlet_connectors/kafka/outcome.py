@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from streamlet import Outcome
+from streamlet.connect import Outcome
 from streamlet_connectors.kafka import codes, fetch_api, requests, wire
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.coordination import ask

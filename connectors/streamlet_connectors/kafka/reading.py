@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from streamlet import Batch, DecodeError, Position, ReaderContext, StreamletError
+from streamlet import StreamletError
+from streamlet.connect import Batch, DecodeError, Position, ReaderContext
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.decoding import BadRecord, Decoder, KafkaOrigin
 from streamlet_connectors.kafka.feed import Feed, FetchLimits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamlet import ConfigError, EncodeError, SinkError
+from streamlet.connect import ConfigError, EncodeError, SinkError
 from streamlet_connectors.kafka import codes
 from streamlet_connectors.kafka.extras import TimeLimits, shown_time
 from streamlet_connectors.kafka.routing import shortened

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from streamlet import Batch, EncodeError, Format, Keyed, UserFunctionError
+from streamlet.connect import Batch, EncodeError, Format, Keyed, UserFunctionError
 from streamlet_connectors.kafka.partitioner import partition_of
 
 L = TypeVar("L")

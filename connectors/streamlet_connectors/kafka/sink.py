@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from streamlet import Committer, Delivery, Format, Json, Sink, SinkContext, SinkWriter
+from streamlet import Json
+from streamlet.connect import Committer, Delivery, Format, Sink, SinkContext, SinkWriter
 from streamlet_connectors.kafka.batching import Compression
 from streamlet_connectors.kafka.committer import KafkaCommitter
 from streamlet_connectors.kafka.extras import Headers, Timestamp

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar, get_args, overload
 
-from streamlet import ConfigError, Format, Json, Outages, OutputTag, Position, ReaderContext, Source
+from streamlet import Json, OutputTag
+from streamlet.connect import ConfigError, Format, Outages, Position, ReaderContext, Source
 from streamlet_connectors.kafka import requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.decoding import Decoder, KafkaRecord, NullValues, OnBadRecord

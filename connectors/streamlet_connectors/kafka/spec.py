@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from streamlet import ConfigError, Delivery, EncodeError, Format
+from streamlet.connect import ConfigError, Delivery, EncodeError, Format
 from streamlet_connectors.kafka.batching import COMPRESSIONS, Compression
 from streamlet_connectors.kafka.extras import Headers, Timestamp, listed
 from streamlet_connectors.kafka.options import KafkaOptions

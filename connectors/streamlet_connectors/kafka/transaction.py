@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from streamlet import Clock, Committable, ConfigError, FinalError, SinkError
+from streamlet.connect import Clock, Committable, ConfigError, FinalError, SinkError
 from streamlet_connectors.kafka import codes, requests
 from streamlet_connectors.kafka.client import KafkaConnection
 from streamlet_connectors.kafka.coordination import ask

@@ -39,7 +39,7 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-from streamlet import fault_point
+from streamlet.connect import fault_point
 from streamlet_connectors.kafka.errors import AccessDeniedError, BrokerTooOldError, NotSentError, TransportError
 
 __all__ = [

@@ -8,14 +8,14 @@ from operator import length_hint
 from types import NoneType
 from typing import Any
 
-from streamlet import (
+from streamlet import StreamletError
+from streamlet.connect import (
     Batch,
     Committable,
     ConfigError,
     EncodeError,
     SinkContext,
     SinkError,
-    StreamletError,
     UserFunctionError,
     encoded,
 )

@@ -7,19 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
-from streamlet import (
-    Count,
-    KeyedProcessFunction,
-    MapState,
-    Max,
-    Mean,
-    Min,
-    ProcessContext,
-    Stream,
-    Sum,
-    TopK,
-    ValueState,
-)
+from streamlet import Count, KeyedProcessFunction, MapState, Max, Mean, Min, ProcessContext, Stream, Sum, ValueState
+from streamlet.aggregates import TopK
 from tests.benchmarks.nexmark.model import DAY, MINUTE, Bid
 from tests.benchmarks.nexmark.query import Query, Site, last_of_each
 

@@ -8,17 +8,9 @@ from datetime import timedelta
 
 import msgspec
 
-from streamlet import (
-    AggregateFunction,
-    Count,
-    SessionWindows,
-    SlidingWindows,
-    Stream,
-    TumblingWindows,
-    Window,
-    WindowContext,
-    WindowProcessFunction,
-)
+from streamlet import Count, SessionWindows, SlidingWindows, Stream, TumblingWindows, Window
+from streamlet.aggregates import AggregateFunction
+from streamlet.windows import WindowContext, WindowProcessFunction
 from tests.benchmarks.nexmark.model import Bid, Person
 from tests.benchmarks.nexmark.query import Query, Row, Site
 

@@ -1,0 +1,41 @@
+"""Everything about windows that a job file can name: kinds of windows, triggers, and functions over whole windows.
+
+A window is a stretch [start, end) of time, in epoch milliseconds.  `keyed.window(...)` takes a `WindowAssigner`, which
+says in which windows a record lies.  A `Trigger` says when a window is put out besides its end.  A
+`WindowProcessFunction` gets all values of a window.  `streamlet help windows` is the guide.
+"""
+
+from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
+from streamlet.operators.triggers import AtEnd, AtEndOfInput, EveryDuration, EveryRecords, Trigger, TriggerContext
+from streamlet.operators.window_contents import WindowContext, WindowProcessFunction
+from streamlet.operators.windows import (
+    CountWindows,
+    GlobalWindows,
+    SessionWindows,
+    SlidingWindows,
+    TumblingWindows,
+    Window,
+    WindowAssigner,
+    WindowResult,
+)
+
+__all__ = [
+    "MAX_TIMESTAMP",
+    "MIN_TIMESTAMP",
+    "AtEnd",
+    "AtEndOfInput",
+    "CountWindows",
+    "EveryDuration",
+    "EveryRecords",
+    "GlobalWindows",
+    "SessionWindows",
+    "SlidingWindows",
+    "Trigger",
+    "TriggerContext",
+    "TumblingWindows",
+    "Window",
+    "WindowAssigner",
+    "WindowContext",
+    "WindowProcessFunction",
+    "WindowResult",
+]
