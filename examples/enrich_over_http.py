@@ -41,7 +41,7 @@ class Profiles(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps({"name": f"user {self.path.rpartition('/')[2]}"}).encode())
 
-    def log_request(self, *_: object) -> None: ...
+    def log_request(self, code: object = "-", size: object = "-") -> None: ...
 
 
 job = Job("known-clicks")

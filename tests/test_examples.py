@@ -1,4 +1,4 @@
-"""Every example is short and runs, and so does each block of the README that says so.
+"""Every example is short and runs, and so does every chapter of the guide.
 
 `spend_per_user` runs against Kafka in its tests; here it is only planned.
 """
@@ -16,6 +16,7 @@ from tests.unit.cli_kit import ROOT, cli, python
 from tests.unit.job_kit import lines
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GUIDE = sorted((ROOT / "examples" / "guide").glob("*.py"))
 
 
 def test_there_are_examples() -> None:
@@ -29,7 +30,12 @@ def test_an_example_has_at_most_60_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 60
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_chapters_of_the_guide_are_numbered_without_a_gap() -> None:
+    assert [path.stem[:3] for path in GUIDE] == [f"{number:02}-" for number in range(1, len(GUIDE) + 1)]
+    assert len(GUIDE) >= 10
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, *GUIDE], ids=lambda path: path.stem)
 def test_an_example_builds_a_plan_without_warnings_or_running(path: Path, tmp_path: Path) -> None:
     done = cli(tmp_path, "plan", str(path))
     assert (done.returncode, done.stderr) == (0, "")
@@ -37,37 +43,28 @@ def test_an_example_builds_a_plan_without_warnings_or_running(path: Path, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def _readme_blocks() -> list[str]:
-    """The Python blocks of the README whose first line ends in `runs`."""
-    return re.findall(r"^```python runs\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-
-
-def test_the_event_time_example_of_the_readme_finds_the_late_records(tmp_path: Path) -> None:
-    (block,) = [one for one in _readme_blocks() if "class OnTime" in one]
-    (tmp_path / "job.py").write_text(block)
-    done = python(tmp_path, "job.py")
+def test_the_event_time_chapter_finds_the_late_records(tmp_path: Path) -> None:
+    done = python(tmp_path, str(ROOT / "examples" / "guide" / "04-event-time.py"))
     assert done.returncode == 0, done.stderr
     late, watermark = [], -1
     for one in range(50):
         at = 1000 * (10 + one - one * one % 9)
         if at <= watermark:
-            late.append(f"late: {{'page': '/{one % 3}', 'at': {at}}}")
+            late.append(f"late: Click(page='/{one % 3}', at={at})")
         watermark = max(watermark, at - 2001)
     assert late
     assert [line for line in done.stdout.splitlines() if line.startswith("late: ")] == late
-    assert sum(line.startswith("{'page'") for line in done.stdout.splitlines()) == 50 - len(late)
+    assert sum(line.startswith("Click(") for line in done.stdout.splitlines()) == 50 - len(late)
 
 
-@pytest.mark.parametrize("block", _readme_blocks(), ids=lambda block: block.split('Job("')[1].split('"')[0])
-def test_every_block_of_the_readme_that_should_run_ends_well_and_each_of_its_sinks_prints(
-    block: str, tmp_path: Path
-) -> None:
-    # The command's exit code says whether the job ended well only if the block hands it on.
-    assert block.endswith("    raise SystemExit(job.run())\n")
-    (tmp_path / "job.py").write_text(block)
-    done = python(tmp_path, "job.py")
+@pytest.mark.parametrize("path", GUIDE, ids=lambda path: path.stem)
+def test_every_chapter_of_the_guide_runs_and_each_of_its_sinks_prints(path: Path, tmp_path: Path) -> None:
+    text = path.read_text()
+    # The command's exit code says whether the job ended well only if the chapter hands it on.
+    assert text.endswith("    raise SystemExit(job.run())\n")
+    done = python(tmp_path, str(path))
     assert done.returncode == 0, done.stderr
-    prefixes = set(re.findall(r'Print\("?(.*?)"?\)', block))
+    prefixes = set(re.findall(r'Print\("?(.*?)"?\)', text))
     printed = Counter(
         max((one for one in prefixes if line.startswith(one)), key=len) for line in done.stdout.splitlines()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
@@ -16,6 +16,7 @@ from streamlet.state.types import type_text
 
 K = TypeVar("K")
 V = TypeVar("V")
+D = TypeVar("D")
 
 
 class BroadcastTable(Generic[K, V]):
@@ -37,10 +38,14 @@ class BroadcastTable(Generic[K, V]):
         self._packed: bytes | None = None
         """All entries as the last snapshot has them; None when they have changed since."""
 
-    def get(self, key: K, default: V | None = None) -> V | None:
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: D) -> V | D: ...
+    def get(self, key: K, default: Any = None) -> Any:
         """Gives the value of a key, or `default`. A mutable one is a fresh copy: `put` keeps its changes."""
         entry = self._entries.get(self._keys.pack(key))
-        return default if entry is None else cast(V, self._codec.decode(entry[1]))
+        return default if entry is None else self._codec.decode(entry[1])
 
     def contains(self, key: K) -> bool:
         """True when the key is there."""

@@ -114,7 +114,7 @@ class ExpiringMapHandle(MapHandle[K, V]):
         self.lifetime = lifetime
         self._entries = _Entries(cells, lifetime)
 
-    def get(self, key: K, default: V | None = None) -> V | None:
+    def get(self, key: K, default: Any = None) -> Any:
         value = self._entries.get(self._slot(), self._pack(key))
         return default if value is ABSENT else value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 import msgspec
 
@@ -17,6 +17,7 @@ from streamlet.state.snapshot import StateSpec
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
+D = TypeVar("D")
 A = TypeVar("A")
 R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -263,10 +264,14 @@ class MapHandle(Handle, Read, Generic[K, V]):
         self._pack = keys.pack
         self._decode_key = keys.unpack
 
-    def get(self, key: K, default: V | None = None) -> V | None:
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: D) -> V | D: ...
+    def get(self, key: K, default: Any = None) -> Any:
         """Gives the value of a map key, or `default`."""
         value = self._cells.value(self._slot(), self._pack(key))
-        return default if value is ABSENT else cast(V, value)
+        return default if value is ABSENT else value
 
     def put(self, key: K, value: V) -> None:
         """Keeps a value under a map key."""
