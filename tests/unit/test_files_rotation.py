@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamlet.connect import Position
@@ -301,19 +301,24 @@ steps = st.lists(
 )
 
 
-# The same histories each time.  One kind is known not to hold yet, where the file system gives a freed number again: a
-# log that is renamed, packed and then copied and cut, all between two looks, loses what the copy alone has.
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def _history(text: str) -> list[str]:
+    return text.split()
+
+
+@settings(max_examples=60, deadline=None)
 @given(steps=steps)
-def test_every_line_comes_once_whatever_happens_to_the_names(
-    steps: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.clear()
+@example(_history("read restart rename pack copytruncate look restart"))
+@example(_history("copytruncate copytruncate read restart restart copytruncate look copytruncate rename"))
+@example(_history("append restart append rename pack read copytruncate append copytruncate look"))
+@example(_history("restart copytruncate append restart read restart pack read rename"))
+@example(_history("delete restart copytruncate restart restart read pack copytruncate look pack restart"))
+@example(_history("rename append restart pack delete copytruncate restart"))
+def test_every_line_comes_once_whatever_happens_to_the_names(steps: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
-        _live(Path(name), steps, caplog)
+        _live(Path(name), steps)
 
 
-def _live(folder: Path, steps: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def _live(folder: Path, steps: list[str]) -> None:
     log, numbers, written = folder / "app.log", itertools.count(), list[str]()
     clock = itertools.count(2_000_000_000)
 
@@ -366,5 +371,4 @@ def _live(folder: Path, steps: list[str], caplog: pytest.LogCaptureFixture) -> N
     follower.read()
     asyncio.run(follower.reading.reader.close())
     assert len(set(follower.values)) == len(follower.values), "a line came twice"
-    missing = set(written) - set(follower.values)
-    assert not missing or "is lost" in caplog.text, f"lost without a word: {missing}"
+    assert set(written) == set(follower.values)

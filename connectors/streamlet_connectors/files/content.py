@@ -10,7 +10,8 @@ from typing import Protocol
 import cramjam
 
 from streamlet_connectors.files.errors import DamagedFileError, FileMissingError
-from streamlet_connectors.files.position import HEAD_BYTES, Identity
+from streamlet_connectors.files.identity import Identity, identity_by
+from streamlet_connectors.files.position import HEAD_BYTES
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _PACKED_BYTES = 64 * 1024
@@ -84,11 +85,11 @@ class Plain:
     def __init__(self, descriptor: int, path: str) -> None:
         self._descriptor = descriptor
         self._path = path
+        self.identity = identity_by(descriptor)
         self.refresh()
 
     def refresh(self) -> None:
         stat = os.fstat(self._descriptor)
-        self.identity = Identity(stat.st_dev, stat.st_ino)
         self.stat_size, self.mtime, self.links = stat.st_size, stat.st_mtime_ns, stat.st_nlink
         self._resize()
 

@@ -82,10 +82,9 @@ class Cursor:
         assert self.content is not None
         self.ahead, self.taken = chunk.records, 0
         self.before, self.end, self.head, self.charset = chunk.before, chunk.end, chunk.head, chunk.charset
-        (device, inode), content = self.content.identity, self.content
-        self.position = chunk.start._replace(
-            device=device, inode=inode, size=content.stat_size, mtime=content.mtime, is_closed=False
-        )
+        content = self.content
+        start = chunk.start.lies_in(content.identity)
+        self.position = start._replace(size=content.stat_size, mtime=content.mtime, is_closed=False)
         self.has_ended, self.nameless_since, self.seen = False, None, ()
 
     def advance(self, count: int) -> None:

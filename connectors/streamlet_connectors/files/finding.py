@@ -10,20 +10,24 @@ from pathlib import Path
 
 from streamlet.connect import Position
 from streamlet_connectors.files.errors import FileMissingError
+from streamlet_connectors.files.identity import Identity, identity_of
 from streamlet_connectors.files.lineage import (
     Located,
     begins_with_read,
     family_of,
-    identity_of,
     is_of_family,
     locate,
     path_of,
 )
-from streamlet_connectors.files.position import FilePosition, Identity
+from streamlet_connectors.files.position import FilePosition
 
 log = logging.getLogger(__name__)
 
 GONE = "file %s is gone; it is taken as read to its end: what it had behind byte %d is lost, if it had more"
+UNBORN = (
+    "the file system of file %s does not say when a file was made (statx): where a log is rotated several times "
+    "between two looks, and a deleted file's number is given again, what only a copy has can be lost unseen"
+)
 
 
 class FileFinder:
@@ -37,6 +41,8 @@ class FileFinder:
         """By split, as it was given."""
         self._where: dict[str, Located] = {}
         """By split, where its file was seen last; none of a file that is gone."""
+        self._unborn: set[int] = set()
+        """Devices that do not say when a file was made, and were told of."""
 
     def find(self, known: Mapping[str, Position]) -> dict[str, Position]:
         """Gives the splits that are new, and new positions of known ones that lie elsewhere by now. Blocks."""
@@ -73,7 +79,7 @@ class FileFinder:
             if not position.is_closed and here is not None:
                 found = Located(position.path, here)
         if found is not None:
-            position = position._replace(path=found.path, device=found.identity.device, inode=found.identity.inode)
+            position = position.lies_in(found.identity, found.path)
             self._where[split] = found
         self._known[split] = position
         return {} if position == before else {split: position}
@@ -106,8 +112,8 @@ class FileFinder:
         if position.offset == 0:
             if position.size > 0:
                 log.warning("file %s is another one than was found first, of which nothing was read", path)
-            return position
-        if not position.inode or here == position.identity:
+            return position if not position.inode else position.ended()
+        if not position.inode or position.identity.is_same(here):
             log.warning(
                 "file %s was cut or written anew while the job was away: it is read from its beginning; what it had "
                 "behind byte %d is lost, if it had more and no copy of it is here",
@@ -134,7 +140,7 @@ class FileFinder:
         for split, (path, identity) in list(self._where.items()):
             if identity in seen or identity_of(path) == identity:
                 continue
-            moved = locate(self._known[split].at(FilePosition().trace)._replace(path=path), names)
+            moved = locate(FilePosition(path=path).lies_in(identity), names)
             if moved is not None and moved.identity == identity:
                 self._where[split] = moved
             else:
@@ -152,11 +158,14 @@ class FileFinder:
             since = position.mtime
         found = []
         for entry in family_of(path):
-            stat = entry.stat()
-            one = Located(path_of(entry, path), Identity(stat.st_dev, stat.st_ino))
-            if since >= 0 and stat.st_mtime_ns >= since and one.identity not in owned and not self._is_copy(one):
-                owned.add(one.identity)
-                found.append((stat.st_mtime_ns, one))
+            name = path_of(entry, path)
+            changed, identity = entry.stat().st_mtime_ns, identity_of(name)
+            if identity is None or identity in owned or not 0 <= since <= changed:
+                continue
+            one = Located(name, identity)
+            if not self._is_copy(one):
+                owned.add(identity)
+                found.append((changed, one))
         return [one for _, one in sorted(found)]
 
     def _is_copy(self, one: Located) -> bool:
@@ -172,20 +181,22 @@ class FileFinder:
         return max(splits, key=_number, default=None)
 
     def _new(self, one: Located) -> tuple[str, FilePosition]:
-        path, (device, inode) = one
+        path, identity = one
         stat = os.stat(path) if Path(path).exists() else None  # noqa: PTH116
         last = self._relative_of(path) or self._last_of(path)
         split, number = path, 2
         while split in self._known:
             split, number = f"{path} ({number})", number + 1
-        position = FilePosition(
-            path=path, device=device, inode=inode, size=stat.st_size if stat is not None else -1, after=last or ""
-        )
+        size = stat.st_size if stat is not None else -1
+        position = FilePosition(path=path, size=size, after=last or "").lies_in(identity)
         for known in self._known.values():
             if known.cuts and is_of_family(Path(known.path).name, Path(path).name):
                 copied = next((cut for cut in known.cuts if cut.offset and begins_with_read(path, cut)), None)
                 position = position.at(copied) if copied is not None else position
         self._known[split], self._where[split] = position, one
+        if not (identity.birth or self._bounded or identity.device in self._unborn):
+            self._unborn.add(identity.device)
+            log.warning(UNBORN, path)
         return split, position
 
     def _relative_of(self, path: str) -> str | None:
@@ -196,7 +207,7 @@ class FileFinder:
             for split in self._known
             if Path(base_of(split)).parent == file.parent and is_of_family(Path(base_of(split)).name, file.name)
         ]
-        return max(splits, key=_number, default=None)
+        return max(splits, key=lambda split: (-len(base_of(split)), _number(split)), default=None)
 
     def _require_any(self, names: Mapping[str, Identity], known: Mapping[str, Position]) -> None:
         if not names and not known and self._bounded:

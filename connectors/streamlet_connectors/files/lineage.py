@@ -16,7 +16,8 @@ from streamlet.connect import DecodeError
 from streamlet_connectors.files.charset import Charset
 from streamlet_connectors.files.content import Content, open_content
 from streamlet_connectors.files.errors import FileMissingError
-from streamlet_connectors.files.position import HEAD_BYTES, FilePosition, Identity, Trace, fingerprint, hash_of
+from streamlet_connectors.files.identity import Identity, identity_of
+from streamlet_connectors.files.position import HEAD_BYTES, FilePosition, Trace, fingerprint, hash_of
 
 _READ_BYTES = 1 << 20
 _PACKED = r"(?:\.(?:gz|zst|z))?"
@@ -59,14 +60,6 @@ def family_of(path: str) -> Iterator[os.DirEntry[str]]:
 def path_of(entry: os.DirEntry[str], beside: str) -> str:
     """The path of a file beside another, spelled as that is."""
     return os.path.join(os.path.dirname(beside), entry.name)  # noqa: PTH118, PTH120
-
-
-def identity_of(path: str) -> Identity | None:
-    try:
-        stat = os.stat(path)  # noqa: PTH116 - follows links
-    except OSError:
-        return None
-    return Identity(stat.st_dev, stat.st_ino)
 
 
 def what_changed(content: Content, trace: Trace, charset: Charset | None = None) -> str | None:
@@ -139,13 +132,10 @@ def locate(position: FilePosition, others: Iterable[str] = (), log: str = "") ->
     """Finds the file of a position: by its number and what was read of it under the name it had, under names beside
     that, and under `others`; then a copy of it under its name, or one that a rotation gives to it or to its `log`."""
     known, trace = position.identity, position.trace
-    here = identity_of(position.path)
-    if here is not None and here == known and _still(position.path, trace):
-        return Located(position.path, here)
-    if known.inode:
-        for path in _candidates(position.path, others):
-            if identity_of(path) == known and _still(path, trace):
-                return Located(path, known)
+    for path in (position.path, *(_candidates(position.path, others) if known.inode else ())):
+        here = identity_of(path)
+        if here is not None and known.is_same(here) and (known.birth or _still(path, trace)):
+            return Located(path, here)
     relatives = [*family_paths(position.path), *([log, *family_paths(log)] if log else [])]
     same_name = [one for one in others if not known.inode and os.path.basename(one) == os.path.basename(position.path)]  # noqa: PTH119
     for path in (position.path, *same_name, *(relatives if trace.offset else ())):

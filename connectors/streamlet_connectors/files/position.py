@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from streamlet.connect import ConfigError, Position
+from streamlet_connectors.files.identity import Identity
 
 HEAD_BYTES = 1024
 _MOST_CUTS = 10
@@ -20,13 +21,6 @@ _MOST_CUTS = 10
 or the glob must not match them."""
 _Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _Sum = Annotated[int, msgspec.Meta(ge=-1, le=(1 << 32) - 1)]
-
-
-class Identity(NamedTuple):
-    """Which file it is on this machine, as long as it exists; zeros where that is not known."""
-
-    device: int = 0
-    inode: int = 0
 
 
 class Trace(NamedTuple):
@@ -61,6 +55,8 @@ class FilePosition(NamedTuple):
     """True when it was read to its end after it had lost its name: nothing is missing if it is gone."""
     after: str = ""
     """The split that has to be read to its end before."""
+    birth: int = 0
+    """Of the file, with `device` and `inode`."""
     cuts: tuple[Trace, ...] = ()
     """What was read each time before the file was cut and written anew, the last time first: a copy that was made
     before is told by it."""
@@ -71,7 +67,12 @@ class FilePosition(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.device, self.inode)
+        return Identity(self.device, self.inode, self.birth)
+
+    def lies_in(self, identity: Identity, path: str | None = None) -> FilePosition:
+        """The same position, when its file is that one, under that path."""
+        device, inode, birth = identity
+        return self._replace(device=device, inode=inode, birth=birth, path=self.path if path is None else path)
 
     @property
     def trace(self) -> Trace:
@@ -84,7 +85,7 @@ class FilePosition(NamedTuple):
 
     def ended(self) -> FilePosition:
         """The same, when its file is gone."""
-        return self._replace(is_closed=True, device=0, inode=0)
+        return self.lies_in(Identity())._replace(is_closed=True)
 
     def cut(self) -> FilePosition:
         """The beginning of the same file, after it was cut where it stands."""
@@ -98,12 +99,14 @@ class FilePosition(NamedTuple):
 
     @classmethod
     def of(cls, split: str, position: Position) -> FilePosition:
-        """Reads what `plain` gave, also what it gave when a split was a path and no more than the first bytes were
-        known; raises `ConfigError` for what is no position in a file."""
+        """Reads what `plain` gave, also before it gave the birth, and when a split was a path and no more than the
+        first bytes were known; raises `ConfigError` for what is no position in a file."""
         try:
             if isinstance(position, list) and len(position) == 3:
                 offset, line, head = msgspec.convert(position, _BY_PATH)
                 return cls(offset, line, head, crc=-1 if offset else 0, path=split)
+            if isinstance(position, list) and len(position) == 13:
+                position = [*position[:-1], 0, position[-1]]
             plain = cls(*msgspec.convert(position, _PLAIN))
             return plain._replace(cuts=tuple(Trace(*trace) for trace in plain.cuts))
         except msgspec.ValidationError as error:
@@ -115,7 +118,7 @@ class FilePosition(NamedTuple):
 
 _BY_PATH = tuple[_Count, _Count, str]
 _TRACE = tuple[_Count, _Count, str, str, _Sum]
-_PLAIN = tuple[_Count, _Count, str, str, _Sum, str, int, int, int, int, bool, str, list[_TRACE]]
+_PLAIN = tuple[_Count, _Count, str, str, _Sum, str, int, int, int, int, bool, str, int, list[_TRACE]]
 
 
 def fingerprint(head: bytes, offset: int) -> str:

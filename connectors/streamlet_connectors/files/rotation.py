@@ -12,13 +12,13 @@ from streamlet_connectors.files.content import Content, open_content
 from streamlet_connectors.files.cursor import Cursor
 from streamlet_connectors.files.errors import FileChangedError, FileMissingError
 from streamlet_connectors.files.finding import base_of
+from streamlet_connectors.files.identity import identity_of
 from streamlet_connectors.files.lineage import (
     Located,
     begins_with_read,
     checksum,
     compare,
     family_paths,
-    identity_of,
     locate,
     what_changed,
 )
@@ -106,12 +106,12 @@ class Rotation:
         position = cursor.position
         known = position.identity
         here = identity_of(position.path)
-        if self._bounded or (here is not None and (not known.inode or here == known)):
+        if self._bounded or (here is not None and (not known.inode or known.is_same(here))):
             return open_content(position.path)
         found = locate(position, log=_log_of(cursor))
         if found is None:
             raise _gone(position.path)
-        cursor.position = position._replace(path=found.path, device=found.identity.device, inode=found.identity.inode)
+        cursor.position = position.lies_in(found.identity, found.path)
         return open_content(found.path)
 
     def prove(self, cursor: Cursor, layout: Layout[Any]) -> bool:
@@ -149,7 +149,7 @@ class Rotation:
         if cursor.content is not None:
             identity = cursor.content.identity
         self.let_go(cursor)
-        anew = position.cut()._replace(device=identity.device, inode=identity.inode)
+        anew = position.cut().lies_in(identity)
         others = {one.position.identity for one in self._cursors.values()}
         copies = [path for path in family_paths(position.path) if begins_with_read(path, trace)]
         log.warning(
@@ -160,7 +160,7 @@ class Rotation:
         for path in copies:
             copy = identity_of(path)
             if copy is not None and copy not in others:
-                cursor.turn_to(position._replace(path=path, device=copy.device, inode=copy.inode))
+                cursor.turn_to(position.lies_in(copy, path))
                 cursor.then = Located(position.path, identity)
                 return
         cursor.turn_to(anew)
@@ -171,10 +171,10 @@ class Rotation:
         if self._bounded or content is None:
             return
         if cursor.then is not None:
-            path, (device, inode) = cursor.then
+            path, identity = cursor.then
             cursor.then = None
             self.let_go(cursor)
-            cursor.turn_to(cursor.position.cut()._replace(path=path, device=device, inode=inode))
+            cursor.turn_to(cursor.position.cut().lies_in(identity, path))
             self._moved[cursor.split] = cursor
             return
         now = self._clock.monotonic()

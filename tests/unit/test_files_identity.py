@@ -1,0 +1,58 @@
+"""Which file is which, where a file system gives the number of a deleted file again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from streamlet.connect import Position
+from streamlet_connectors.files import TextLines
+from streamlet_connectors.files import identity as identity_module
+from streamlet_connectors.files.identity import identity_of
+from tests.unit.test_files_rotation import Follower, append
+from tests.unit.test_files_sources import Reading
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "app.log"
+
+
+def test_a_number_that_is_given_again_is_another_file(log: Path) -> None:
+    append(log, "1")
+    first = identity_of(str(log))
+    assert first is not None
+    log.unlink()
+    append(log, "2")
+    again = identity_of(str(log))
+    assert again is not None
+    assert not first.is_same(again)
+    assert again.is_same(identity_of(str(log)))
+    assert first.is_same(first._replace(birth=0)), "where a birth is not known, device and number have to do"
+
+
+def test_a_file_system_that_does_not_say_births_is_told_once(
+    log: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(identity_module, "_BIRTH", 0)
+    append(log, "1")
+    append(log.parent / "other.log", "2")
+    follower = Follower(f"{log.parent}/*.log")
+    assert sorted(follower.read()) == ["1", "2"]
+    assert caplog.text.count("does not say when a file was made") == 1
+
+
+def test_positions_of_checkpoints_without_a_birth_are_found(log: Path) -> None:
+    append(log, "1")
+    (batch,) = Reading(TextLines(log)).available()
+    assert isinstance(batch.next_position, list)
+    *first, _, cuts = batch.next_position
+    old: dict[str, Position] = {batch.split: [*first, cuts]}
+    append(log, "2")
+    log.rename(log.parent / "app.log.1")
+    append(log, "3")
+    source = TextLines(f"{log}*", follow=True, poll_seconds=0)
+    reading = Reading(source, old | dict(asyncio.run(source.discover(old))))
+    assert reading.values() + reading.values() == ["2", "3"]
