@@ -23,8 +23,9 @@ from streamlet.dsl.stream import Stream
 from streamlet.elements import OutputTag
 from streamlet.errors import StreamletError
 from streamlet.formats import Bytes, Json, Text
-from streamlet.operators.aggregates import Count, Max, Mean, Min, Sum
-from streamlet.operators.guarded import DeadLetter
+from streamlet.operators.aggregates.functions import Count, Max, Mean, Min, Sum
+from streamlet.operators.asynchronous.retry import Retry
+from streamlet.operators.error_policy import DeadLetter
 from streamlet.operators.process_function import (
     BroadcastContext,
     KeyedBroadcastProcessFunction,
@@ -33,9 +34,8 @@ from streamlet.operators.process_function import (
     ProcessContext,
     TimerContext,
 )
-from streamlet.operators.retry import Retry
 from streamlet.operators.watermark_strategy import WatermarkStrategy
-from streamlet.operators.windows import SessionWindows, SlidingWindows, TumblingWindows, Window
+from streamlet.operators.windows.assigners import SessionWindows, SlidingWindows, TumblingWindows, Window
 from streamlet.state.broadcast import BroadcastState
 from streamlet.state.descriptors import AggregatingState, ListState, MapState, ReducingState, ValueState
 from streamlet.state.lifetimes import StateTtl

@@ -4,8 +4,8 @@ Each says in its docstring what its state holds, and so how large that becomes. 
 your own.
 """
 
-from streamlet.operators.aggregates import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
-from streamlet.operators.collecting import ApproxDistinct, Collect, Distinct, TopK
+from streamlet.operators.aggregates.collecting import ApproxDistinct, Collect, Distinct, TopK
+from streamlet.operators.aggregates.functions import AggregateFunction, Composed, Count, Max, Mean, Min, Sum
 
 __all__ = [
     "AggregateFunction",

@@ -13,6 +13,7 @@ A connector imports `streamlet` and `streamlet.connect`, and nothing deeper.
 """
 
 from streamlet.clock import Clock, SystemClock
+from streamlet.crash_points import fault_point
 from streamlet.elements import Batch, Keyed, Origin, Position
 from streamlet.errors import (
     ConfigError,
@@ -26,7 +27,6 @@ from streamlet.errors import (
     SourceError,
     UserFunctionError,
 )
-from streamlet.faults import fault_point
 from streamlet.formats import Format, Recognised, encoded, recognise
 from streamlet.machine.paths import why_unusable
 from streamlet.outages import Outages

@@ -6,9 +6,7 @@ says in which windows a record lies.  A `Trigger` says when a window is put out 
 """
 
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
-from streamlet.operators.triggers import AtEnd, AtEndOfInput, EveryDuration, EveryRecords, Trigger, TriggerContext
-from streamlet.operators.window_contents import WindowContext, WindowProcessFunction
-from streamlet.operators.windows import (
+from streamlet.operators.windows.assigners import (
     CountWindows,
     GlobalWindows,
     SessionWindows,
@@ -17,6 +15,15 @@ from streamlet.operators.windows import (
     Window,
     WindowAssigner,
     WindowResult,
+)
+from streamlet.operators.windows.contents import WindowContext, WindowProcessFunction
+from streamlet.operators.windows.triggers import (
+    AtEnd,
+    AtEndOfInput,
+    EveryDuration,
+    EveryRecords,
+    Trigger,
+    TriggerContext,
 )
 
 __all__ = [

@@ -20,7 +20,7 @@ FOUNDATION = {
     "config",
     "elements",
     "errors",
-    "faults",
+    "crash_points",
     "limits",
     "outages",
     "ports",
@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clock": FOUNDATION,
     "outages": FOUNDATION,
     "config": FOUNDATION,
-    "faults": set(),
+    "crash_points": set(),
     "limits": set(),
     "tally": set(),
     "calling": set(),
@@ -62,7 +62,7 @@ RUNS_LATE = {("dsl", "runtime"), ("dsl", "cli")}
 """Imports that are right inside a function only: `job.run()` starts what the job file itself must not load."""
 
 MAY_USE_ASYNCIO = ("streamlet/runtime/", "streamlet/checkpoint/coordinator.py", "streamlet/checkpoint/patience.py",
-                   "streamlet/operators/map_async.py",
+                   "streamlet/operators/asynchronous/map_async.py",
                    "streamlet/machine/threads.py", "streamlet/task_group.py",
                    "streamlet/cli/", "streamlet/testing/", "connectors/")  # fmt: skip
 MAY_READ_CLOCKS = ("streamlet/clock.py",)

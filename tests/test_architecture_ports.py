@@ -18,8 +18,8 @@ MAY_REACH_THE_MACHINE = {
     "streamlet/testing/": "the ports of simulations, and servers for tests",
     "streamlet/cli/": "starts jobs, and gives them their ports",
     "streamlet/clock.py": "the port of time",
-    "streamlet/faults.py": "how a test of real processes kills or stops them",
-    "streamlet/runtime/loop_watch.py": "watches a real event loop from beside it; only the cli starts it",
+    "streamlet/crash_points.py": "how a test of real processes kills or stops them",
+    "streamlet/runtime/job/loop_watch.py": "watches a real event loop from beside it; only the cli starts it",
     "connectors/streamlet_connectors/files/": "its files are the outside, not the engine's state",
 }
 """Path -> why. Connectors get threads and the clock by their contexts; files/ makes its own calls in those threads."""
@@ -141,7 +141,7 @@ def test_every_exception_is_still_there_and_still_one() -> None:
 def test_a_planted_way_around_the_ports_is_caught(text: str) -> None:
     for path in (
         "streamlet/state/store.py",
-        "streamlet/runtime/attempt.py",
+        "streamlet/runtime/job/attempt.py",
         "connectors/streamlet_connectors/print.py",
     ):
         assert violations(reaches_the_machine, [Module(path, text)])
@@ -162,4 +162,4 @@ operator.open(context)
 await workers.run_apart(child.run)
 ports.randomness.random()
 """
-    assert violations(reaches_the_machine, [Module("streamlet/runtime/attempt.py", fine)]) == []
+    assert violations(reaches_the_machine, [Module("streamlet/runtime/job/attempt.py", fine)]) == []

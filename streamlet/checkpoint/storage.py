@@ -19,6 +19,7 @@ from streamlet.checkpoint import durable, layout, manifest_files
 from streamlet.checkpoint.files import AttemptFolder, Pins, file_path, superseded
 from streamlet.checkpoint.manifest import Manifest, encode
 from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance, releasable, unreferenced
+from streamlet.crash_points import fault_point
 from streamlet.errors import (
     CheckpointDamagedError,
     CheckpointError,
@@ -27,7 +28,6 @@ from streamlet.errors import (
     DiskFailedError,
     StateDirectoryError,
 )
-from streamlet.faults import fault_point
 from streamlet.ports import Disk
 
 

@@ -1,4 +1,4 @@
-"""The command that a job runs beside itself to fold logs; see `streamlet.state.folding`. It is not for people."""
+"""The command that a job runs beside itself to fold logs, `streamlet.state.backends.folding`. It is not for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from streamlet.machine.disk import LocalDisk
 from streamlet.machine.hosts import die_with_parent
-from streamlet.state.folding import main
+from streamlet.state.backends.folding import main
 
 _NICENESS = 10
 """The job goes before: records wait for it, and nothing for the fold unless memory is full, when the job waits too."""

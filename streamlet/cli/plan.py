@@ -12,7 +12,7 @@ from streamlet.cli.loading import load_job
 from streamlet.cli.run import WRONG
 from streamlet.errors import StreamletError
 from streamlet.graph.describe import describe_plan, warnings_of
-from streamlet.runtime.placement import describe_placement
+from streamlet.runtime.task.placement import describe_placement
 
 
 @click.command()

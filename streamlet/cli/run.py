@@ -32,14 +32,14 @@ from streamlet.observe.health import judge
 from streamlet.observe.progress import Progress, ProgressFacts
 from streamlet.outages import Outages
 from streamlet.ports import Ports
-from streamlet.runtime.attempt import Attempt
-from streamlet.runtime.garbage import collected_at_chosen_times
-from streamlet.runtime.hosting import Host, LocalHost
-from streamlet.runtime.job_state import JobState
-from streamlet.runtime.loop_watch import watched_loop
+from streamlet.runtime.job.attempt import Attempt
+from streamlet.runtime.job.garbage import collected_at_chosen_times
+from streamlet.runtime.job.hosting import Host, LocalHost
+from streamlet.runtime.job.job_state import JobState
+from streamlet.runtime.job.loop_watch import watched_loop
+from streamlet.runtime.job.restoring import AttemptOptions
+from streamlet.runtime.job.supervisor import Outcome, Supervisor, describe
 from streamlet.runtime.processes.worker_host import WorkerHost
-from streamlet.runtime.restoring import AttemptOptions
-from streamlet.runtime.supervisor import Outcome, Supervisor, describe
 from streamlet.tally import told
 
 FINISHED, FAILED, WRONG, LOCKED = 0, 1, 2, 3

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from streamlet.runtime.loop_watch import where_it_stands
+from streamlet.runtime.job.loop_watch import where_it_stands
 
 INTERRUPTED = 130
 """The exit code of a run that ended at once."""

@@ -17,12 +17,12 @@ from streamlet.graph.describe import describe_plan
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.machine.hosts import Inherited, inherited
 from streamlet.machine.local import local_ports
-from streamlet.runtime.garbage import collected_at_chosen_times
-from streamlet.runtime.placement import Placement
+from streamlet.runtime.job.garbage import collected_at_chosen_times
 from streamlet.runtime.processes.failures import failure_of
 from streamlet.runtime.processes.link import Link
 from streamlet.runtime.processes.messages import JobFile, encoded, job_file_of
 from streamlet.runtime.processes.worker import ToldLog, Worker
+from streamlet.runtime.task.placement import Placement
 
 _BLOCKED_SHARE = 0.75
 """The coordinator's own patience goes on in the parent meanwhile: before it ends, the function is to be named."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.aggregates import AggregateFunction, Composed
+from streamlet.operators.aggregates.functions import AggregateFunction, Composed
 from streamlet.operators.functions import is_asynchronous
-from streamlet.operators.misuse import check_methods
+from streamlet.operators.user_code.misuse import check_methods
 
 _METHODS = ("create_accumulator", "add", "result", "merge")
 

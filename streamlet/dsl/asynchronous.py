@@ -11,11 +11,11 @@ from msgspec import inspect as types
 from msgspec.structs import replace
 
 from streamlet.errors import JobDefinitionError, StateTypeError
+from streamlet.operators.asynchronous.map_async import CallOptions, MapAsync, Results
+from streamlet.operators.asynchronous.retry import Retry
 from streamlet.operators.functions import is_asynchronous
-from streamlet.operators.map_async import CallOptions, MapAsync, Results
 from streamlet.operators.operator import Operator
-from streamlet.operators.retry import Retry
-from streamlet.state.types import holds_any, type_facts
+from streamlet.state.encoding.types import holds_any, type_facts
 
 _ASYNC_GENERATOR = "collect what it yields into a list and return that: flat_map(f) emits each of its items"
 

@@ -12,10 +12,10 @@ from streamlet.dsl.stream import Stream
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.connected import KeyedBroadcastProcess, KeyedCoProcess
-from streamlet.operators.misuse import check_process_function
 from streamlet.operators.operator import Operator
 from streamlet.operators.process_function import KeyedBroadcastProcessFunction, KeyedCoProcessFunction
 from streamlet.operators.stateless import Union
+from streamlet.operators.user_code.misuse import check_process_function
 
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")

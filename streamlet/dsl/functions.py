@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.functions import is_asynchronous
-from streamlet.operators.misuse import check_arguments, is_generator
+from streamlet.operators.user_code.misuse import check_arguments, is_generator
 
 _ARGUMENTS = {
     **dict.fromkeys(("map", "filter", "flat_map", "key_by", "inspect", "split", "sample"), ("value",)),

@@ -13,9 +13,9 @@ from streamlet.errors import ConfigError, JobDefinitionError
 from streamlet.graph.job_graph import Edge, JobGraph, Node
 from streamlet.graph.plan import ExecutionPlan, plan
 from streamlet.graph.validate import check_uid
-from streamlet.operators.misuse import check_methods
 from streamlet.operators.operator import Operator
-from streamlet.operators.place import Place
+from streamlet.operators.user_code.misuse import check_methods
+from streamlet.operators.user_code.place import Place
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.sink import Sink
 from streamlet.source import Source

@@ -12,15 +12,15 @@ from streamlet.dsl.windowed import windows_of
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge
-from streamlet.operators.as_of_join import AsOfJoin
 from streamlet.operators.functions import is_asynchronous
-from streamlet.operators.interval_join import IntervalJoin
-from streamlet.operators.joining import HOWS, How, Join
-from streamlet.operators.misuse import check_methods
+from streamlet.operators.joins.as_of import AsOfJoin
+from streamlet.operators.joins.interval import IntervalJoin
+from streamlet.operators.joins.operator import HOWS, How, Join
+from streamlet.operators.joins.window import BothSides
 from streamlet.operators.operator import Operator
-from streamlet.operators.window_join import BothSides
-from streamlet.operators.windowing import WindowPolicy
-from streamlet.operators.windows import GlobalWindows, Window, WindowAssigner, milliseconds
+from streamlet.operators.user_code.misuse import check_methods
+from streamlet.operators.windows.assigners import GlobalWindows, Window, WindowAssigner, milliseconds
+from streamlet.operators.windows.operator import WindowPolicy
 
 if TYPE_CHECKING:
     from streamlet.dsl.job import Job

@@ -15,13 +15,13 @@ from streamlet.dsl.stream import Stream
 from streamlet.dsl.windowed import WindowedStream, windowed
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Routing
-from streamlet.operators.aggregates import AggregateFunction
-from streamlet.operators.misuse import check_arguments, check_process_function
+from streamlet.operators.aggregates.functions import AggregateFunction
+from streamlet.operators.aggregates.rolling import Reduce, aggregating
+from streamlet.operators.built_in import batching
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.process_function import KeyedProcessFunction
-from streamlet.operators.remembering import batching
-from streamlet.operators.rolling import Reduce, aggregating
-from streamlet.operators.windows import WindowAssigner
+from streamlet.operators.user_code.misuse import check_arguments, check_process_function
+from streamlet.operators.windows.assigners import WindowAssigner
 
 if TYPE_CHECKING:
     from streamlet.dsl.connected import BroadcastConnectedStreams, ConnectedStreams

@@ -9,9 +9,9 @@ from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.functions import is_asynchronous
-from streamlet.operators.lookup_join import Lookup, LookupJoin, TableFeed, WaitFor
+from streamlet.operators.joins.lookup import Lookup, LookupJoin, TableFeed, WaitFor
 from streamlet.state.broadcast import BroadcastTable
-from streamlet.state.types import type_facts
+from streamlet.state.encoding.types import type_facts
 
 if TYPE_CHECKING:
     from streamlet.dsl.job import Job

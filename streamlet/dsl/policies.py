@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
-from streamlet.operators.guarded import DeadLetter, guarding
+from streamlet.operators.error_policy import DeadLetter, guarding
 from streamlet.operators.operator import Operator
 from streamlet.sink import Sink
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from streamlet.dsl.policies import StepOptions
-from streamlet.operators.aggregates import AggregateFunction, Count, Max, Mean, Min, Sum
-from streamlet.operators.collecting import Collect, Distinct, TopK
-from streamlet.operators.windows import WindowResult
+from streamlet.operators.aggregates.collecting import Collect, Distinct, TopK
+from streamlet.operators.aggregates.functions import AggregateFunction, Count, Max, Mean, Min, Sum
+from streamlet.operators.windows.assigners import WindowResult
 
 if TYPE_CHECKING:
     from streamlet.dsl.stream import Stream

@@ -13,12 +13,12 @@ from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded, lette
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
-from streamlet.operators.choosing import field_key, sampling
+from streamlet.operators.asynchronous.map_async import CallOptions, Results, filtered, flattened, mapped
+from streamlet.operators.asynchronous.retry import Retry
+from streamlet.operators.built_in import deduplicating
+from streamlet.operators.field_keys import field_key, sampling
 from streamlet.operators.functions import is_asynchronous
-from streamlet.operators.map_async import CallOptions, Results, filtered, flattened, mapped
 from streamlet.operators.operator import Operator
-from streamlet.operators.remembering import deduplicating
-from streamlet.operators.retry import Retry
 from streamlet.operators.stateless import Filter, FlatMap, Inspect, KeyBy, Map, Split, Union
 from streamlet.sink import Sink
 from streamlet.state.lifetimes import StateTtl

@@ -13,18 +13,11 @@ from streamlet.dsl.policies import OnError
 from streamlet.dsl.shorthands import WindowShorthands
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.aggregates import AggregateFunction, Composed, names_of
-from streamlet.operators.aligned_windows import Tumbling
-from streamlet.operators.misuse import check_arguments, check_methods
+from streamlet.operators.aggregates.functions import AggregateFunction, Composed, names_of
+from streamlet.operators.aggregates.rolling import Reduce
 from streamlet.operators.operator import Operator
-from streamlet.operators.rolling import Reduce
-from streamlet.operators.session_windows import Sessions
-from streamlet.operators.sliding_windows import SlidingPanes
-from streamlet.operators.triggered_windows import TriggeredWindows
-from streamlet.operators.triggers import AtEnd, EveryRecords, Trigger, check_trigger
-from streamlet.operators.window_contents import Contents, Elements, Folded, WindowProcessFunction, folding_of
-from streamlet.operators.windowing import WindowPolicy
-from streamlet.operators.windows import (
+from streamlet.operators.user_code.misuse import check_arguments, check_methods
+from streamlet.operators.windows.assigners import (
     CountWindows,
     GlobalWindows,
     SessionWindows,
@@ -35,6 +28,13 @@ from streamlet.operators.windows import (
     WindowResult,
     milliseconds,
 )
+from streamlet.operators.windows.contents import Contents, Elements, Folded, WindowProcessFunction, folding_of
+from streamlet.operators.windows.operator import WindowPolicy
+from streamlet.operators.windows.session import Sessions
+from streamlet.operators.windows.sliding import SlidingPanes
+from streamlet.operators.windows.triggered import TriggeredWindows
+from streamlet.operators.windows.triggers import AtEnd, EveryRecords, Trigger, check_trigger
+from streamlet.operators.windows.tumbling import Tumbling
 
 if TYPE_CHECKING:
     from streamlet.dsl.keyed import KeyedStream

@@ -9,7 +9,7 @@ from streamlet.dsl.stream import Stream
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge
-from streamlet.operators.misuse import check_methods
+from streamlet.operators.user_code.misuse import check_methods
 from streamlet.sink import Sink
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamlet.elements import OutputTag
 from streamlet.operators.operator import Operator
-from streamlet.operators.place import Place
+from streamlet.operators.user_code.place import Place
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.sink import Sink
 from streamlet.source import Source

@@ -16,7 +16,7 @@ from streamlet.errors import ConfigError, JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import JobGraph, Node, Routing
 from streamlet.graph.validate import validate
 from streamlet.operators.operator import Operator
-from streamlet.operators.place import Place
+from streamlet.operators.user_code.place import Place
 from streamlet.state.descriptors import Descriptor
 
 

@@ -14,7 +14,7 @@ from streamlet.operators.process_function import (
     KeyedBroadcastProcessFunction,
     KeyedCoProcessFunction,
 )
-from streamlet.operators.raised import RAISED
+from streamlet.operators.user_code.raised import RAISED
 from streamlet.state.broadcast import BroadcastTable, declared_tables
 from streamlet.state.descriptors import Descriptor
 

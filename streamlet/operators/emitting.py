@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import GeneratorType
 from typing import Any
 
-from streamlet.operators.misuse import not_iterable
+from streamlet.operators.user_code.misuse import not_iterable
 
 _WHOLE = (list, tuple, GeneratorType)
 """These cannot end early without an error: a generator turns a StopIteration inside it into one (PEP 479)."""

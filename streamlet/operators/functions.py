@@ -10,8 +10,8 @@ from typing import Any
 from streamlet.elements import Batch
 from streamlet.errors import UserFunctionError
 from streamlet.operators.operator import Operator
-from streamlet.operators.place import call_each, call_most, function_error
 from streamlet.operators.selectors import Selector
+from streamlet.operators.user_code.place import call_each, call_most, function_error
 
 
 class CallingOperator(Operator):

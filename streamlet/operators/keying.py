@@ -6,12 +6,12 @@ from typing import Any
 
 from streamlet.elements import Batch
 from streamlet.errors import KeyTypeError, RecordError, UserFunctionError
+from streamlet.operators.error_policy import LeavingOut
 from streamlet.operators.functions import pick
-from streamlet.operators.guarded import LeavingOut
 from streamlet.operators.operator import Emit, Operator, OperatorContext
-from streamlet.operators.place import Place, describe_record, function_error
-from streamlet.operators.raised import spot_of
-from streamlet.state.slots import Slot
+from streamlet.operators.user_code.place import Place, describe_record, function_error
+from streamlet.operators.user_code.raised import spot_of
+from streamlet.state.memory.cells import Slot
 
 
 class SlotLookup(Operator):

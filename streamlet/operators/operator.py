@@ -22,9 +22,9 @@ import msgspec
 
 from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import CheckpointError, UserFunctionError
-from streamlet.operators.place import Place
+from streamlet.operators.user_code.place import Place
 from streamlet.state.descriptors import Descriptor
-from streamlet.state.keys import KeyType
+from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 from streamlet.tally import Counting, uncounted

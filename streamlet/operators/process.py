@@ -10,9 +10,7 @@ from streamlet.elements import MAX_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator
-from streamlet.operators.misuse import assigned, tags_of
 from streamlet.operators.operator import Emit, OperatorContext
-from streamlet.operators.place import function_error
 from streamlet.operators.process_function import (
     KeyedProcessFunction,
     ProcessContext,
@@ -20,13 +18,15 @@ from streamlet.operators.process_function import (
     TimeDomain,
     TimerContext,
 )
-from streamlet.operators.raised import RAISED
 from streamlet.operators.timer_service import TimerService
+from streamlet.operators.user_code.misuse import assigned, tags_of
+from streamlet.operators.user_code.place import function_error
+from streamlet.operators.user_code.raised import RAISED
 from streamlet.state.broadcast import declared_tables
 from streamlet.state.descriptors import Descriptor, TimerState, declared_states, ttl_timers
 from streamlet.state.lifetimes import Lifetimes
+from streamlet.state.memory.timers import Timers
 from streamlet.state.store import bind_states
-from streamlet.state.timers import Timers
 
 F = TypeVar("F", bound=ProcessFunction[Any, Any])
 

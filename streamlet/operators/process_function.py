@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, TypeVar
 
 from streamlet.elements import OutputTag
-from streamlet.operators.misuse import begin_side
 from streamlet.operators.operator import OperatorContext
 from streamlet.operators.timer_service import TimerService
+from streamlet.operators.user_code.misuse import begin_side
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from streamlet.errors import KeyTypeError, UserFunctionError
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import FunctionOperator
 from streamlet.operators.operator import Emit, Operator, fails
-from streamlet.operators.raised import RAISED
 from streamlet.operators.selectors import selector
-from streamlet.state.keys import KeyType
+from streamlet.operators.user_code.raised import RAISED
+from streamlet.state.encoding.key_type import KeyType
 
 
 class Map(FunctionOperator):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet.errors import JobDefinitionError, RecordError
 from streamlet.operators.operator import OperatorContext
-from streamlet.state.slots import Slot
+from streamlet.state.memory.cells import Slot
+from streamlet.state.memory.timers import Timers
 from streamlet.state.store import KeyedStore
-from streamlet.state.timers import Timers
 
 
 class TimerService:

@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar, overload
 import msgspec
 
 from streamlet.errors import CheckpointError, JobDefinitionError
-from streamlet.state.codec import Codec
 from streamlet.state.descriptors import declared
+from streamlet.state.encoding.codec import Codec
+from streamlet.state.encoding.key_type import declared_shape
+from streamlet.state.encoding.types import type_text
 from streamlet.state.handles import MapKeys
-from streamlet.state.keys import declared_shape
-from streamlet.state.types import type_text
 
 K = TypeVar("K")
 V = TypeVar("V")

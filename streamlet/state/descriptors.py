@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 import msgspec
 
 from streamlet.errors import JobDefinitionError
+from streamlet.state.encoding.key_type import declared_shape, forms_text
+from streamlet.state.encoding.types import type_text
 from streamlet.state.expiring import ExpiringListHandle, ExpiringMapHandle, ExpiringValueHandle, Extent
 from streamlet.state.handles import (
     Aggregating,
@@ -18,10 +20,8 @@ from streamlet.state.handles import (
     ReducingHandle,
     ValueHandle,
 )
-from streamlet.state.keys import declared_shape, forms_text
 from streamlet.state.lifetimes import Lifetime, Lifetimes, StateTtl, checked_ttl
 from streamlet.state.snapshot import StateSpec
-from streamlet.state.types import type_text
 
 if TYPE_CHECKING:
     from streamlet.state.store import KeyedStore

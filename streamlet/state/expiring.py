@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from streamlet.state.cells import StateCells
 from streamlet.state.handles import Current, ListHandle, MapHandle, ValueHandle, list_place
 from streamlet.state.lifetimes import Lifetime
-from streamlet.state.slots import ABSENT, Slot
+from streamlet.state.memory.cells import ABSENT, Slot
+from streamlet.state.memory.state_cells import StateCells
 
 T = TypeVar("T")
 K = TypeVar("K")

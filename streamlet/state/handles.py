@@ -8,10 +8,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast, overload
 import msgspec
 
 from streamlet.errors import JobDefinitionError, StateTypeError
-from streamlet.state.cells import StateCells
-from streamlet.state.key_groups import pack_key
-from streamlet.state.keys import KeyType
-from streamlet.state.slots import ABSENT, NOT_LOADED, Slot
+from streamlet.state.encoding.key_groups import pack_key
+from streamlet.state.encoding.key_type import KeyType
+from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Slot
+from streamlet.state.memory.state_cells import StateCells
 from streamlet.state.snapshot import StateSpec
 
 T = TypeVar("T")

@@ -19,8 +19,8 @@ import msgspec
 
 from streamlet.clock import RisingClock
 from streamlet.errors import JobDefinitionError
-from streamlet.state.slots import Slot
-from streamlet.state.timers import EARLIEST, LATEST, Timers
+from streamlet.state.memory.cells import Slot
+from streamlet.state.memory.timers import EARLIEST, LATEST, Timers
 
 TtlTime = Literal["processing", "event"]
 _PIECES = 32

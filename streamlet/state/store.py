@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import msgspec
 
 from streamlet.errors import StateTypeError
-from streamlet.state.cells import StateCells
 from streamlet.state.descriptors import StateDeclaration, declared_states, ttl_timers
 from streamlet.state.handles import Handle
-from streamlet.state.journal import Journal
 from streamlet.state.lifetimes import Lifetimes
-from streamlet.state.slots import Cell, Slot
+from streamlet.state.memory.cells import Cell, Slot
+from streamlet.state.memory.state_cells import StateCells
+from streamlet.state.memory.timers import Timers
+from streamlet.state.memory.undo import Journal
 from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
-from streamlet.state.timers import Timers
 
 
 class FoldJob(msgspec.Struct):

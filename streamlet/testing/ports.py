@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from streamlet.errors import CheckpointError
 from streamlet.ports import Child, Disk, HostedProcess, Workers
-from streamlet.state import folding
+from streamlet.state.backends import folding
 from streamlet.testing.loop import SimulatedLoop
 
 T = TypeVar("T")

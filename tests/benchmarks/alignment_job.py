@@ -44,7 +44,7 @@ def main(target: Path, arguments: list[str]) -> None:
     from streamlet.checkpoint import coordinator, pending
     from streamlet.checkpoint.messages import Acknowledge, Busy, Trigger
     from streamlet.cli.main import main as streamlet
-    from streamlet.runtime import attempt
+    from streamlet.runtime.job import attempt
 
     began: dict[int, float] = {}
     aligned: dict[int, float] = {}

@@ -21,12 +21,12 @@ import uvloop
 
 from streamlet.connect import Batch
 from streamlet.elements import EndOfInput
-from streamlet.operators.place import Place
-from streamlet.runtime.backlog import Backlog
-from streamlet.runtime.channel import InputGate
-from streamlet.runtime.placement import ChannelAddress, Placement
+from streamlet.operators.user_code.place import Place
 from streamlet.runtime.processes.link import Link
 from streamlet.runtime.processes.socket_channel import SocketExchange
+from streamlet.runtime.task.backlog import Backlog
+from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.placement import ChannelAddress, Placement
 from tests.benchmarks.reporting import Report, with_common_options
 
 ADDRESS = ChannelAddress(1, 0, 0, 1)

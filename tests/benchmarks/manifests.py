@@ -13,9 +13,9 @@ from streamlet.checkpoint.manifest import Manifest, decode
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.errors import StreamletError
 from streamlet.machine.disk import LocalDisk
-from streamlet.state.key_groups import META_STATE, state_of
-from streamlet.state.overlay import Overlay
-from streamlet.state.rocks import RocksBase
+from streamlet.state.backends.rocksdb_database import RocksBase
+from streamlet.state.encoding.key_groups import META_STATE, state_of
+from streamlet.state.log.replayed import Overlay
 from streamlet.state.snapshot import StoreSnapshot
 
 _LOOK_SECONDS = 0.01

@@ -23,9 +23,9 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 
 from streamlet import Count, Json, Sum
 from streamlet.connect import Batch
-from streamlet.operators.rolling import aggregating
-from streamlet.state.memory import MemoryKeyedStore
-from streamlet_connectors.kafka.routing import Router
+from streamlet.operators.aggregates.rolling import aggregating
+from streamlet.state.backends.memory import MemoryKeyedStore
+from streamlet_connectors.kafka.writing.routing import Router
 from tests.benchmarks import handwritten
 from tests.benchmarks.output_topic import PARTITIONS
 from tests.benchmarks.payments import encoded, payments

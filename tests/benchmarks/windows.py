@@ -25,15 +25,15 @@ from streamlet import Count, SessionWindows, SlidingWindows, Sum, TumblingWindow
 from streamlet.aggregates import AggregateFunction
 from streamlet.connect import Batch
 from streamlet.dsl.windowed import window_operator
-from streamlet.operators.interval_join import IntervalJoin
-from streamlet.operators.joining import Join
+from streamlet.operators.aggregates.rolling import Aggregate
+from streamlet.operators.joins.interval import IntervalJoin
+from streamlet.operators.joins.operator import Join
 from streamlet.operators.operator import Operator
-from streamlet.operators.rolling import Aggregate
-from streamlet.operators.sliding_windows import SlidingPanes
-from streamlet.operators.window_contents import Folded, folding_of
-from streamlet.operators.windowing import WindowPolicy
-from streamlet.state.memory import MemoryKeyedStore
-from streamlet.state.rocksdb import RocksDbKeyedStore
+from streamlet.operators.windows.contents import Folded, folding_of
+from streamlet.operators.windows.operator import WindowPolicy
+from streamlet.operators.windows.sliding import SlidingPanes
+from streamlet.state.backends.memory import MemoryKeyedStore
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.windows import CountWindows, EveryRecords
 from tests.benchmarks.meter import resident_bytes
 from tests.benchmarks.reporting import Report, with_common_options

@@ -15,11 +15,11 @@ from streamlet.connect import Batch, Committable
 from streamlet.elements import Barrier, Watermark
 from streamlet.machine.disk import LocalDisk
 from streamlet.runtime.processes import frames, messages
-from streamlet.state.log import write_log
+from streamlet.state.log.file import write_log
 from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
 from streamlet_connectors.files import output
-from streamlet_connectors.kafka.batching import COMPRESSIONS, new_builder, seal
-from streamlet_connectors.kafka.transaction import Prepared
+from streamlet_connectors.kafka.writing.batching import COMPRESSIONS, new_builder, seal
+from streamlet_connectors.kafka.writing.transaction import Prepared
 
 _SUM = "0" * 32
 

@@ -24,24 +24,24 @@ from streamlet.checkpoint.lock import read_instance
 from streamlet.config import JobConfig, Restart, parse_bytes, parse_duration
 from streamlet.connect import Committable
 from streamlet.machine.disk import LocalDisk
-from streamlet.runtime.placement import ChannelAddress
 from streamlet.runtime.processes import frames, messages
-from streamlet.state.codec import Codec
-from streamlet.state.key_groups import key_group, namespace_of, pack_key, state_of, stored_key
-from streamlet.state.keys import KeyType
-from streamlet.state.log import read_header, read_log
+from streamlet.runtime.task.placement import ChannelAddress
+from streamlet.state.encoding.codec import Codec
+from streamlet.state.encoding.key_groups import key_group, namespace_of, pack_key, state_of, stored_key
+from streamlet.state.encoding.key_type import KeyType
+from streamlet.state.log.file import read_header, read_log
 from streamlet_connectors.files import output
 from streamlet_connectors.files.charset import UTF8, Charset, Encoding
 from streamlet_connectors.files.csv_layout import CsvLayout, dialect
 from streamlet_connectors.files.position import FilePosition
 from streamlet_connectors.files.records import Lines
 from streamlet_connectors.generator import Generator
-from streamlet_connectors.kafka import requests, wire
-from streamlet_connectors.kafka.decoding import Decoder
-from streamlet_connectors.kafka.offsets import position_at, position_parts, split_name, split_parts
-from streamlet_connectors.kafka.options import KafkaOptions
-from streamlet_connectors.kafka.records import Chunk
-from streamlet_connectors.kafka.transaction import Prepared
+from streamlet_connectors.kafka.protocol import requests, wire
+from streamlet_connectors.kafka.protocol.offsets import position_at, position_parts, split_name, split_parts
+from streamlet_connectors.kafka.protocol.options import KafkaOptions
+from streamlet_connectors.kafka.reading.decoding import Decoder
+from streamlet_connectors.kafka.reading.records import Chunk
+from streamlet_connectors.kafka.writing.transaction import Prepared
 from tests.fuzz import seeds
 
 LONGEST_MESSAGE = 20_000

@@ -17,9 +17,9 @@ import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from streamlet.connect import Batch, Committable, SinkContext, SystemClock
-from streamlet_connectors.kafka.committer import KafkaCommitter
-from streamlet_connectors.kafka.sink import KafkaSink
-from streamlet_connectors.kafka.writer import KafkaWriter
+from streamlet_connectors.kafka.writing.committer import KafkaCommitter
+from streamlet_connectors.kafka.writing.sink import KafkaSink
+from streamlet_connectors.kafka.writing.writer import KafkaWriter
 
 T = TypeVar("T")
 PROJECT = Path(__file__).resolve().parents[2]

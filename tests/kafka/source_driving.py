@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from confluent_kafka import Producer
 
 from streamlet.connect import Batch, Position, ReaderContext, SystemClock
-from streamlet_connectors.kafka.reading import KafkaReader
-from streamlet_connectors.kafka.source import KafkaSource
+from streamlet_connectors.kafka.reading.reader import KafkaReader
+from streamlet_connectors.kafka.reading.source import KafkaSource
 
 T = TypeVar("T")
 

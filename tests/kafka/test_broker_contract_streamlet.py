@@ -12,10 +12,10 @@ from streamlet import Bytes, Json
 from streamlet.connect import Outcome
 from streamlet.errors import SinkError
 from streamlet_connectors.kafka import KafkaSink, KafkaSource
-from streamlet_connectors.kafka.client import KafkaConnection
-from streamlet_connectors.kafka.options import KafkaOptions
-from streamlet_connectors.kafka.outcome import Finding, probe
-from streamlet_connectors.kafka.transaction import PROTOCOL, Prepared
+from streamlet_connectors.kafka.protocol.client import KafkaConnection
+from streamlet_connectors.kafka.protocol.options import KafkaOptions
+from streamlet_connectors.kafka.writing.outcome import Finding, probe
+from streamlet_connectors.kafka.writing.transaction import PROTOCOL, Prepared
 from tests.kafka.broker import Kafka
 from tests.kafka.reading import fill_topic, read_committed
 from tests.kafka.sink_driving import a_committer, a_writer, fresh, prepare, until, visible_now

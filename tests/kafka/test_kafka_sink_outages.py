@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from streamlet.errors import SinkError
-from streamlet_connectors.kafka.errors import BrokersUnreachableError
-from streamlet_connectors.kafka.sink import KafkaSink
+from streamlet_connectors.kafka.protocol.errors import BrokersUnreachableError
+from streamlet_connectors.kafka.writing.sink import KafkaSink
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.reading import read_committed
 from tests.kafka.sink_driving import a_committer, a_writer, fresh, keyed, prepare

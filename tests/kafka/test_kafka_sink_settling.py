@@ -12,10 +12,10 @@ import pytest
 
 from streamlet.connect import Outcome
 from streamlet.errors import FinalError, OutputLostError, SinkError
-from streamlet_connectors.kafka import requests
-from streamlet_connectors.kafka.client import KafkaConnection
-from streamlet_connectors.kafka.sink import KafkaSink
-from streamlet_connectors.kafka.transaction import Prepared
+from streamlet_connectors.kafka.protocol import requests
+from streamlet_connectors.kafka.protocol.client import KafkaConnection
+from streamlet_connectors.kafka.writing.sink import KafkaSink
+from streamlet_connectors.kafka.writing.transaction import Prepared
 from tests.kafka.broker import Kafka
 from tests.kafka.reading import read_committed
 from tests.kafka.sink_driving import a_committer, a_writer, fresh, in_a_child, keyed, prepare, until, visible_now

@@ -21,10 +21,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from streamlet import Bytes, Text
 from streamlet.connect import Batch
 from streamlet.errors import ConfigError, EncodeError, SinkError
-from streamlet_connectors.kafka.batching import COMPRESSIONS
-from streamlet_connectors.kafka.errors import BrokersUnreachableError, TopicUnknownError
-from streamlet_connectors.kafka.sink import KafkaSink
-from streamlet_connectors.kafka.transaction import POOL_SIZE
+from streamlet_connectors.kafka.protocol.errors import BrokersUnreachableError, TopicUnknownError
+from streamlet_connectors.kafka.writing.batching import COMPRESSIONS
+from streamlet_connectors.kafka.writing.sink import KafkaSink
+from streamlet_connectors.kafka.writing.transaction import POOL_SIZE
 from tests.kafka.broker import Kafka, free_ports
 from tests.kafka.reading import _consumer, fill_topic, read_committed
 from tests.kafka.sink_driving import Slot, a_committer, a_writer, fresh, keyed, prepare, until

@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 
 from streamlet import Bytes, Text
 from streamlet.errors import ConfigError
-from streamlet_connectors.kafka.source import KafkaSource
+from streamlet_connectors.kafka.reading.source import KafkaSource
 from tests.kafka.broker import Kafka
 from tests.kafka.reading import fill_topic, read_committed
 from tests.kafka.source_driving import batches_of, discovered, read_bounded, reading, transactional, values_until

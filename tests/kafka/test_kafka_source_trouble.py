@@ -13,16 +13,16 @@ import pytest
 from streamlet import Json, StreamletError, Text
 from streamlet.connect import Batch, Position
 from streamlet.errors import DecodeError
-from streamlet_connectors.kafka.decoding import KafkaRecord
-from streamlet_connectors.kafka.errors import (
+from streamlet_connectors.kafka.protocol.errors import (
     BrokersUnreachableError,
     OffsetGoneError,
     TopicGoneError,
     TopicReplacedError,
     TopicUnknownError,
 )
-from streamlet_connectors.kafka.reading import KafkaReader
-from streamlet_connectors.kafka.source import KafkaSource
+from streamlet_connectors.kafka.reading.decoding import KafkaRecord
+from streamlet_connectors.kafka.reading.reader import KafkaReader
+from streamlet_connectors.kafka.reading.source import KafkaSource
 from tests.kafka.broker import Kafka, KafkaBroker, free_ports
 from tests.kafka.reading import fill_topic
 from tests.kafka.source_driving import batches_of, discovered, read_bounded, reading, values_until

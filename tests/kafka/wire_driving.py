@@ -20,7 +20,7 @@ from kio.serial import entity_reader, entity_writer
 
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet.testing.kafka.wire import built
-from streamlet_connectors.kafka import requests
+from streamlet_connectors.kafka.protocol import requests
 from tests.kafka.broker import Kafka
 from tests.kafka.sink_driving import fresh
 

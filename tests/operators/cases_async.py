@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from streamlet.operators.map_async import CallOptions, MapAsync, filtered, flattened, mapped
+from streamlet.operators.asynchronous.map_async import CallOptions, MapAsync, filtered, flattened, mapped
 from tests.operators.cases_basic import KEYS
 from tests.operators.recipe import Case, Clock, End, Mark, Rows, Step
 

@@ -10,8 +10,8 @@ import msgspec
 
 from streamlet import Count, Sum
 from streamlet.aggregates import ApproxDistinct, Collect, Composed, Distinct, TopK
+from streamlet.operators.aggregates.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from streamlet.operators.operator import Operator
-from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
 from tests.operators.recipe import Case, Row, Rows
 

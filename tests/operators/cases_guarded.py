@@ -19,9 +19,9 @@ from streamlet import (
     TimerContext,
     ValueState,
 )
-from streamlet.operators.guarded import Guarded
+from streamlet.operators.aggregates.rolling import Aggregate, Reduce, aggregating
+from streamlet.operators.error_policy import Guarded
 from streamlet.operators.process import KeyedProcess
-from streamlet.operators.rolling import Aggregate, Reduce, aggregating
 from streamlet.operators.stateless import Map, Split
 from tests.operators.cases_basic import KEYS
 from tests.operators.recipe import Case, Clock, Mark, Row, Rows, Step

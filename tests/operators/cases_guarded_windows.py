@@ -8,12 +8,12 @@ from typing import Any
 
 from streamlet import Count, SessionWindows, Sum, Window
 from streamlet.dsl.windowed import window_operator
-from streamlet.operators.aligned_windows import AlignedWindows
-from streamlet.operators.guarded import Guarded
-from streamlet.operators.triggers import EveryRecords
-from streamlet.operators.window_contents import Contents, Elements, Folded, folding_of
-from streamlet.operators.windowing import WindowPolicy
-from streamlet.operators.windows import WindowAssigner
+from streamlet.operators.error_policy import Guarded
+from streamlet.operators.windows.assigners import WindowAssigner
+from streamlet.operators.windows.contents import Contents, Elements, Folded, folding_of
+from streamlet.operators.windows.operator import WindowPolicy
+from streamlet.operators.windows.triggers import EveryRecords
+from streamlet.operators.windows.tumbling import AlignedWindows
 from streamlet.windows import WindowContext, WindowProcessFunction, WindowResult
 from tests.operators.cases_guarded import DEAD, Letter, _letter, _refuse
 from tests.operators.cases_windows import MANY_PANES, SESSIONS, SLIDING, TUMBLING, Listing, Nested, _busy

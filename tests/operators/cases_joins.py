@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streamlet import OutputTag
-from streamlet.operators.as_of_join import AsOfJoin
-from streamlet.operators.interval_join import IntervalJoin
-from streamlet.operators.joining import HOWS, How, Join
-from streamlet.state.key_groups import pack_key
+from streamlet.operators.joins.as_of import AsOfJoin
+from streamlet.operators.joins.interval import IntervalJoin
+from streamlet.operators.joins.operator import HOWS, How, Join
+from streamlet.state.encoding.key_groups import pack_key
 from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from tests.operators.cases_basic import KEYS
 from tests.operators.recipe import Case, End, Mark, Row, Rows, Step

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from streamlet import StateTtl
-from streamlet.operators.choosing import field_key
+from streamlet.operators.built_in import batching, deduplicating
+from streamlet.operators.field_keys import field_key
 from streamlet.operators.process import KeyedProcess
-from streamlet.operators.remembering import batching, deduplicating
 from streamlet.operators.stateless import Inspect, KeyBy, Split
 from tests.operators.cases_basic import KEYS, NUMBERS, PAIRS
 from tests.operators.recipe import Case, Clock, End, Mark, Row, Rows, Step

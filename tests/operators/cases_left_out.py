@@ -18,16 +18,16 @@ from streamlet import (
     Window,
 )
 from streamlet.dsl.windowed import window_operator
+from streamlet.operators.asynchronous.map_async import CallOptions, MapAsync, mapped
+from streamlet.operators.built_in import batching
 from streamlet.operators.connected import KeyedBroadcastProcess, KeyedCoProcess
-from streamlet.operators.guarded import Guarded, guarding
-from streamlet.operators.interval_join import IntervalJoin
-from streamlet.operators.joining import Join
-from streamlet.operators.lookup_join import Lookup, LookupJoin
-from streamlet.operators.map_async import CallOptions, MapAsync, mapped
+from streamlet.operators.error_policy import Guarded, guarding
+from streamlet.operators.joins.interval import IntervalJoin
+from streamlet.operators.joins.lookup import Lookup, LookupJoin
+from streamlet.operators.joins.operator import Join
+from streamlet.operators.joins.window import BothSides
 from streamlet.operators.process import KeyedProcess
-from streamlet.operators.remembering import batching
-from streamlet.operators.window_join import BothSides
-from streamlet.operators.windowing import WindowPolicy
+from streamlet.operators.windows.operator import WindowPolicy
 from tests.operators.cases_guarded import DEAD, Letter, _letter, _refuse
 from tests.operators.cases_lookup_join import LOADED
 from tests.operators.cases_windows import TUMBLING

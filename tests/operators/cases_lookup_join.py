@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streamlet.operators.lookup_join import Lookup, LookupJoin, TableFeed, TableLoaded, WaitFor
+from streamlet.operators.joins.lookup import Lookup, LookupJoin, TableFeed, TableLoaded, WaitFor
 from tests.operators.cases_basic import KEYS, Place, Point
 from tests.operators.recipe import Case, End, Mark, Row, Rows, Step
 

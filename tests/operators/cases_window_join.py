@@ -8,10 +8,10 @@ from typing import Any
 
 from streamlet import SessionWindows, TumblingWindows, Window
 from streamlet.dsl.windowed import window_operator
-from streamlet.operators.aligned_windows import AlignedWindows
-from streamlet.operators.joining import HOWS, How, Join
-from streamlet.operators.window_join import BothSides
-from streamlet.operators.windowing import WindowPolicy
+from streamlet.operators.joins.operator import HOWS, How, Join
+from streamlet.operators.joins.window import BothSides
+from streamlet.operators.windows.operator import WindowPolicy
+from streamlet.operators.windows.tumbling import AlignedWindows
 from tests.operators.cases_basic import KEYS
 from tests.operators.cases_joins import LATE
 from tests.operators.cases_windows import BY_CLOCK, FAR, SESSIONS, SLIDING, TUMBLING, Nested, ms

@@ -10,11 +10,11 @@ from typing import Any
 from streamlet import Count, Max, Mean, SessionWindows, SlidingWindows, Sum, TumblingWindows, Window
 from streamlet.aggregates import AggregateFunction
 from streamlet.dsl.windowed import window_operator
-from streamlet.operators.aligned_windows import AlignedWindows
+from streamlet.operators.aggregates.rolling import Reduce
 from streamlet.operators.operator import Operator
-from streamlet.operators.rolling import Reduce
-from streamlet.operators.window_contents import Contents, Elements, Folded, folding_of
-from streamlet.operators.windowing import WindowPolicy
+from streamlet.operators.windows.contents import Contents, Elements, Folded, folding_of
+from streamlet.operators.windows.operator import WindowPolicy
+from streamlet.operators.windows.tumbling import AlignedWindows
 from streamlet.windows import (
     AtEndOfInput,
     CountWindows,

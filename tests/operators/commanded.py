@@ -15,7 +15,7 @@ from streamlet import (
     TimerContext,
     ValueState,
 )
-from streamlet.state.key_groups import pack_key
+from streamlet.state.encoding.key_groups import pack_key
 from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from tests.operators.recipe import Clock, End, Mark, Row, Rows, Step
 

@@ -20,7 +20,7 @@ from streamlet import OutputTag
 from streamlet.connect import Batch
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import EventTime, Operator, OperatorContext
-from streamlet.operators.place import Place
+from streamlet.operators.user_code.place import Place
 from streamlet.state.snapshot import StoreSnapshot
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
 from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP

@@ -14,23 +14,23 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from streamlet.operators.aligned_windows import AlignedWindows
-from streamlet.operators.guarded import LeavingOut
-from streamlet.operators.in_flight import Call
-from streamlet.operators.join_buffers import JoinBuffers
-from streamlet.operators.joining import KeyedJoin
-from streamlet.operators.lookup_join import LookupJoin
-from streamlet.operators.map_async import MapAsync
+from streamlet.operators.asynchronous.in_flight import Call
+from streamlet.operators.asynchronous.map_async import MapAsync
+from streamlet.operators.error_policy import LeavingOut
+from streamlet.operators.joins.buffers import JoinBuffers
+from streamlet.operators.joins.lookup import LookupJoin
+from streamlet.operators.joins.operator import KeyedJoin
 from streamlet.operators.operator import Operator, OperatorContext
 from streamlet.operators.process_function import BroadcastContext, ProcessContext, TimerContext
-from streamlet.operators.running_merge import RunningMerges
-from streamlet.operators.triggered_windows import TriggeredWindows
-from streamlet.operators.triggers import TriggerContext
-from streamlet.operators.window_contents import Contents
-from streamlet.operators.windowing import WindowOperator
+from streamlet.operators.windows.contents import Contents
+from streamlet.operators.windows.operator import WindowOperator
+from streamlet.operators.windows.panes import RunningMerges
+from streamlet.operators.windows.triggered import TriggeredWindows
+from streamlet.operators.windows.triggers import TriggerContext
+from streamlet.operators.windows.tumbling import AlignedWindows
 from streamlet.state.broadcast import BroadcastTable
 from streamlet.state.lifetimes import Lifetimes
-from streamlet.state.slots import Slot
+from streamlet.state.memory.cells import Slot
 
 _IN_HAND = "set for each record or timer before anybody looks"
 _EVICTED = "what is kept beside the cells is dropped when the store says that some have left memory"

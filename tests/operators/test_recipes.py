@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 import streamlet.operators
-from streamlet.operators.aligned_windows import AlignedWindows
+from streamlet.operators.aggregates.rolling import RollingFold
 from streamlet.operators.functions import CallingOperator, FunctionOperator
-from streamlet.operators.joining import KeyedJoin
+from streamlet.operators.joins.operator import KeyedJoin
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Operator
 from streamlet.operators.process import FunctionRunner
-from streamlet.operators.rolling import RollingFold
-from streamlet.operators.windowing import WindowOperator
+from streamlet.operators.windows.operator import WindowOperator
+from streamlet.operators.windows.tumbling import AlignedWindows
 from tests.operators.recipe import RUNS, Case, Row
 from tests.unit.state_kit import STORES
 

@@ -12,7 +12,7 @@ from streamlet import KeyedProcessFunction, ProcessContext
 from streamlet.connect import Batch
 from streamlet.operators.operator import Emit, Operator
 from streamlet.operators.process import KeyedProcess
-from streamlet.state.memory import MemoryKeyedStore
+from streamlet.state.backends.memory import MemoryKeyedStore
 from tests.operators.recipe import Case, Rows, crashing
 from tests.operators.remembered import FORGOTTEN
 

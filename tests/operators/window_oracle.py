@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from streamlet import OutputTag, Window
-from streamlet.state.key_groups import pack_key
+from streamlet.state.encoding.key_groups import pack_key
 from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from tests.operators.recipe import Clock, End, Mark, Row, Rows, Step
 

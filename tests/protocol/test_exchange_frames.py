@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from streamlet.connect import Batch
 from streamlet.elements import Barrier, EndOfInput, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
-from streamlet.runtime.placement import ChannelAddress
 from streamlet.runtime.processes.columns import packed, unpacked
 from streamlet.runtime.processes.frames import (
     MOST_RECORDS,
@@ -31,7 +30,8 @@ from streamlet.runtime.processes.frames import (
     frame,
     parsed,
 )
-from streamlet.state.slots import Slot
+from streamlet.runtime.task.placement import ChannelAddress
+from streamlet.state.memory.cells import Slot
 
 
 class Colour(Enum):

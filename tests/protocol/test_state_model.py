@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from streamlet.state import logbook
+from streamlet.state.backends.memory import MemoryKeyedStore
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import ListState, MapState, ValueState
-from streamlet.state.memory import MemoryKeyedStore
-from streamlet.state.rocksdb import RocksDbKeyedStore
+from streamlet.state.log import log_set as logbook
 from tests.unit.state_kit import checkpoint, declare, finish_fold, fold, handle, make_store
 
 NAMES = ("count", "box", "log", "seen")

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from streamlet.state import timers as timers_module
+from streamlet.state.backends.memory import MemoryKeyedStore
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import TimerState, ValueState
-from streamlet.state.memory import MemoryKeyedStore
-from streamlet.state.rocksdb import RocksDbKeyedStore
+from streamlet.state.memory import timers as timers_module
+from streamlet.state.memory.timers import EARLIEST, LATEST, Timers
 from streamlet.state.snapshot import StoreSnapshot
-from streamlet.state.timers import EARLIEST, LATEST, Timers
 from tests.unit.state_kit import KEY_GROUPS, STORES, checkpoint, declare, fold, make_store
 
 STATES = declare(count=ValueState(int), timers=TimerState())

@@ -19,7 +19,7 @@ from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.connect import Committable
 from streamlet.machine.disk import LocalDisk
-from streamlet.state.rocksdb import RocksDbKeyedStore
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.snapshot import StoreSnapshot
 from tests.unit.state_kit import KEY_GROUPS, SteppingClock, checkpoint, declare, fold
 

@@ -14,7 +14,7 @@ from streamlet.checkpoint.lock import JobLock
 from streamlet.errors import CheckpointDamagedError, StateDirectoryError
 from streamlet.machine.disk import LocalDisk
 from streamlet.machine.local import local_ports
-from streamlet.state.rocks import RocksBase
+from streamlet.state.backends.rocksdb_database import RocksBase
 from streamlet.state.snapshot import FileRef
 from tests.recovery.running_jobs import PROJECT
 from tests.unit.cli_kit import environment

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from streamlet.errors import CheckpointDamagedError
-from streamlet.runtime.supervisor import Outcome
+from streamlet.runtime.job.supervisor import Outcome
 from streamlet.testing.disk import SimulatedDisk
 from tests.simulation.oracle import WrongOutput
 from tests.simulation.scenario import Faults

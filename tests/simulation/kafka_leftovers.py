@@ -7,7 +7,7 @@ from pathlib import Path
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.ports import Disk
 from streamlet.testing.kafka.simulated import SimulatedKafka
-from streamlet_connectors.kafka.offsets import position_parts, split_parts
+from streamlet_connectors.kafka.protocol.offsets import position_parts, split_parts
 from tests.simulation.kafka_oracle import check_topic
 from tests.simulation.kafka_outside import KafkaOutside
 from tests.simulation.kafka_scenario import KafkaScenario

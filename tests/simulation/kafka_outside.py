@@ -13,7 +13,7 @@ from streamlet.testing.kafka.batches import NO_PRODUCER
 from streamlet.testing.kafka.log import PartitionLog
 from streamlet.testing.kafka.simulated import SimulatedKafka
 from streamlet.testing.loop import VirtualClock
-from streamlet_connectors.kafka.batching import new_builder, seal
+from streamlet_connectors.kafka.writing.batching import new_builder, seal
 from tests.simulation.kafka_oracle import STRANGER, visible
 from tests.simulation.kafka_scenario import INPUT, OUTPUT, Feed, KafkaScenario, Trouble
 

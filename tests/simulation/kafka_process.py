@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from streamlet.runtime.supervisor import Outcome, Supervisor
+from streamlet.runtime.job.supervisor import Outcome, Supervisor
 from streamlet.testing.loop import SimulatedLoop
 from streamlet.testing.network import SimulatedNetwork, VirtualTransport
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from streamlet.operators.in_flight import FlightCodec, OrderedFlight
-from streamlet.operators.map_async import MapAsync
-from streamlet.runtime.chain import Chain
+from streamlet.operators.asynchronous.in_flight import FlightCodec, OrderedFlight
+from streamlet.operators.asynchronous.map_async import MapAsync
+from streamlet.runtime.task.chain import Chain
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in
 from tests.simulation.timed_scenarios import run_asynchronous

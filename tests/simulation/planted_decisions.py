@@ -13,9 +13,9 @@ from streamlet.checkpoint.messages import Marked
 from streamlet.checkpoint.pending import PendingCheckpoint
 from streamlet.checkpoint.settling import Settlement
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.runtime import restoring
-from streamlet.runtime.control import LocalControl
-from streamlet.runtime.restoring import Restorer
+from streamlet.runtime.job import restoring
+from streamlet.runtime.job.restoring import Restorer
+from streamlet.runtime.task.control import LocalControl
 from streamlet.testing.disk import SimulatedDisk
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlet.runtime.channel import InputGate
-from streamlet.runtime.lowest_watermark import LowestWatermark
-from streamlet.runtime.source_subtask import SourceSubtask
-from streamlet.runtime.split_watermarks import SplitWatermarks
+from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.lowest_watermark import LowestWatermark
+from streamlet.runtime.task.source_subtask import SourceSubtask
+from streamlet.runtime.task.split_watermarks import SplitWatermarks
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in
 from tests.simulation.timed_scenarios import run_timed

@@ -8,10 +8,10 @@ from typing import Any
 from streamlet.checkpoint.alignment import BarrierAligner
 from streamlet.elements import Barrier
 from streamlet.operators import process, stateless
-from streamlet.runtime.channel import Channel
-from streamlet.runtime.sink_leaf import SinkLeaf
-from streamlet.runtime.source_subtask import SourceSubtask
-from streamlet.runtime.subtask import Subtask
+from streamlet.runtime.task.channel import Channel
+from streamlet.runtime.task.sink_leaf import SinkLeaf
+from streamlet.runtime.task.source_subtask import SourceSubtask
+from streamlet.runtime.task.subtask import Subtask
 from tests.simulation.connectors import SimulatedReader, SimulatedWriter
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted

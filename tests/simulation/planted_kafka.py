@@ -10,20 +10,21 @@ from streamlet.checkpoint.coordinator import CheckpointCoordinator
 from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.connect import Outcome
-from streamlet.runtime.restoring import Restorer
-from streamlet.runtime.subtask import Subtask
-from streamlet_connectors.kafka import delivery, outcome, requests, transaction, writer
-from streamlet_connectors.kafka.committer import KafkaCommitter
-from streamlet_connectors.kafka.delivery import Delivery
-from streamlet_connectors.kafka.errors import TransportError
-from streamlet_connectors.kafka.fetching import Fetcher
-from streamlet_connectors.kafka.leaders import LeaderFinder
-from streamlet_connectors.kafka.offsets import position_at
-from streamlet_connectors.kafka.outcome import Finding
-from streamlet_connectors.kafka.reading import KafkaReader
-from streamlet_connectors.kafka.records import Chunk
-from streamlet_connectors.kafka.transaction import Prepared, TransactionPool
-from streamlet_connectors.kafka.writer import KafkaWriter
+from streamlet.runtime.job.restoring import Restorer
+from streamlet.runtime.task.subtask import Subtask
+from streamlet_connectors.kafka.protocol import requests
+from streamlet_connectors.kafka.protocol.errors import TransportError
+from streamlet_connectors.kafka.protocol.offsets import position_at
+from streamlet_connectors.kafka.reading.fetching import Fetcher
+from streamlet_connectors.kafka.reading.leaders import LeaderFinder
+from streamlet_connectors.kafka.reading.reader import KafkaReader
+from streamlet_connectors.kafka.reading.records import Chunk
+from streamlet_connectors.kafka.writing import delivery, outcome, transaction, writer
+from streamlet_connectors.kafka.writing.committer import KafkaCommitter
+from streamlet_connectors.kafka.writing.delivery import Delivery
+from streamlet_connectors.kafka.writing.outcome import Finding
+from streamlet_connectors.kafka.writing.transaction import Prepared, TransactionPool
+from streamlet_connectors.kafka.writing.writer import KafkaWriter
 from tests.simulation.kafka_fair_weather import simulate_moves, simulate_silence
 from tests.simulation.kafka_scenario import kafka_scenario
 from tests.simulation.kafka_seeds import simulate_kafka

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from streamlet.operators.aligned_windows import Tumbling
-from streamlet.operators.join_buffers import JoinBuffers
-from streamlet.operators.windowing import WindowOperator
-from streamlet.runtime.chain import Chain
-from streamlet.runtime.channel import InputGate
-from streamlet.runtime.source_subtask import SourceSubtask
+from streamlet.operators.joins.buffers import JoinBuffers
+from streamlet.operators.windows.operator import WindowOperator
+from streamlet.operators.windows.tumbling import Tumbling
+from streamlet.runtime.task.chain import Chain
+from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.state.lifetimes import Lifetime
-from streamlet.state.slots import ABSENT
-from streamlet.state.timers import Timers
+from streamlet.state.memory.cells import ABSENT
+from streamlet.state.memory.timers import Timers
 from tests.simulation.language_scenario import KINDS
 from tests.simulation.language_seeds import simulate_language
 from tests.simulation.patches import Patches

@@ -8,7 +8,7 @@ from typing import Any
 
 from streamlet.checkpoint.messages import Decline
 from streamlet.config import Restart
-from streamlet.runtime import snapshots
+from streamlet.runtime.task import snapshots
 from tests.simulation.oracle import WrongOutput
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlet.runtime.backlog import Backlog
-from streamlet.runtime.batch_size import BatchSize
-from streamlet.runtime.pace import Pace
+from streamlet.runtime.task.backlog import Backlog
+from streamlet.runtime.task.batch_size import BatchSize
+from streamlet.runtime.task.pace import Pace
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in
 from tests.simulation.slow_scenarios import run_slow

@@ -9,15 +9,16 @@ from xxhash import xxh3_64_intdigest
 
 from streamlet.checkpoint.pending import PendingCheckpoint
 from streamlet.clock import RisingClock
-from streamlet.operators.rolling import AddTwo
-from streamlet.runtime import routing
-from streamlet.state import folding, memory, rescale, slot_maker
-from streamlet.state.delta import Delta
-from streamlet.state.keys import KEY_TYPE_NOTE
-from streamlet.state.logbook import LogBook
-from streamlet.state.logged import LoggedStore
-from streamlet.state.overlay import Overlay
-from streamlet.state.residency import Residency
+from streamlet.operators.aggregates.rolling import AddTwo
+from streamlet.runtime.task import routing
+from streamlet.state.backends import folding, memory, rescale
+from streamlet.state.backends.logged import LoggedStore
+from streamlet.state.encoding.key_type import KEY_TYPE_NOTE
+from streamlet.state.log.delta import Delta
+from streamlet.state.log.log_set import LogBook
+from streamlet.state.log.replayed import Overlay
+from streamlet.state.memory import slot_maker
+from streamlet.state.memory.eviction import Residency
 from streamlet.state.snapshot import StoreSnapshot
 from streamlet.testing.loop import SimulatedLoop
 from tests.simulation.patches import Patches

@@ -7,7 +7,7 @@ import math
 import random
 from typing import Any
 
-from streamlet.runtime.supervisor import Outcome, Supervisor
+from streamlet.runtime.job.supervisor import Outcome, Supervisor
 from streamlet.testing.errors import ProcessDied
 from streamlet.testing.loop import Policy, SimulatedLoop, VirtualClock
 from tests.simulation.oracle import EngineBroke

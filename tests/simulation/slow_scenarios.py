@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from streamlet.runtime.source_subtask import SourceSubtask
-from streamlet.runtime.subtask import Subtask
+from streamlet.runtime.task.source_subtask import SourceSubtask
+from streamlet.runtime.task.subtask import Subtask
 from tests.simulation import functions
 from tests.simulation.oracle import WrongOutput
 from tests.simulation.patches import Patches

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from streamlet.checkpoint.messages import Acknowledge
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.runtime.control import LocalControl
-from streamlet.runtime.restoring import Restorer
-from streamlet.state import logbook, slot_table
-from streamlet.state.logbook import LogBook
-from streamlet.state.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
+from streamlet.runtime.job.restoring import Restorer
+from streamlet.runtime.task.control import LocalControl
+from streamlet.state.backends.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
+from streamlet.state.log import log_set as logbook
+from streamlet.state.log.log_set import LogBook
+from streamlet.state.memory import slot_table
 from tests.simulation import functions
 from tests.simulation.forks import Forks
 from tests.simulation.oracle import WrongOutput

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from streamlet import StreamletError
-from streamlet.runtime.attempt import Attempt, Ending
+from streamlet.runtime.job.attempt import Attempt, Ending
 from streamlet.testing.errors import ProcessDied
 
 EXPECTED = (StreamletError, OSError, ProcessDied, asyncio.CancelledError)

@@ -21,9 +21,9 @@ from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.errors import AttemptSupersededError, OutputLostError
 from streamlet.ports import Ports
-from streamlet.runtime.job_state import JobState
-from streamlet.runtime.restoring import AttemptOptions
-from streamlet.runtime.supervisor import Outcome, Supervisor
+from streamlet.runtime.job.job_state import JobState
+from streamlet.runtime.job.restoring import AttemptOptions
+from streamlet.runtime.job.supervisor import Outcome, Supervisor
 from streamlet.testing.disk import SimulatedDisk
 from streamlet.testing.errors import ProcessDied, SimulationStuck
 from streamlet.testing.loop import VirtualClock, running

@@ -13,7 +13,7 @@ from streamlet.checkpoint.messages import Acknowledge, Decline, Marked, SubtaskR
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.connect import Clock, Committable, SystemClock
 from streamlet.machine.disk import LocalDisk
-from streamlet.runtime.control import LocalControl, SubtaskId
+from streamlet.runtime.task.control import LocalControl, SubtaskId
 from streamlet.sink import Outcome
 
 SUBTASKS = [("in", 0), ("agg", 0), ("agg", 1)]

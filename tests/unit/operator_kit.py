@@ -9,7 +9,7 @@ from typing import Any
 from streamlet.connect import Batch
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Operator, OperatorContext
-from streamlet.operators.place import Place
+from streamlet.operators.user_code.place import Place
 from streamlet.state.descriptors import StateDeclaration
 from tests.unit.state_kit import checkpoint, make_store
 

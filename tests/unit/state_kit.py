@@ -10,12 +10,12 @@ from typing import Any
 
 from streamlet.machine.disk import LocalDisk
 from streamlet.ports import Disk
+from streamlet.state.backends.folding import main as fold_in_process
+from streamlet.state.backends.logged import LoggedStore
+from streamlet.state.backends.memory import MemoryKeyedStore
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import Descriptor, StateDeclaration
-from streamlet.state.folding import main as fold_in_process
-from streamlet.state.keys import KeyType
-from streamlet.state.logged import LoggedStore
-from streamlet.state.memory import MemoryKeyedStore
-from streamlet.state.rocksdb import RocksDbKeyedStore
+from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.snapshot import FileRef, StoreSnapshot
 from streamlet.state.store import FoldJob
 

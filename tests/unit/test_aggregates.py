@@ -16,9 +16,9 @@ from streamlet import Count, Max, Mean, Min, Sum
 from streamlet.aggregates import AggregateFunction, Composed, TopK
 from streamlet.connect import Batch
 from streamlet.errors import JobDefinitionError, RecordError, UserFunctionError
-from streamlet.operators import collecting
+from streamlet.operators.aggregates import collecting
+from streamlet.operators.aggregates.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from streamlet.operators.operator import Operator
-from streamlet.operators.rolling import Aggregate, AggregateSeveral, Reduce, aggregating
 from tests.unit.operator_kit import Keyed, Origin
 from tests.unit.state_kit import STORES
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamlet.runtime.backlog import Backlog
-from streamlet.runtime.pace import Waits
+from streamlet.runtime.task.backlog import Backlog
+from streamlet.runtime.task.pace import Waits
 
 
 def _worked(backlog: Backlog, records: int, seconds: float, others: float = 0.0, times: int = 1) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlet.runtime.batch_size import BatchSize
+from streamlet.runtime.task.batch_size import BatchSize
 
 
 def after(size: BatchSize, seconds_per_record: float, *, fixed: float = 0.0) -> int:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamlet import Count, TumblingWindows, WatermarkStrategy
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.calendar import Calendar
+from streamlet.operators.windows.calendar import Calendar
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import lines, make_job, run

@@ -9,7 +9,7 @@ import pytest
 
 from streamlet import Job, Stream
 from streamlet.connect import Batch
-from streamlet.runtime.chain import Chain, Exit, Leaf
+from streamlet.runtime.task.chain import Chain, Exit, Leaf
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 

@@ -12,7 +12,7 @@ from streamlet import Job, OutputTag, Stream
 from streamlet.connect import Batch
 from streamlet.errors import CheckpointError
 from streamlet.operators.operator import Emit, Operator, OperatorContext
-from streamlet.runtime.chain import Chain, Exit, Leaf
+from streamlet.runtime.task.chain import Chain, Exit, Leaf
 from streamlet.windows import MIN_TIMESTAMP
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

@@ -8,8 +8,8 @@ from typing import Any
 
 from streamlet.connect import Batch
 from streamlet.elements import Barrier, Element, EndOfInput
-from streamlet.runtime.backlog import Backlog
-from streamlet.runtime.channel import Channel, InputGate
+from streamlet.runtime.task.backlog import Backlog
+from streamlet.runtime.task.channel import Channel, InputGate
 
 
 def _gate(count: int) -> tuple[InputGate, list[Channel]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from streamlet.runtime.pressure import MemoryPressure
+from streamlet.runtime.task.pressure import MemoryPressure
 from tests.unit.cli_kit import cli, python, write_job
 
 JOB = """

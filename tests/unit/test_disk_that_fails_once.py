@@ -13,8 +13,8 @@ from streamlet.checkpoint.manifest_files import verify
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.errors import CheckpointDamagedError, DiskFailedError, DiskFullError, StateDirectoryError, StreamletError
 from streamlet.machine.disk import LocalDisk
-from streamlet.runtime.supervisor import is_final
-from streamlet.state.rocks import RocksBase
+from streamlet.runtime.job.supervisor import is_final
+from streamlet.state.backends.rocksdb_database import RocksBase
 from streamlet.state.snapshot import FileRef, LogRef, StoreSnapshot
 from tests.unit.test_checkpoint_storage_failures import manifest
 

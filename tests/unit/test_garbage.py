@@ -6,7 +6,7 @@ import asyncio
 import gc
 import weakref
 
-from streamlet.runtime.garbage import collected_at_chosen_times
+from streamlet.runtime.job.garbage import collected_at_chosen_times
 
 
 class Knot:

@@ -14,7 +14,7 @@ import pytest
 from streamlet import Count, Job, KeyedProcessFunction, KeyedStream, Mean, ProcessContext, Stream, Sum, ValueState
 from streamlet.checkpoint.lock import JobLock
 from streamlet.machine.local import local_ports
-from streamlet.runtime.subtask import Subtask
+from streamlet.runtime.task.subtask import Subtask
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import BACKENDS, lines, make_job, run, storage

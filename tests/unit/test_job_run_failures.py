@@ -17,8 +17,9 @@ from streamlet import Count, Job, Restart, Stream
 from streamlet.connect import Batch, Committable, Sink, SinkContext
 from streamlet.errors import CheckpointDamagedError
 from streamlet.ports import Disk
-from streamlet.state import folding, logbook, memory
-from streamlet.state.key_groups import key_group, pack_key, subtask_of
+from streamlet.state.backends import folding, memory
+from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
+from streamlet.state.log import log_set as logbook
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import BACKENDS, Failing, Waiting, lines, make_job, run, storage

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from streamlet import StreamletError
-from streamlet.runtime.job_state import JobLife, JobState
+from streamlet.runtime.job.job_state import JobLife, JobState
 
 ENDS = (JobState.FINISHED, JobState.SUSPENDED, JobState.FAILED)
 

@@ -16,10 +16,10 @@ from streamlet.errors import JobDefinitionError
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.kafka import BadRecord, KafkaSource
-from streamlet_connectors.kafka.decoding import Decoder
-from streamlet_connectors.kafka.feed import Feed, FetchLimits
-from streamlet_connectors.kafka.options import KafkaOptions
-from streamlet_connectors.kafka.reading import KafkaReader, ReadingOptions
+from streamlet_connectors.kafka.protocol.options import KafkaOptions
+from streamlet_connectors.kafka.reading.decoding import Decoder
+from streamlet_connectors.kafka.reading.feed import Feed, FetchLimits
+from streamlet_connectors.kafka.reading.reader import KafkaReader, ReadingOptions
 from tests.kafka.source_driving import reader_context
 from tests.unit.job_kit import Failing, lines, make_job, run
 from tests.unit.test_kafka_source_records import _rows

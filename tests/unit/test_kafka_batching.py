@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamlet_connectors.kafka.batching import COMPRESSIONS, compress, new_builder, seal
-from streamlet_connectors.kafka.unpacking import record_batches
+from streamlet_connectors.kafka.protocol.unpacking import record_batches
+from streamlet_connectors.kafka.writing.batching import COMPRESSIONS, compress, new_builder, seal
 
 
 def records(data: bytes | bytearray) -> list[tuple[bytes | None, bytes | None]]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from streamlet.outages import Outages
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
-from streamlet_connectors.kafka.errors import TransportError
-from streamlet_connectors.kafka.feed import Feed, FetchLimits
-from streamlet_connectors.kafka.fetch_api import Fetched
-from streamlet_connectors.kafka.fetching import Fetcher
-from streamlet_connectors.kafka.requests import TopicInfo
+from streamlet_connectors.kafka.protocol.errors import TransportError
+from streamlet_connectors.kafka.protocol.fetch_api import Fetched
+from streamlet_connectors.kafka.protocol.requests import TopicInfo
+from streamlet_connectors.kafka.reading.feed import Feed, FetchLimits
+from streamlet_connectors.kafka.reading.fetching import Fetcher
 
 
 class Cluster:

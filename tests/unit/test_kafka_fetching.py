@@ -10,11 +10,11 @@ import pytest
 
 from streamlet.outages import Outages
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
-from streamlet_connectors.kafka.feed import Feed, FetchLimits
-from streamlet_connectors.kafka.fetch_api import Fetched
-from streamlet_connectors.kafka.fetching import Fetcher
-from streamlet_connectors.kafka.requests import TopicInfo
-from streamlet_connectors.kafka.wire import DefaultRecordBatchBuilder
+from streamlet_connectors.kafka.protocol.fetch_api import Fetched
+from streamlet_connectors.kafka.protocol.requests import TopicInfo
+from streamlet_connectors.kafka.protocol.wire import DefaultRecordBatchBuilder
+from streamlet_connectors.kafka.reading.feed import Feed, FetchLimits
+from streamlet_connectors.kafka.reading.fetching import Fetcher
 
 ANSWER_SECONDS = 0.0002
 

@@ -12,13 +12,13 @@ import cramjam
 import pytest
 
 from streamlet.connect import Outcome
-from streamlet_connectors.kafka import requests, wire
-from streamlet_connectors.kafka.client import KafkaConnection
-from streamlet_connectors.kafka.errors import BrokersUnreachableError, CorruptRecordsError
-from streamlet_connectors.kafka.fetch_api import Fetched
-from streamlet_connectors.kafka.options import KafkaOptions
-from streamlet_connectors.kafka.outcome import judge
-from streamlet_connectors.kafka.records import Chunk
+from streamlet_connectors.kafka.protocol import requests, wire
+from streamlet_connectors.kafka.protocol.client import KafkaConnection
+from streamlet_connectors.kafka.protocol.errors import BrokersUnreachableError, CorruptRecordsError
+from streamlet_connectors.kafka.protocol.fetch_api import Fetched
+from streamlet_connectors.kafka.protocol.options import KafkaOptions
+from streamlet_connectors.kafka.reading.records import Chunk
+from streamlet_connectors.kafka.writing.outcome import judge
 from tests.fuzz.seeds import record_batch
 from tests.fuzz.targets import resealed
 
@@ -50,7 +50,7 @@ def batch_of(codec: int, packed: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", PACKED)
 def test_a_batch_that_unpacks_to_more_than_the_limit_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamlet_connectors.kafka.unpacking.MAX_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr("streamlet_connectors.kafka.protocol.unpacking.MAX_UNPACKED_BYTES", 1 << 20)
     codec, pack = PACKED[name]
     with pytest.raises(CorruptRecordsError, match="unpacks to more than 1048576 bytes"):
         Chunk(batch_of(codec, pack(BOMB)), 0).take(10)

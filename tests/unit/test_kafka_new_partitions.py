@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from streamlet import Text
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet_connectors.kafka import KafkaSource
-from streamlet_connectors.kafka.offsets import position_parts
+from streamlet_connectors.kafka.protocol.offsets import position_parts
 
 
 def _fill(kafka: EmbeddedKafka, partition: int, *values: bytes) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from streamlet.errors import ConfigError
-from streamlet_connectors.kafka.options import KafkaOptions
-from streamlet_connectors.kafka.sink import KafkaSink
+from streamlet_connectors.kafka.protocol.options import KafkaOptions
+from streamlet_connectors.kafka.writing.sink import KafkaSink
 
 
 def options(bootstrap: str | list[str] = "localhost:9092", **given: Any) -> KafkaOptions:

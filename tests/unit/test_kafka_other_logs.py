@@ -15,7 +15,7 @@ from streamlet import Text
 from streamlet.connect import Position
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet_connectors.kafka import KafkaSource
-from streamlet_connectors.kafka.errors import OffsetGoneError, TopicReplacedError
+from streamlet_connectors.kafka.protocol.errors import OffsetGoneError, TopicReplacedError
 from tests.kafka.source_driving import discovered, reading, values_until
 
 
@@ -147,8 +147,8 @@ def _replace(kafka: EmbeddedKafka) -> None:
 def test_a_transaction_that_holds_records_back_is_told_with_their_number(
     kafka: EmbeddedKafka, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamlet_connectors.kafka.held_back.LONG_SECONDS", 0.2)
-    monkeypatch.setattr("streamlet_connectors.kafka.leaders._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("streamlet_connectors.kafka.reading.held_back.LONG_SECONDS", 0.2)
+    monkeypatch.setattr("streamlet_connectors.kafka.reading.leaders._LOOK_SECONDS", 0.05)
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "open", "log_level": 0})
     producer.init_transactions(10)
     producer.begin_transaction()

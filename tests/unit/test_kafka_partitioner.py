@@ -7,7 +7,7 @@ from aiokafka.partitioner import murmur2 as another_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlet_connectors.kafka.partitioner import murmur2, partition_of
+from streamlet_connectors.kafka.writing.partitioner import murmur2, partition_of
 
 
 # From the tests of Kafka's Java client (org.apache.kafka.common.utils.UtilsTest.testMurmur2).

@@ -22,14 +22,14 @@ from streamlet.testing.kafka.model import SimulatedBroker
 from streamlet.testing.kafka.service import KafkaService
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import KafkaSink, KafkaSource
-from streamlet_connectors.kafka.client import KafkaConnection
-from streamlet_connectors.kafka.errors import (
+from streamlet_connectors.kafka.protocol.client import KafkaConnection
+from streamlet_connectors.kafka.protocol.errors import (
     AccessDeniedError,
     BrokersUnreachableError,
     ProtocolMismatchError,
     TopicUnknownError,
 )
-from streamlet_connectors.kafka.options import KafkaOptions
+from streamlet_connectors.kafka.protocol.options import KafkaOptions
 from tests.unit.job_kit import make_job, run
 
 SASL: dict[str, Any] = {
@@ -242,7 +242,7 @@ def test_a_missing_topic_of_a_source_is_final_at_the_first_start() -> None:
 def test_a_missing_topic_is_known_within_seconds_though_a_leader_may_be_missing_for_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamlet_connectors.kafka.client._MISSING_SECONDS", 0.2)
+    monkeypatch.setattr("streamlet_connectors.kafka.protocol.client._MISSING_SECONDS", 0.2)
     with EmbeddedKafka() as kafka:
         source = KafkaSource(kafka.bootstrap, "nowhere", value=Json())
 

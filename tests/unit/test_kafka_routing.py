@@ -10,8 +10,8 @@ import pytest
 from streamlet import Json, Text
 from streamlet.connect import Batch
 from streamlet.errors import EncodeError, UserFunctionError
-from streamlet_connectors.kafka.partitioner import partition_of
-from streamlet_connectors.kafka.routing import Router, encode_key
+from streamlet_connectors.kafka.writing.partitioner import partition_of
+from streamlet_connectors.kafka.writing.routing import Router, encode_key
 
 PARTITIONS = 7
 

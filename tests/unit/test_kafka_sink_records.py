@@ -20,10 +20,10 @@ from streamlet.testing.kafka.batches import Record
 from streamlet.windows import EveryRecords
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import KafkaSink, KafkaSource
-from streamlet_connectors.kafka.codes import code_name
-from streamlet_connectors.kafka.errors import AccessDeniedError
-from streamlet_connectors.kafka.extras import TimeLimits, header_column, time_column
-from streamlet_connectors.kafka.refusals import refusal
+from streamlet_connectors.kafka.protocol.codes import code_name
+from streamlet_connectors.kafka.protocol.errors import AccessDeniedError
+from streamlet_connectors.kafka.writing.extras import TimeLimits, header_column, time_column
+from streamlet_connectors.kafka.writing.refusals import refusal
 from tests.kafka.sink_driving import a_writer, fresh, prepare
 from tests.unit.job_kit import Ran, make_job, run
 

@@ -9,8 +9,14 @@ import pytest
 
 from streamlet import Text
 from streamlet.errors import ConfigError
-from streamlet_connectors.kafka.offsets import PositionParts, position_at, position_parts, split_name, split_parts
-from streamlet_connectors.kafka.source import KafkaSource
+from streamlet_connectors.kafka.protocol.offsets import (
+    PositionParts,
+    position_at,
+    position_parts,
+    split_name,
+    split_parts,
+)
+from streamlet_connectors.kafka.reading.source import KafkaSource
 
 
 @pytest.mark.parametrize(

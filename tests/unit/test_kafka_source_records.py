@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from streamlet import Json, Text
 from streamlet.errors import DecodeError
-from streamlet_connectors.kafka.decoding import Decoder
-from streamlet_connectors.kafka.errors import CorruptRecordsError, RecordsDamagedError
-from streamlet_connectors.kafka.feed import Feed
-from streamlet_connectors.kafka.records import Chunk, Row
-from streamlet_connectors.kafka.wire import DefaultRecordBatch, DefaultRecordBatchBuilder
+from streamlet_connectors.kafka.protocol.errors import CorruptRecordsError, RecordsDamagedError
+from streamlet_connectors.kafka.protocol.wire import DefaultRecordBatch, DefaultRecordBatchBuilder
+from streamlet_connectors.kafka.reading.decoding import Decoder
+from streamlet_connectors.kafka.reading.feed import Feed
+from streamlet_connectors.kafka.reading.records import Chunk, Row
 
 ABORT = struct.pack(">hh", 0, 0)
 COMMIT = struct.pack(">hh", 0, 1)

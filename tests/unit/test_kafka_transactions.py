@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from streamlet.connect import Committable, Outcome
-from streamlet_connectors.kafka.batching import new_builder, seal
-from streamlet_connectors.kafka.client import KafkaConnection
-from streamlet_connectors.kafka.fetch_api import Fetched
-from streamlet_connectors.kafka.outcome import judge, probe
-from streamlet_connectors.kafka.requests import TopicInfo
-from streamlet_connectors.kafka.transaction import POOL_SIZE, Prepared, transactional_ids
+from streamlet_connectors.kafka.protocol.client import KafkaConnection
+from streamlet_connectors.kafka.protocol.fetch_api import Fetched
+from streamlet_connectors.kafka.protocol.requests import TopicInfo
+from streamlet_connectors.kafka.writing.batching import new_builder, seal
+from streamlet_connectors.kafka.writing.outcome import judge, probe
+from streamlet_connectors.kafka.writing.transaction import POOL_SIZE, Prepared, transactional_ids
 
 PRODUCER, EPOCH, OFFSET = 4711, 3, 0
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from streamlet import Count
-from streamlet.operators.choosing import field_key, sampling
+from streamlet.operators.field_keys import field_key, sampling
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import Waiting, lines, make_job, run
 

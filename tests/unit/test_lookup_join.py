@@ -13,8 +13,8 @@ import pytest
 from streamlet import Count, Job, Restart, Stream, TumblingWindows, WatermarkStrategy
 from streamlet.elements import Watermark
 from streamlet.errors import JobDefinitionError
-from streamlet.runtime.backlog import Backlog
-from streamlet.runtime.channel import InputGate
+from streamlet.runtime.task.backlog import Backlog
+from streamlet.runtime.task.channel import InputGate
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlet.elements import Watermark
-from streamlet.runtime.lowest_watermark import LowestWatermark
+from streamlet.runtime.task.lowest_watermark import LowestWatermark
 from streamlet.windows import MIN_TIMESTAMP
 
 

@@ -15,9 +15,9 @@ import pytest
 from streamlet import Retry
 from streamlet.connect import Batch
 from streamlet.errors import CheckpointError, ConfigError, RecordError, UserFunctionError
-from streamlet.operators.map_async import CallOptions, MapAsync, filtered, mapped
+from streamlet.operators.asynchronous.map_async import CallOptions, MapAsync, filtered, mapped
 from streamlet.operators.operator import OperatorContext
-from streamlet.operators.place import Place
+from streamlet.operators.user_code.place import Place
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
 
 PLACE = Place(__file__, 1, "map_async", "enrich")

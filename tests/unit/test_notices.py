@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamlet.connect import Batch, Position, ReaderContext
-from streamlet.runtime.notices import Notices
+from streamlet.runtime.task.notices import Notices
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import Waiting, WaitingReader, lines, make_job, run, storage
 

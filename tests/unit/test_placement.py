@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlet import Count, Job
-from streamlet.runtime.placement import Placement, describe_placement, receivers_of, senders_of, splits_of
+from streamlet.runtime.task.placement import Placement, describe_placement, receivers_of, senders_of, splits_of
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 

@@ -9,7 +9,7 @@ import pytest
 
 from streamlet import Restart
 from streamlet.errors import ConfigError
-from streamlet.runtime.restart import RestartBudget
+from streamlet.runtime.job.restart import RestartBudget
 
 
 def _delays(strategy: Restart, failures: list[tuple[float, float]]) -> list[float | None]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from streamlet.clock import RisingClock
 from streamlet.graph.plan import plan
-from streamlet.runtime.chain import Chain
+from streamlet.runtime.task.chain import Chain
 from streamlet.state.lifetimes import Lifetime, Lifetimes, StateTtl
-from streamlet.state.timers import Timers
+from streamlet.state.memory.timers import Timers
 from streamlet_connectors.print import Print
 from tests.unit.job_kit import Waiting, make_job
 

@@ -12,11 +12,11 @@ from streamlet.connect import Batch
 from streamlet.elements import Barrier, Element
 from streamlet.errors import RecordError
 from streamlet.graph.job_graph import Routing
-from streamlet.operators.place import Place
-from streamlet.runtime.backlog import Backlog
-from streamlet.runtime.channel import Channel, InputGate
-from streamlet.runtime.routing import Router
-from streamlet.state.key_groups import key_group, pack_key, subtask_of
+from streamlet.operators.user_code.place import Place
+from streamlet.runtime.task.backlog import Backlog
+from streamlet.runtime.task.channel import Channel, InputGate
+from streamlet.runtime.task.routing import Router
+from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
 from tests.unit.operator_kit import Origin
 
 KEY_GROUPS = 16

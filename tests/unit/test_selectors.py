@@ -13,7 +13,7 @@ import pytest
 from streamlet import Count, Sum
 from streamlet.elements import Batch
 from streamlet.errors import UserFunctionError
-from streamlet.operators.rolling import aggregating
+from streamlet.operators.aggregates.rolling import aggregating
 from streamlet.operators.selectors import selector
 from streamlet.operators.stateless import KeyBy
 from tests.unit.operator_kit import Keyed, feed, open_operator

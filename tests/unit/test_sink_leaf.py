@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamlet.connect import Batch, Committable
-from streamlet.operators.place import Place
-from streamlet.runtime.sink_leaf import SinkLeaf
+from streamlet.operators.user_code.place import Place
+from streamlet.runtime.task.sink_leaf import SinkLeaf
 
 
 class Writer:

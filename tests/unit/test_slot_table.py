@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from streamlet.state import slot_table
-from streamlet.state.slot_table import PARTS, SlotTable
-from streamlet.state.slots import Slot
+from streamlet.state.memory import slot_table
+from streamlet.state.memory.cells import Slot
+from streamlet.state.memory.slot_table import PARTS, SlotTable
 
 
 def make(key: Any) -> Slot:

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from streamlet.connect import Batch
 from streamlet.elements import Barrier, Element, EndOfInput, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
-from streamlet.operators.place import Place
-from streamlet.runtime.backlog import Backlog
-from streamlet.runtime.channel import InputGate
-from streamlet.runtime.placement import ChannelAddress, Placement
+from streamlet.operators.user_code.place import Place
 from streamlet.runtime.processes import link, socket_channel
 from streamlet.runtime.processes.frames import FrameKind, frame, pace_body
 from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link, framed
 from streamlet.runtime.processes.socket_channel import SocketExchange, SocketSender
+from streamlet.runtime.task.backlog import Backlog
+from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.placement import ChannelAddress, Placement
 
 PLACE = Place("job.py", 7, "aggregate", "spend")
 

@@ -13,8 +13,8 @@ from streamlet import WatermarkStrategy
 from streamlet.connect import Batch
 from streamlet.elements import Watermark
 from streamlet.errors import JobDefinitionError, RecordError, UserFunctionError
-from streamlet.operators.place import Place
-from streamlet.runtime.split_watermarks import SplitWatermarks
+from streamlet.operators.user_code.place import Place
+from streamlet.runtime.task.split_watermarks import SplitWatermarks
 from streamlet.windows import MIN_TIMESTAMP
 from tests.unit.operator_kit import Origin
 

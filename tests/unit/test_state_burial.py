@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import MapState, TimerState, ValueState, WindowState
-from streamlet.state.residency import LITTER
-from streamlet.state.rocksdb import RocksDbKeyedStore
-from streamlet.state.slots import ABSENT
+from streamlet.state.memory.cells import ABSENT
+from streamlet.state.memory.eviction import LITTER
 from tests.unit.state_kit import STORES, checkpoint, declare, fold, make_store
 
 STATES = declare(pane=WindowState(int), timers=TimerState())

@@ -10,8 +10,8 @@ import pytest
 
 from streamlet import BroadcastState, Job, KeyedBroadcastProcessFunction, KeyedProcessFunction
 from streamlet.errors import JobDefinitionError, StateTypeError
+from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.descriptors import ListState, MapState, ValueState, declared_states
-from streamlet.state.memory import MemoryKeyedStore
 from streamlet.state.store import bind_states, check_types
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

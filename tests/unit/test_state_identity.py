@@ -26,7 +26,7 @@ from streamlet import (
 )
 from streamlet.aggregates import Composed
 from streamlet.errors import StateTypeError
-from streamlet.state.keys import KeyType, shape_text
+from streamlet.state.encoding.key_type import KeyType, shape_text
 from streamlet.state.store import check_types
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.print import Print

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlet.errors import KeyTypeError, StateTypeError
+from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.descriptors import ValueState
-from streamlet.state.key_groups import (
+from streamlet.state.encoding.key_groups import (
     group_range,
     key_group,
     namespace_of,
@@ -21,8 +22,7 @@ from streamlet.state.key_groups import (
     stored_key,
     subtask_of,
 )
-from streamlet.state.keys import KeyType
-from streamlet.state.memory import MemoryKeyedStore
+from streamlet.state.encoding.key_type import KeyType
 from tests.unit.state_kit import checkpoint, declare, make_store
 
 STATES = declare(n=ValueState(int))

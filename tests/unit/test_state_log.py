@@ -9,9 +9,9 @@ import pytest
 
 from streamlet.errors import CheckpointDamagedError
 from streamlet.machine.disk import LocalDisk
-from streamlet.state.folding import fold_logs, main, merge_logs
-from streamlet.state.log import read_header, read_log, write_log
-from streamlet.state.rocks import RocksBase
+from streamlet.state.backends.folding import fold_logs, main, merge_logs
+from streamlet.state.backends.rocksdb_database import RocksBase
+from streamlet.state.log.file import read_header, read_log, write_log
 
 
 def frame(values: dict[bytes, int], deletes: list[bytes]) -> bytes:
@@ -82,7 +82,7 @@ def test_a_fold_in_parts_writes_the_same_as_in_one(tmp_path: Path, monkeypatch: 
     entries = {key(group, f"k{number}"): number for group in range(16) for number in range(20)}
     write_log(LocalDisk(), log, 1, [frame(entries, [key(3, "gone")])], len(entries) + 1)
     assert fold_logs(LocalDisk(), [log], tmp_path / "one.sst", 0, 16) == len(entries) + 1
-    monkeypatch.setattr("streamlet.state.folding.PART_ENTRIES", 30)
+    monkeypatch.setattr("streamlet.state.backends.folding.PART_ENTRIES", 30)
     assert fold_logs(LocalDisk(), [log], tmp_path / "parts.sst", 0, 16) == len(entries) + 1
     found = []
     for name in ("one", "parts"):

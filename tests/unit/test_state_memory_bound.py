@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import MapState, ValueState
-from streamlet.state.rocksdb import RocksDbKeyedStore
 from tests.unit.state_kit import checkpoint, declare, fold, make_store
 
 BOUND = 2 << 20

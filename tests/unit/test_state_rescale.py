@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from streamlet.errors import CheckpointDamagedError, KeyTypeError
+from streamlet.state.backends.memory import MemoryKeyedStore
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import MapState, ValueState
-from streamlet.state.key_groups import group_range, key_group, pack_key, subtask_of
-from streamlet.state.memory import MemoryKeyedStore
-from streamlet.state.rocksdb import RocksDbKeyedStore
+from streamlet.state.encoding.key_groups import group_range, key_group, pack_key, subtask_of
 from tests.unit.state_kit import KEY_GROUPS, STORES, checkpoint, declare, fold, handle, make_store
 
 STATES = declare(n=ValueState(int), tags=MapState(str, int))

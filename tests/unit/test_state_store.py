@@ -19,13 +19,13 @@ from streamlet.errors import (
     StateTypeError,
 )
 from streamlet.machine.disk import LocalDisk
-from streamlet.state import logbook
-from streamlet.state.delta import FRAME_ENTRIES
+from streamlet.state.backends.folding import MODULE, main
+from streamlet.state.backends.memory import MemoryKeyedStore
+from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import ListState, MapState, ValueState
-from streamlet.state.folding import MODULE, main
-from streamlet.state.memory import MemoryKeyedStore
-from streamlet.state.rocksdb import RocksDbKeyedStore
-from streamlet.state.slots import ABSENT
+from streamlet.state.log import log_set as logbook
+from streamlet.state.log.delta import FRAME_ENTRIES
+from streamlet.state.memory.cells import ABSENT
 from streamlet.state.snapshot import StoreSnapshot
 from tests.unit.state_kit import STORES, SteppingClock, checkpoint, declare, fold, handle, make_store
 

@@ -27,7 +27,7 @@ from streamlet.errors import JobDefinitionError
 from streamlet.operators.operator import OperatorContext
 from streamlet.operators.process import TURN, KeyedProcess
 from streamlet.state.expiring import ELEMENTS_AT_ONCE
-from streamlet.state.slots import ABSENT
+from streamlet.state.memory.cells import ABSENT
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 from tests.operators.living import LASTING, ttl_of

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from streamlet.errors import StateTypeError
-from streamlet.state.codec import Codec
-from streamlet.state.types import type_text
+from streamlet.state.encoding.codec import Codec
+from streamlet.state.encoding.types import type_text
 
 
 class Colour(enum.Enum):

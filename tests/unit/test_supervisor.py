@@ -17,9 +17,9 @@ from streamlet import Restart
 from streamlet.connect import SystemClock
 from streamlet.errors import SourceError, StateDirectoryError
 from streamlet.outages import is_outage
-from streamlet.runtime.attempt import Attempt, Ending
-from streamlet.runtime.job_state import JobState
-from streamlet.runtime.supervisor import Outcome, Supervisor
+from streamlet.runtime.job.attempt import Attempt, Ending
+from streamlet.runtime.job.job_state import JobState
+from streamlet.runtime.job.supervisor import Outcome, Supervisor
 
 AT_ONCE = timedelta(microseconds=1)
 

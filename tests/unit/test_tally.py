@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamlet import Count, DeadLetter, OutputTag, TumblingWindows, WatermarkStrategy
-from streamlet.runtime.figures import Figures, total
+from streamlet.runtime.task.figures import Figures, total
 from streamlet.tally import Tally, told
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator

@@ -14,9 +14,9 @@ from streamlet import Count, Job, OutputTag, SessionWindows, SlidingWindows, Tum
 from streamlet.aggregates import AggregateFunction
 from streamlet.dsl.windowed import window_operator
 from streamlet.errors import CheckpointError, JobDefinitionError
-from streamlet.operators.window_contents import Folded, folding_of
-from streamlet.operators.windowing import WindowPolicy
-from streamlet.state.memory import MemoryKeyedStore
+from streamlet.operators.windows.contents import Folded, folding_of
+from streamlet.operators.windows.operator import WindowPolicy
+from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.windows import (
     AtEndOfInput,
     CountWindows,

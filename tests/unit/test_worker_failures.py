@@ -18,9 +18,9 @@ from streamlet.errors import (
     UserFunctionError,
 )
 from streamlet.outages import is_outage
+from streamlet.runtime.job.supervisor import describe, is_final
 from streamlet.runtime.processes.failures import error_of, failure_of
 from streamlet.runtime.processes.messages import Failed, encoded, from_worker_of
-from streamlet.runtime.supervisor import describe, is_final
 
 
 def caused(error: StreamletError, number: int) -> StreamletError:

@@ -24,7 +24,7 @@ from typing import Any, Optional, get_type_hints
 import msgspec
 
 from streamlet.errors import ExchangeError, StateTypeError
-from streamlet.state.types import SCALARS, holds_any, type_facts
+from streamlet.state.encoding.types import SCALARS, holds_any, type_facts
 
 _REMEDY = (
     "make the value of None, bool, int, float, str, bytes, lists and dicts of them, or of dataclasses, "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from streamlet import errors
 from streamlet.errors import StreamletError, UserFunctionError, WorkerDiedError
 from streamlet.outages import is_outage
+from streamlet.runtime.job.supervisor import describe, first_error, is_final
 from streamlet.runtime.processes.messages import Failed
-from streamlet.runtime.supervisor import describe, first_error, is_final
 
 
 def failure_of(group: BaseException) -> Failed:

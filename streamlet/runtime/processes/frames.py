@@ -20,9 +20,9 @@ import msgspec
 
 from streamlet.elements import Barrier, Batch, EndOfInput, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
-from streamlet.runtime.placement import ChannelAddress
 from streamlet.runtime.processes.columns import Part, packed, unpacked
-from streamlet.state.slots import KeyOfRow, Slot
+from streamlet.runtime.task.placement import ChannelAddress
+from streamlet.state.memory.cells import KeyOfRow, Slot
 
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _HEAD = struct.Struct(">BHHHHI")

@@ -10,7 +10,7 @@ from streamlet.checkpoint.messages import ToCoordinator, ToSubtask
 from streamlet.config import JobConfig
 from streamlet.elements import Position
 from streamlet.errors import WorkerDiedError
-from streamlet.runtime.figures import Figures
+from streamlet.runtime.task.figures import Figures
 
 T = TypeVar("T")
 

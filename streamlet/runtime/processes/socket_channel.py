@@ -13,10 +13,7 @@ from typing import Any
 
 from streamlet.elements import Barrier, Batch, Element
 from streamlet.errors import ExchangeError, WorkerDiedError
-from streamlet.operators.place import Place
-from streamlet.runtime.backlog import WORK_SECONDS, Backlog
-from streamlet.runtime.channel import Channel, InputGate
-from streamlet.runtime.placement import ChannelAddress, Placement
+from streamlet.operators.user_code.place import Place
 from streamlet.runtime.processes.frames import (
     MOST_RECORDS,
     FrameKind,
@@ -30,6 +27,9 @@ from streamlet.runtime.processes.frames import (
     parsed,
 )
 from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link
+from streamlet.runtime.task.backlog import WORK_SECONDS, Backlog
+from streamlet.runtime.task.channel import Channel, InputGate
+from streamlet.runtime.task.placement import ChannelAddress, Placement
 from streamlet.task_group import TaskGroup
 
 _PACE_CHANGE = 0.3

@@ -17,9 +17,8 @@ from streamlet.errors import WorkerDiedError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
-from streamlet.runtime.assembly import Assembly, Surroundings
-from streamlet.runtime.control import LocalControl
-from streamlet.runtime.placement import Placement
+from streamlet.runtime.job.assembly import Assembly, Surroundings
+from streamlet.runtime.job.restored import number_states
 from streamlet.runtime.processes.failures import failure_of
 from streamlet.runtime.processes.link import Link
 from streamlet.runtime.processes.messages import (
@@ -40,7 +39,8 @@ from streamlet.runtime.processes.messages import (
     to_worker_of,
 )
 from streamlet.runtime.processes.socket_channel import SocketExchange
-from streamlet.runtime.restored import number_states
+from streamlet.runtime.task.control import LocalControl
+from streamlet.runtime.task.placement import Placement
 from streamlet.task_group import TaskGroup
 
 _FIGURES_SECONDS = 0.5

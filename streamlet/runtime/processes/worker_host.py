@@ -15,10 +15,7 @@ from streamlet.graph.describe import describe_plan
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.outages import Outages
 from streamlet.ports import HostedProcess, Ports
-from streamlet.runtime.assembly import Splits, Surroundings
-from streamlet.runtime.control import LocalControl, SubtaskId
-from streamlet.runtime.figures import Figures, total
-from streamlet.runtime.placement import Placement
+from streamlet.runtime.job.assembly import Splits, Surroundings
 from streamlet.runtime.processes.failures import death, error_of
 from streamlet.runtime.processes.link import Link, framed
 from streamlet.runtime.processes.messages import (
@@ -41,6 +38,9 @@ from streamlet.runtime.processes.messages import (
     encoded,
     from_worker_of,
 )
+from streamlet.runtime.task.control import LocalControl, SubtaskId
+from streamlet.runtime.task.figures import Figures, total
+from streamlet.runtime.task.placement import Placement
 from streamlet.task_group import TaskGroup
 
 MODULE = "streamlet.cli.worker"

@@ -31,7 +31,7 @@ from streamlet import (
     ValueState,
     WatermarkStrategy,
 )
-from streamlet.operators.triggers import EveryRecords
+from streamlet.operators.windows.triggers import EveryRecords
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import Waiting, checkpoint_at, make_job, run
 

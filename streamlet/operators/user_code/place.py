@@ -1,0 +1,149 @@
+"""Where in the user's program something was said, and errors of user functions that point there first."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from streamlet.elements import Batch
+from streamlet.errors import StreamletError, UserFunctionError
+from streamlet.operators.user_code.misuse import check_results
+from streamlet.operators.user_code.raised import ENDING, RAISED, causes_of, missing_method, spot_of, words_of
+
+_REMEDY = (
+    'mend the function; on_error="skip" leaves out records for which it fails, on_error=OutputTag(...) puts them aside'
+)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One line of the job file and the operator that it made."""
+
+    file: str
+    line: int
+    kind: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    @property
+    def operator(self) -> str:
+        """The operator, for messages."""
+        return f"{self.kind} {self.uid!r}"
+
+
+def function_error(
+    error: BaseException,
+    place: Place,
+    batch: Batch[Any] | None = None,
+    row: int = 0,
+    *,
+    subtask: int = 0,
+    show_record: bool = False,
+) -> UserFunctionError:
+    """Makes the error of a user function: its line first, then operator and record."""
+    spot, text = spot_of(error) or (str(place), linecache.getline(place.file, place.line).strip())
+    lines = [f"{spot}: {type(error).__name__}: {missing_method(error) or words_of(error)}"]
+    if text:
+        lines.append(f"    {text}")
+    lines.extend(causes_of(error))
+    lines.append(f"  in {place.operator}, subtask {subtask}, made at {place}")
+    if batch is not None:
+        lines.append(f"  record: {describe_record(batch, row)}")
+        if show_record:
+            lines.append(f"  value: {batch.values[row]!r:.2000}")
+    identity = f"{place.uid}|{spot}|{_identity(batch, row)}"
+    # Errors of the engine have remedies of their own; without a record there is none to leave out.
+    remedy = None if batch is None or isinstance(error, StreamletError) else _REMEDY
+    if isinstance(error, SystemExit):
+        remedy = ENDING
+    made = UserFunctionError("\n".join(lines), place=identity, line=spot, remedy=remedy, batch=batch, row=row)
+    made.__cause__ = error  # also where nobody says so by `from`: dead letters tell of it
+    made.final = isinstance(error, SystemExit) or (isinstance(error, StreamletError) and error.final)
+    return made
+
+
+def describe_record(batch: Batch[Any], row: int) -> str:
+    """Names a record without showing it: its origin where known, else its key and time."""
+    origin = batch.describe_row(row)
+    if origin is not None:
+        return origin
+    parts = []
+    if batch.keys is not None:
+        key = batch.keys[row]
+        parts.append(f"key {getattr(key, 'key', key)!r}")
+    if batch.timestamps is not None:
+        parts.append(f"time {batch.timestamps[row]} ms")
+    where = ", ".join(parts) or "unknown"
+    return f"{where} (origin not known behind a shuffle; Job(trace_origins=True) tells it)"
+
+
+def _identity(batch: Batch[Any] | None, row: int) -> str:
+    """Tells whether it is the same record again; where its origin is not known, by what it holds (never shown)."""
+    if batch is None:
+        return ""
+    origin = batch.describe_row(row)
+    if origin is not None:
+        return origin
+    try:
+        content = hash(repr(batch.values[row]))
+    except Exception:
+        return f"nothing is known of it {id(batch)}"
+    return f"{describe_record(batch, row)} {content}"
+
+
+def call_each(
+    function: Callable[..., Any],
+    batch: Batch[Any],
+    *columns: Sequence[Any],
+    fail: Callable[[BaseException, Batch[Any], int], BaseException],
+) -> list[Any]:
+    """Calls `function` once per row over the columns (default: the values), at the cost of a bare `map`.
+
+    The number of results tells which row failed.  A function that raises StopIteration would end the list quietly;
+    that shows as a list that is too short, and is its error.
+    """
+    first: Iterable[Any] = columns[0] if columns else batch.values
+    results: list[Any] = []
+    try:
+        results.extend(map(function, first, *columns[1:]))
+    except RAISED as error:
+        raise fail(error, batch, len(results)) from error
+    if len(results) != len(batch.values):
+        raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
+    if (wrong := check_results(results)) is not None:
+        raise fail(wrong, batch, 0) from wrong
+    return results
+
+
+def call_most(
+    function: Callable[..., Any],
+    columns: Sequence[Sequence[Any]],
+    leave_out: Callable[[BaseException, int], None],
+) -> tuple[list[Any], list[int]]:
+    """The same, but a row that fails goes to `leave_out`, which raises where it must not be left out.
+
+    Gives the results of the others, and which rows were left out.
+    """
+    results: list[Any] = []
+    gone: list[int] = []
+    ahead = columns
+    while True:
+        failure: BaseException | None = None
+        try:
+            results.extend(map(function, *ahead))
+        except RAISED as error:
+            failure = error
+        row = len(results) + len(gone)
+        if row == len(columns[0]):
+            if (wrong := check_results(results)) is not None:
+                for each in sorted(set(range(row)).difference(gone)):
+                    leave_out(wrong, each)
+                return [], list(range(row))
+            return results, gone
+        leave_out(failure or RuntimeError("the function raised StopIteration"), row)
+        gone.append(row)
+        ahead = [column[row + 1 :] for column in columns]

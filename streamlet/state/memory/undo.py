@@ -1,0 +1,134 @@
+"""What a record changes in keyed state, so that it can be undone: only under an error policy other than `fail`.
+
+Every cell that is asked for while the journal is open is noted as it is, before anybody can change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from streamlet.state.encoding.codec import Codec
+from streamlet.state.encoding.key_groups import timer_key
+from streamlet.state.memory.cells import NOT_LOADED, Cell, Slot
+from streamlet.state.memory.state_cells import CellSpace, StateCells
+from streamlet.state.memory.timers import Timers, TimerSpace
+
+
+class Journaling(Protocol):
+    """The store, as journals see it."""
+
+    dirty: list[Cell]
+    journal: Journal | None
+
+
+class Journal:
+    """Cells as they were when it was opened. Nothing is frozen or evicted while it is open."""
+
+    __slots__ = ("_born", "_cells", "_first_dirty", "_space", "is_open")
+
+    def __init__(self, space: Journaling) -> None:
+        self._space = space
+        self._cells: list[tuple[Cell, Any, Any, Any, int]] = []
+        self._born: list[tuple[dict[bytes, Cell], bytes]] = []
+        self._first_dirty = 0
+        self.is_open = False
+
+    def open(self) -> None:
+        """Begins anew."""
+        self.is_open = True
+        self._first_dirty = len(self._space.dirty)
+
+    def close(self) -> None:
+        """Lets what has changed stand."""
+        self.is_open = False
+        self._cells.clear()
+        self._born.clear()
+
+    def undo(self) -> None:
+        """Brings everything back to where it was, and closes."""
+        for cell, value, second, old, epoch in reversed(self._cells):
+            cell.value, cell.second, cell.old, cell.epoch = value, second, old, epoch
+        for cells, stored in self._born:
+            cell = cells.pop(stored, None)
+            if cell is not None:
+                # It may wait among the tombstones still, and must not be taken for one.
+                cell.value = NOT_LOADED
+        del self._space.dirty[self._first_dirty :]
+        self.close()
+
+    def note(self, cell: Cell) -> None:
+        """Keeps what a cell is before it may change."""
+        self._cells.append((cell, cell.value, cell.second, cell.old, cell.epoch))
+
+    def note_birth(self, cells: dict[bytes, Cell], stored: bytes) -> None:
+        """Says that there is no such cell yet, and that this means something."""
+        self._born.append((cells, stored))
+
+
+class JournaledCells(StateCells):
+    """The cells of one state, each noted when it is asked for."""
+
+    __slots__ = ("_holds_slots", "_journal")
+
+    def __init__(self, space: CellSpace, state_id: int, codec: Codec, journal: Journal, *, inline: bool) -> None:
+        # Nobody may take a slot for its cell by himself: it would not be noted.
+        super().__init__(space, state_id, codec, inline=False)
+        self._holds_slots = inline
+        self._journal = journal
+
+    def cell(self, slot: Slot, namespace: bytes = b"") -> Cell:
+        cell = slot if self._holds_slots and not namespace else super().cell(slot, namespace)
+        if self._journal.is_open:
+            self._journal.note(cell)
+        return cell
+
+
+class JournaledTimers(Timers):
+    """Timers whose setting and deletion can be undone; their firing cannot."""
+
+    def __init__(self, space: TimerSpace, state_id: int, journal: Journal) -> None:
+        super().__init__(space, state_id)
+        self._journal = journal
+
+    def set(self, slot: Slot, time: int, namespace: bytes = b"") -> None:
+        self._note(slot, time, namespace)
+        super().set(slot, time, namespace)
+
+    def delete(self, slot: Slot, time: int, namespace: bytes = b"") -> None:
+        self._note(slot, time, namespace)
+        super().delete(slot, time, namespace)
+
+    def _note(self, slot: Slot, time: int, namespace: bytes) -> None:
+        if not self._journal.is_open:
+            return
+        stored = timer_key(slot.group, self._state_id, time, slot.packed, namespace)
+        cells = self._groups[slot.group].cells
+        cell = cells.get(stored)
+        if cell is None:
+            self._journal.note_birth(cells, stored)
+        else:
+            self._journal.note(cell)
+
+
+@contextmanager
+def journaled(store: Journaling) -> Iterator[Journal]:
+    """What is bound meanwhile - cells, handles, timers - can be undone by the journal that this gives."""
+    store.journal = journal = Journal(store)
+    try:
+        yield journal
+    finally:
+        store.journal = None
+
+
+def cells_in(space: CellSpace, state_id: int, codec: Codec, journal: Journal | None, *, inline: bool) -> StateCells:
+    """The cells of a state, with a journal or without."""
+    if journal is None:
+        return StateCells(space, state_id, codec, inline=inline)
+    return JournaledCells(space, state_id, codec, journal, inline=inline)
+
+
+def timers_in(space: TimerSpace, state_id: int, journal: Journal | None) -> Timers:
+    """The timers of a state, with a journal or without."""
+    return Timers(space, state_id) if journal is None else JournaledTimers(space, state_id, journal)
