@@ -12,7 +12,7 @@ Three laws carry exactly-once, and an implementer must keep them:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -92,8 +92,6 @@ class Source(Generic[T_co]):
     """True when every split has an end."""
     discovery_interval_seconds: float | None = None
     """How often `discover` is asked for new splits while the job runs; None for never."""
-    tells_new_input: bool = False
-    """True when a job that has finished may ask `discover` what came since, to say that it is not read."""
     side_outputs: Collection[OutputTag[Any]] = ()
     """The tags under which its readers give batches beside the stream, such as of records that cannot be read."""
 
@@ -106,6 +104,13 @@ class Source(Generic[T_co]):
         `SourceError` when a known split is gone or is no longer the same (a topic that was deleted and created again).
         """
         raise NotImplementedError
+
+    async def unread(self, known: Mapping[str, Position]) -> Sequence[str]:
+        """Names the input that came behind the positions of a job that has finished, which says that it is not read.
+
+        Changes nothing. What was read before may be gone.  A source that cannot tell gives [].
+        """
+        return []
 
     def near(self, split: str, position: Position) -> str | None:
         """Names a known split whose reader is to get this new one, such as of the file that it follows."""

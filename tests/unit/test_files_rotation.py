@@ -274,25 +274,6 @@ def test_a_bounded_job_reads_what_came_under_another_spelling_once(tmp_path: Pat
     assert lines(tmp_path / "out") == [1, 2, 3]
 
 
-def test_a_job_that_has_finished_says_what_came_since(tmp_path: Path) -> None:
-    append(tmp_path / "a.txt", "1")
-
-    def again(*, is_quiet: bool) -> None:
-        job = make_job(tmp_path)
-        job.source(TextLines(str(tmp_path / "*.txt")), uid="in").sink(FileSink(str(tmp_path / "out")), uid="out")
-        ran = run(job)
-        assert ran.code == 0
-        assert ("has new input" not in ran.said) is is_quiet, ran
-        assert is_quiet or f"{tmp_path / 'b.txt'}\n  -> read it by a job of another name" in ran.said
-
-    again(is_quiet=True)
-    again(is_quiet=True)
-    append(tmp_path / "b.txt", "2")
-    again(is_quiet=False)
-    (tmp_path / "a.txt").unlink()
-    again(is_quiet=True)
-
-
 steps = st.lists(
     st.sampled_from(
         ["append", "append", "rename", "copytruncate", "read", "look", "restart", "link", "delete", "pack"]

@@ -46,7 +46,7 @@ class FileFinder:
 
     def find(self, known: Mapping[str, Position]) -> dict[str, Position]:
         """Gives the splits that are new, and new positions of known ones that lie elsewhere by now. Blocks."""
-        names = self._names()
+        names = self.names()
         self._known = {split: one for split, one in self._known.items() if split in known}
         self._where = {split: one for split, one in self._where.items() if split in known}
         given: dict[str, FilePosition] = {}
@@ -216,7 +216,7 @@ class FileFinder:
                 remedy="check the path, or pass follow=True to wait for files that come later",
             )
 
-    def _names(self) -> dict[str, Identity]:
+    def names(self) -> dict[str, Identity]:
         """The names that match, one for each file: one that is no link, where there is such a one."""
         found: dict[Identity, str] = {}
         for path in dict.fromkeys(path for pattern in self._patterns for path in self._matching(pattern)):

@@ -18,6 +18,7 @@ from streamlet_connectors.files.csv_types import require_type
 from streamlet_connectors.files.finding import FileFinder
 from streamlet_connectors.files.reader import FileOptions, FilesReader, Policy
 from streamlet_connectors.files.records import Layout, Lines, LineText
+from streamlet_connectors.files.unread import unread
 
 T = TypeVar("T")
 
@@ -56,7 +57,6 @@ class _FileSource(Source[T], Generic[T]):
     zstd packed is unpacked.
     """
 
-    tells_new_input = True
     _takes_any_text = False
     """True where any text is right, also a page's."""
 
@@ -100,6 +100,9 @@ class _FileSource(Source[T], Generic[T]):
 
     async def discover(self, known: Mapping[str, Position]) -> Mapping[str, Position]:
         return await asyncio.to_thread(self._finder.find, known)
+
+    async def unread(self, known: Mapping[str, Position]) -> Sequence[str]:
+        return await asyncio.to_thread(unread, self._finder.names(), known)
 
     def near(self, split: str, position: Position) -> str | None:
         return self._finder.near(split, position)

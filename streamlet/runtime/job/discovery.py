@@ -53,11 +53,10 @@ async def new_input(plan: ExecutionPlan, positions: Splits) -> list[str]:
     told = []
     for uid, (_, node) in plan.sources.items():
         source = node.made
-        if not isinstance(source, Source) or not source.tells_new_input:
+        if not isinstance(source, Source):
             continue
-        known = positions.get(uid, {})
         try:
-            new = sorted(set(await source.discover(known)) - set(known))
+            new = sorted(await source.unread(positions.get(uid, {})))
         except SourceError:
             continue  # what was read may be gone by now
         if new:
