@@ -7,8 +7,7 @@ operator, and the exception with its line.
 
 Dead letters are records like others: exactly once, in the same checkpoint as the rest of the output.  What a failed
 record did to declared state and timers is undone, what it emitted is dropped; functions run again for the other records
-of its batch.  Always fatal are errors in `on_timer` and in timers of triggers, in `merge` when a window is emitted, and
-functions that block.
+of its batch.  Always fatal are functions that block.
 
 Where it fails, what is left out, and the value of the dead letter:
 
@@ -22,6 +21,12 @@ Where it fails, what is left out, and the value of the dead letter:
         the record; `written.side_output(DEAD)`
     a window's `result` or `process`
         that output of the window; a `WindowResult` with its accumulator, or the list of its values
+    `merge` when a sliding window is emitted
+        that output of the window; a `WindowResult` with the list of what is to be merged
+    `on_timer` of a process function, what it changed and emitted undone
+        the timer; its time
+    `on_timer` of a trigger; the window waits for what else emits it
+        the timer; the window
     the function of a join
         the pair, `(left, right)`; both count as having met, and meet others
     process_broadcast_element, a table of `lookup_join`

@@ -52,7 +52,9 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
 
     `on_error` says what becomes of a record for which a function raises: it is left out of its windows.  Where one
     raises for a whole window, such as `result`, that output is left out; the dead letter's value is a `WindowResult` of
-    what the window holds, an accumulator or the list of its values.
+    what the window holds: an accumulator (of a sliding window that cannot be merged: the list of its parts'), or the
+    list of its values.  Where `on_timer` of a trigger raises, the window waits for what else puts it out; the value is
+    the window, and the time that of the timer.
     """
 
     def __init__(self, stream: KeyedStream[K, T], policy: WindowPolicy) -> None:

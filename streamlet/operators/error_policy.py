@@ -159,10 +159,10 @@ class LeavingOut(Operator):
             if not self._has_told:
                 self._has_told = True
                 log.warning("%s\n  -> left out, as will be others without a word (on_error='skip')", error.message)
-            self.context.count("left out", 1)
+            self._count("left out", 1)
             return
         self._side(self.tag, letter_of(error, place, batch, row))
-        self.context.count("dead letters", 1)
+        self._count("dead letters", 1)
 
 
 class Guarded(LeavingOut):
@@ -183,7 +183,7 @@ class Guarded(LeavingOut):
             super().open(context)
         else:
             with journaled(context.store) as self._journal:
-                super().open(context)
+                super().open(msgspec.structs.replace(context, journal=self._journal))
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
         self._take(self.inner.process, batch, out)

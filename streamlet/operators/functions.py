@@ -44,6 +44,13 @@ class CallingOperator(Operator):
             error, context.place, batch, row, subtask=context.subtask, show_record=context.show_records
         )
 
+    def leave_out_alone(self, error: BaseException, batch: Batch[Any]) -> None:
+        """Leaves out what a function was called for that is no record in hand: a timer, or a window.  The batch names
+        it in one row.  What the function changed since `context.journal.restart()` is undone."""
+        if self.context.journal is not None:
+            self.context.journal.undo()
+        self.leave_out(error, batch, 0)
+
     def leave_out(self, error: BaseException, batch: Batch[Any], row: int, *, is_told: bool = True) -> None:
         """Leaves out the row that failed, or raises its error, as the error policy says."""
         failure = self.failure(error, batch, row)

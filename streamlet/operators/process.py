@@ -18,7 +18,7 @@ from streamlet.operators.process_function import (
     TimeDomain,
     TimerContext,
 )
-from streamlet.operators.timer_service import TimerService
+from streamlet.operators.timer_service import TimerService, named_timer
 from streamlet.operators.user_code.misuse import assigned, tags_of
 from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
@@ -163,7 +163,8 @@ class FunctionRunner(CallingOperator, Generic[F]):
         if told._sides:
             sides, told._sides = told._sides, {}
             for tag, (tagged, rows) in sides.items():
-                self.context.side(tag, _rows_of(batch, tagged, rows))
+                if tagged:
+                    self.context.side(tag, _rows_of(batch, tagged, rows))
 
     def _fire_overdue(self, out: Emit) -> None:
         while self.timers.is_overdue and self.event is not None:
@@ -175,6 +176,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
         """Fires the next timers that are not after `until`; True when there may be more."""
         assert self.running is not None
         store, timer, on_timer, lookup = self.store, self.timer, self.running.on_timer, self.store.lookup
+        journal = self.context.journal
         timer.domain = domain
         lifetimes = self.lifetimes
         lifetimes.told = timer if domain == "event" else None
@@ -192,15 +194,20 @@ class FunctionRunner(CallingOperator, Generic[F]):
             timer._row = len(times)
             times.append(due.time)
             slots.append(slot)
+            before = len(values)
+            if journal is not None:
+                journal.restart()
             try:
                 emitted = on_timer(due.time, timer)
                 if emitted is not None:
-                    before = len(values)
                     values.extend(whole(emitted))
                     rows.extend([timer._row] * (len(values) - before))
             except RAISED as error:
-                named = Batch([None], [due.time], [slot], origin=_TimerOrigin(domain, due.time, slot.key))
-                raise self.failure(error, named, 0) from error
+                self.leave_out_alone(error, named_timer(domain, due.time, slot))
+                del values[before:]
+                timer._take_back()
+            if journal is not None:
+                journal.close()
         self.put_out(Batch(values, times, slots), values, rows, timer, out)
         return len(times) >= TURN or len(values) >= TURN
 
@@ -211,16 +218,6 @@ class KeyedProcess(FunctionRunner[KeyedProcessFunction[Any, Any, Any]]):
     def process(self, batch: Batch[Any], out: Emit) -> None:
         assert self.running is not None
         self.run(self.running.process_element, batch, out)
-
-
-class _TimerOrigin:
-    """Names a timer where messages name the record."""
-
-    def __init__(self, domain: TimeDomain, time: int, key: Any) -> None:
-        self._text = f"{domain}-time timer of key {key!r} at {time} ms"
-
-    def describe(self, row: int) -> str:
-        return self._text
 
 
 def _rows_of(batch: Batch[Any], values: list[Any], rows: list[int]) -> Batch[Any]:

@@ -59,6 +59,13 @@ class ProcessContext(Told, Generic[K]):
         values.append(value)
         rows.append(self._row)
 
+    def _take_back(self) -> None:
+        """Forgets what was put out for the record or timer in hand."""
+        for values, rows in self._sides.values():
+            while rows and rows[-1] == self._row:
+                rows.pop()
+                values.pop()
+
 
 class TimerContext(ProcessContext[K]):
     """What `on_timer` knows about the timer in hand."""
@@ -92,6 +99,9 @@ class ProcessFunction(Generic[K, R]):
         None.  That gets `timestamp` as its event time, whichever kind of timer it was (`ctx.domain`).
 
         A timer that it registers for a time that has come fires in the same round, one that it deletes does not fire.
+
+        Where it raises, `on_error` decides, as for a record: what it changed and emitted for the timer is undone, the
+        timer is gone, and the value of the dead letter is its time.
         """
         raise NotImplementedError
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
+from typing import Any
+
+from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Batch
 from streamlet.errors import JobDefinitionError, RecordError
 from streamlet.operators.operator import OperatorContext
 from streamlet.state.memory.cells import Slot
@@ -92,6 +94,27 @@ class TimerService:
                 remedy="define on_timer(self, timestamp, ctx)",
             )
         return timers
+
+
+class _Origin:
+    """Says what an error is about that is about no record."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def describe(self, row: int) -> str:
+        return self._text
+
+
+def named(text: str, value: Any, time: int, slot: Slot) -> Batch[Any]:
+    """One row in the place of a record, for errors and dead letters that are about something else."""
+    return Batch([value], [time], [slot], origin=_Origin(text))
+
+
+def named_timer(domain: str, time: int, slot: Slot, value: Any = None) -> Batch[Any]:
+    """A timer in the place of a record.  Its value is its time, unless told."""
+    text = f"{domain}-time timer of key {slot.key!r} at {time} ms"
+    return named(text, time if value is None else value, time, slot)
 
 
 def _check(timestamp: object) -> None:

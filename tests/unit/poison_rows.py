@@ -39,6 +39,7 @@ from tests.unit.poison_functions import (
     record,
     same,
 )
+from tests.unit.poison_timers import TIMER_ROWS
 
 
 def by_key(numbers: Any) -> Any:
@@ -348,6 +349,7 @@ ROWS: dict[str, Row] = {
     "Lookups.lookup_join.key": Row(_looked_up("key"), lambda one: one["k"], ([1],)),
     "Lookups.lookup_join.table_key": Row(_looked_up("table_key"), lambda one: one["k"], (None, [1], 5, HALF)),
     "Lookups.lookup_join.is_removed": Row(_looked_up("is_removed"), lambda one: False, (Untrue(),)),
+    **TIMER_ROWS,
     **_by_class("RunningShorthands", None, ""),
     **_running_results(),
 }

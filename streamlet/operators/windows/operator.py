@@ -14,9 +14,11 @@ from itertools import islice
 from typing import Any
 
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Batch, OutputTag
-from streamlet.errors import UserFunctionError
+from streamlet.errors import StreamletError, UserFunctionError
 from streamlet.operators.functions import CallingOperator, pick
 from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.operators.user_code.place import function_error
+from streamlet.operators.user_code.raised import RAISED
 from streamlet.operators.windows.assigners import GlobalWindows, Window, WindowAssigner, WindowResult
 from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.triggers import AtEnd, Trigger
@@ -152,7 +154,12 @@ class WindowOperator(CallingOperator):
             due: list[Due] = list(islice(iter(lambda: pop(until), None), PIECE))
             if not due:
                 return False
-            self.fire(self.store.lookup([one.key for one in due]), due, until, out)
+            try:
+                self.fire(self.store.lookup([one.key for one in due]), due, until, out)
+            except RAISED as error:
+                if isinstance(error, StreamletError):
+                    raise
+                raise function_error(error, self.context.place, subtask=self.context.subtask) from error
         return True
 
     def put_out(self, slots: list[Slot], windows: list[Window], kept: list[Any], out: Emit) -> None:

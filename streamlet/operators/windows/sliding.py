@@ -15,7 +15,9 @@ from typing import Any
 from streamlet.elements import MAX_TIMESTAMP
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.operator import Emit, OperatorContext
-from streamlet.operators.windows.assigners import SlidingWindows, Window, bounded
+from streamlet.operators.timer_service import named
+from streamlet.operators.user_code.raised import RAISED
+from streamlet.operators.windows.assigners import SlidingWindows, Window, WindowResult, bounded
 from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.operator import WindowPolicy
 from streamlet.operators.windows.panes import RunningMerges
@@ -71,7 +73,7 @@ class SlidingPanes(AlignedWindows):
         _, *panes = self.lists.value(slot)
         for start in range(self._first_start(pane), self._last_start(pane) + 1, self.slide_ms):
             if start + self.size_ms - 1 <= progress < self._close_at(start):
-                self.put_out([slot], [self._window(start)], [self._merged(slot, panes, start)], out)
+                self.put_out_in_order(self._made(slot, panes, start), out)
 
     def drop_caches(self) -> None:
         super().drop_caches()
@@ -93,8 +95,8 @@ class SlidingPanes(AlignedWindows):
             if known is ABSENT:
                 continue
             done, *panes = known
-            starts = self._starts(done, until, panes)
-            fired += [(slot, self._window(start), self._merged(slot, panes, start)) for start in starts]
+            for start in self._starts(done, until, panes):
+                fired += self._made(slot, panes, start)
             freed += self._free(slot, panes, until)
             cell = self.lists.cell(slot)
             if panes:
@@ -122,9 +124,20 @@ class SlidingPanes(AlignedWindows):
             least = start + slide
             at = bisect_left(panes, least, at)
 
-    def _merged(self, slot: Slot, panes: Sequence[int], start: int) -> Any:
+    def _made(self, slot: Slot, panes: Sequence[int], start: int) -> list[tuple[Slot, Window, Any]]:
+        """A window with what its panes make together.  Nothing where merging them fails and the policy leaves it out:
+        what they keep is the value of the dead letter."""
+        window = self._window(start)
         inside = panes[bisect_left(panes, start) : bisect_left(panes, start + self.size_ms)]
-        return self.merges.of(slot.key, inside, lambda pane: self._pane(slot, pane))
+        try:
+            return [(slot, window, self.merges.of(slot.key, inside, lambda pane: self._pane(slot, pane)))]
+        except RAISED as error:
+            self.merges.forget(slot.key)
+            parts = [self.contents.shown(slot, self._pane(slot, pane)) for pane in inside]
+            lost = WindowResult(slot.key, window, parts)
+            text = f"window {window.start} to {window.end} ms of key {slot.key!r}"
+            self.leave_out(error, named(text, lost, window.end - 1, slot), 0)
+            return []
 
     def _pane(self, slot: Slot, pane: int) -> Any:
         return self.value_of(self.cells.cell(slot, self._stretch(pane).namespace))

@@ -13,7 +13,7 @@ from typing import Any
 from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.operator import Emit, OperatorContext
-from streamlet.operators.user_code.place import function_error
+from streamlet.operators.timer_service import named_timer
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.operators.windows.assigners import GlobalWindows, TimeDomain, Window
 from streamlet.operators.windows.contents import Contents
@@ -119,13 +119,14 @@ class TriggeredWindows(WindowOperator):
 
     def fire(self, slots: Sequence[Slot], due: Sequence[Due], until: int, out: Emit) -> None:
         fired = Fired()
+        domain: TimeDomain = "processing" if self.is_by_clock else "event"
         for slot, (time, _, namespace) in zip(slots, due, strict=True):
             window = Window.of(namespace)
             cell = self.cells.cell(slot, window.namespace)
             entry = self.value_of(cell)
             count = 0 if entry is ABSENT else entry[0]
             if len(namespace) > _BOUNDS:
-                if self._is_timer_due(slot, window, count, time + self.is_by_clock) and count:
+                if self._is_timer_due(slot, window, count, time + self.is_by_clock, domain) and count:
                     self._fire_one(slot, window, entry, fired)
                 continue
             final = self.trigger.closes_at(window)
@@ -147,7 +148,7 @@ class TriggeredWindows(WindowOperator):
             window = Window.of(namespace)
             entry = self.value_of(self.cells.cell(slot, window.namespace))
             count = 0 if entry is ABSENT else entry[0]
-            if self._is_timer_due(slot, window, count, time) and count:
+            if self._is_timer_due(slot, window, count, time, "processing") and count:
                 self._fire_one(slot, window, entry, fired)
         self._finish(fired, out)
 
@@ -178,13 +179,20 @@ class TriggeredWindows(WindowOperator):
         self._remember(slot, window, hand.state)
         return is_due
 
-    def _is_timer_due(self, slot: Slot, window: Window, count: int, time: int) -> bool:
-        hand = self._hold(slot, window, count)
+    def _is_timer_due(self, slot: Slot, window: Window, count: int, time: int, domain: TimeDomain) -> bool:
+        """False also where the trigger raises and the policy leaves out what does: the window waits for what is next
+        to put it out."""
+        hand, journal = self._hold(slot, window, count), self.context.journal
+        if journal is not None:
+            journal.restart()
         try:
-            is_due = self.trigger.on_timer(time, hand)
+            is_due = bool(self.trigger.on_timer(time, hand))
+            self._remember(slot, window, hand.state)
         except RAISED as error:
-            raise function_error(error, self.context.place, subtask=self.context.subtask) from error
-        self._remember(slot, window, hand.state)
+            self.leave_out_alone(error, named_timer(domain, time, slot, window))
+            is_due = False
+        if journal is not None:
+            journal.close()
         return is_due
 
     def _hold(self, slot: Slot, window: Window, count: int) -> TriggerContext:

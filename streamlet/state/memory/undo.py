@@ -40,6 +40,11 @@ class Journal:
         self.is_open = True
         self._first_dirty = len(self._space.dirty)
 
+    def restart(self) -> None:
+        """Lets what has changed stand, and begins anew."""
+        self.close()
+        self.open()
+
     def close(self) -> None:
         """Lets what has changed stand."""
         self.is_open = False
