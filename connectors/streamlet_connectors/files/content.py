@@ -75,6 +75,16 @@ def open_content(path: str) -> Content:
         raise
 
 
+def plain_head(path: str, size: int) -> bytes:
+    """Gives the first bytes, of `size`, of a file that is not packed; b"" of others, and where it cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            head = file.read(min(size, HEAD_BYTES)) if size > 0 else b""
+    except OSError:
+        return b""
+    return b"" if head.startswith((_GZIP, _ZSTD)) else head
+
+
 class Plain:
     """A file whose bytes are its content."""
 

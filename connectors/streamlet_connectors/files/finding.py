@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from streamlet.connect import Position
+from streamlet_connectors.files.content import plain_head
 from streamlet_connectors.files.errors import FileMissingError
 from streamlet_connectors.files.identity import Identity, identity_of
 from streamlet_connectors.files.lineage import (
@@ -19,7 +20,7 @@ from streamlet_connectors.files.lineage import (
     locate,
     path_of,
 )
-from streamlet_connectors.files.position import FilePosition
+from streamlet_connectors.files.position import FilePosition, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +189,8 @@ class FileFinder:
         while split in self._known:
             split, number = f"{path} ({number})", number + 1
         size = stat.st_size if stat is not None else -1
-        position = FilePosition(path=path, size=size, after=last or "").lies_in(identity)
+        head = fingerprint(plain_head(path, size), size)
+        position = FilePosition(fingerprint=head, path=path, size=size, after=last or "").lies_in(identity)
         for known in self._known.values():
             if known.cuts and is_of_family(Path(known.path).name, Path(path).name):
                 copied = next((cut for cut in known.cuts if cut.offset and begins_with_read(path, cut)), None)

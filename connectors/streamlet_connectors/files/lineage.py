@@ -138,11 +138,31 @@ def locate(position: FilePosition, others: Iterable[str] = (), log: str = "") ->
             return Located(path, here)
     relatives = [*family_paths(position.path), *([log, *family_paths(log)] if log else [])]
     same_name = [one for one in others if not known.inode and os.path.basename(one) == os.path.basename(position.path)]  # noqa: PTH119
-    for path in (position.path, *same_name, *(relatives if trace.offset else ())):
+    for path in (position.path, *same_name, *(relatives if trace.head else ())):
         identity = identity_of(path)
-        if identity is not None and (trace.offset > 0 or not known.inode) and begins_with_read(path, trace):
+        if identity is not None and _begins_alike(path, position):
             return Located(path, identity)
     return None
+
+
+def _begins_alike(path: str, position: FilePosition) -> bool:
+    """Tells whether a file begins with what was read, or, as long as nothing was, as its file did when it was found."""
+    if position.offset > 0:
+        return begins_with_read(path, position.trace)
+    if not position.fingerprint:
+        return not position.inode
+    size = position.size
+    try:
+        content = open_content(path)
+    except (FileMissingError, DecodeError):
+        return False
+    try:
+        is_long_enough = content.size >= size and content.read(size - 1, 1) != b""
+        return is_long_enough and fingerprint(content.head(), size) == position.fingerprint
+    except DecodeError:
+        return False
+    finally:
+        content.close()
 
 
 def _candidates(path: str, others: Iterable[str]) -> Iterator[str]:

@@ -43,6 +43,7 @@ class FilePosition(NamedTuple):
     line: int = 0
     """Lines before it."""
     fingerprint: str = ""
+    """Of the first bytes that were read; at the beginning, of those that its file had when it was found."""
     tail: str = ""
     crc: int = 0
     path: str = ""
@@ -123,7 +124,7 @@ _PLAIN = tuple[_Count, _Count, str, str, _Sum, str, int, int, int, int, bool, st
 
 def fingerprint(head: bytes, offset: int) -> str:
     """Hashes the first bytes of a file, as far as they lie before `offset`."""
-    return hash_of(head[: min(offset, HEAD_BYTES)]) if offset else ""
+    return hash_of(head[: min(offset, HEAD_BYTES)]) if head and offset > 0 else ""
 
 
 def hash_of(data: bytes) -> str:
