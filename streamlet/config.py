@@ -1,4 +1,8 @@
-"""Settings of a job. Every field is checked when the object is made; a wrong one names itself and the remedy."""
+"""Settings of a job, with their defaults.
+
+`Job(name, checkpoint_interval=timedelta(seconds=5), parallelism=4)` sets them in the job file; options of `streamlet
+run` go over them.  Every setting is checked when the job is made; a wrong value is named, with the remedy.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +120,8 @@ class JobConfig:
     state_backend: Literal["rocksdb", "memory"] = "rocksdb"
     """`memory` keeps no RocksDB (for tests); its checkpoints restore the same."""
     state_memory: int = 256 << 20
-    """Bytes that live keys may take in memory, all subtasks together; colder ones are in RocksDB."""
+    """Bytes that live keys may take in memory, all subtasks together; colder keys are in RocksDB, which a small state
+    never needs, however much of it changes."""
     retain: int = 1
     """How many committed checkpoints are kept beside the newest."""
     batch_records: int = 2000
@@ -126,15 +131,18 @@ class JobConfig:
     """Records that may be on the way to one subtask before back-pressure begins: where they take it longer than 100 ms,
     only so many as that, so that a checkpoint's barrier never waits long behind them."""
     restart: Restart = field(default_factory=Restart.exponential)
+    """What happens after a failure: `Restart.exponential()`, `fixed()`, `failure_rate()` or `none()`."""
     verify: Literal["default", "full"] = "default"
     """`full` hashes every file of a checkpoint at start, `default` everything but the SST files."""
     trace_origins: bool = False
     """Errors behind a shuffle name the record's origin too; costs memory in channels."""
     show_records: bool = False
-    """Errors show the record's content. Off, because records may hold secrets."""
+    """Errors show the record's content. Off, because records may hold secrets: errors then name keys, places and types
+    only; the text of your own exceptions is shown as it is."""
     check_mutation: bool = False
-    """Stops at a step that changes a value in place which other steps get too. Off, because it packs every such value
-    to compare: for looking, when results differ from what the functions say."""
+    """Stops at a step that changes in place a value which other steps get too: a value that goes several ways is one
+    object, so such a step changes it for all.  Off, because every such value is packed to compare: for looking, when
+    results differ from what the functions say."""
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_interval", "checkpoint_timeout"):
