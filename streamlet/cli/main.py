@@ -11,6 +11,7 @@ import click
 
 from streamlet.cli.checkpoints import checkpoints
 from streamlet.cli.dev import dev
+from streamlet.cli.help import help_
 from streamlet.cli.loading import load_job
 from streamlet.cli.plan import plan
 from streamlet.cli.run import WRONG, run_job
@@ -88,4 +89,5 @@ def _absolute(job_file: str) -> str:
 
 main.add_command(checkpoints)
 main.add_command(dev)
+main.add_command(help_)
 main.add_command(plan)
