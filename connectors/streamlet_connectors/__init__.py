@@ -16,15 +16,15 @@ each class: `streamlet help KafkaSource`.
         does not exist at the start, end the job at once.
     files.JsonLines, files.Csv, files.TextLines (exactly-once)
         Files or globs.  `follow=True` tails, through rotation by rename and by copy and cut: let the glob match the
-        rotated names (`app.log*`), or what came between the last look and the cut is lost, which a warning says.
-        Several rotations with packing between two looks can still lose, without a warning, what only a copy has.  Links
-        and other spellings of a file are that file.  A job that reads to the end and has finished says which files came
-        since.  `.gz` and `.zst` are unpacked (a start in the midst of such a file unpacks it from its beginning).
-        `encoding=` ("cp1252", "utf-16" ...) and `line_end="\\r"` name the characters.  A record longer than
-        `max_record_bytes=` (16 MiB) is a bad record.
-        `Csv` takes `delimiter= quote= escape= doublequote= skip_spaces= skip_lines=` (`quote=None` where quotes are
-        plain characters).  An empty cell of a `T | None` is None.  A record whose quotes are wrong is the single line
-        where it begins.
+        rotated names (`app.log*`), or what came between the last look and the cut is lost, which a warning says.  Files
+        are told apart by device, number, time of birth and content; on a file system that keeps no time of birth, which
+        a warning names, several rotations between two looks can lose what only a copy has.  Links and other spellings
+        of a file are that file.  A job that reads to the end and has finished says which files came since, and which of
+        the files that it read grew or were changed.  `.gz` and `.zst` are unpacked (a start in the midst of such a file
+        unpacks it from its beginning).  `encoding=` ("cp1252", "utf-16" ...) and `line_end="\\r"` name the characters.
+        A record longer than `max_record_bytes=` (16 MiB) is a bad record.  `Csv` takes `delimiter= quote= escape=
+        doublequote= skip_spaces= skip_lines=` (`quote=None` where quotes are plain characters).  An empty cell of a `T
+        | None` is None.  A record whose quotes are wrong is the single line where it begins.
     files.FileSink (exactly-once)
         Part files that appear whole, by atomic rename, when their checkpoint is committed.
     generator.Generator (exactly-once)

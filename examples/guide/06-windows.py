@@ -29,8 +29,9 @@ millisecond of the window, `window.end - 1`.
 A window [start, end) is emitted when the watermark comes to end - 1, at the end of input too, and with
 `time="processing"` when the clock comes to its end, whether or not a record comes.  It is freed
 `allowed_lateness(time)` later.  Until then each late record emits it again, with all records, or after `.discarding()`
-with those since the last time.  After that a record is *late*: it goes to `late_output(tag)` as it came, or is dropped,
-counted, and reported once: the sum stands in the progress line and in the last line of the log.
+with those since the last time.  After that a record is *late*, as the window operator decides by the watermark that has
+come to it: it goes to `late_output(tag)` as it came, or is dropped, counted, and reported once: the sum stands in the
+progress line and in the last line of the log.
 
 `.trigger(EveryRecords(n))` and `EveryDuration(time)` emit a window early, `AtEndOfInput()` not before that; your own
 `Trigger` decides record by record.  Tumbling and sliding windows with a trigger of their own cost one update per window

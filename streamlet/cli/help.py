@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -124,19 +126,24 @@ def _search(words: tuple[str, ...], texts: Iterable[Topic], code: Iterable[Topic
 
 
 def _having(stems: list[re.Pattern[str]], paragraphs: Iterable[_Paragraph]) -> list[_Paragraph]:
-    """The paragraphs with all of the words, or with most of three and more; each once, the densest first."""
-    scores: dict[str, tuple[int, int, float, _Paragraph]] = {}
-    for one in paragraphs:
-        inside = [len(stem.findall(one.folded)) for stem in stems]
-        around = [len(stem.findall(one.title)) for stem in stems]
-        matched = sum(1 for both in zip(inside, around, strict=True) if any(both))
-        density = sum(inside) / (len(one.folded) + 400)
-        scores.setdefault(_flat(one.text), (matched, sum(map(bool, inside)), density, one))
-    most = max((score[0] for score in scores.values()), default=0)
-    if most <= len(stems) // 2:
+    """The paragraphs that have most of the words, each once; a rare word counts for more, in a title for less."""
+    texts = list({_flat(one.text): one for one in paragraphs}.values())
+    inside = [[len(stem.findall(one.folded)) for stem in stems] for one in texts]
+    having = [sum(1 for counts in inside if counts[word]) for word in range(len(stems))]
+    if sum(map(bool, having)) <= len(stems) // 2:
         return []
-    best = [score for score in scores.values() if score[0] == most]
-    return [score[-1] for score in sorted(best, key=lambda score: (-score[1], -score[2]))]
+    weights = [math.log(len(texts) / count) if count else 0.0 for count in having]
+    scored: list[tuple[float, float, _Paragraph]] = []
+    for one, counts in zip(texts, inside, strict=True):
+        found = [
+            1.0 if count else 0.4 * bool(stem.search(one.title)) for count, stem in zip(counts, stems, strict=True)
+        ]
+        score = sum(map(operator.mul, found, weights))
+        if score and any(counts):
+            scored.append((score, sum(counts) / (len(one.text) + 400), one))
+    best = max((score for score, _, _ in scored), default=0.0)
+    near = [entry for entry in scored if entry[0] >= 0.75 * best]
+    return [one for _, _, one in sorted(near, key=lambda entry: (-round(entry[0] / best, 1), -entry[1]))]
 
 
 def _paragraphs(texts: Iterable[Topic]) -> Iterator[_Paragraph]:
