@@ -101,7 +101,7 @@ class FileFinder:
             return position.ended()
         path, here = position.path, identity_of(position.path)
         if here is None or not Path(path).is_file():
-            if self._fails_on_missing:
+            if self._fails_on_missing and (self._bounded or not position.is_blank):
                 raise FileMissingError(
                     f"file {path} was read before and is gone",
                     remedy="put it back as it was, or pass on_missing_file='skip' if it had been read to its end",

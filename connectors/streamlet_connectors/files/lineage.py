@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from streamlet.connect import DecodeError
@@ -20,6 +20,7 @@ from streamlet_connectors.files.identity import Identity, identity_of
 from streamlet_connectors.files.position import HEAD_BYTES, FilePosition, Trace, fingerprint, hash_of
 
 _READ_BYTES = 1 << 20
+_MOST_LOOKS = 20
 _PACKED = r"(?:\.(?:gz|zst|z))?"
 _MARK = r"(?:[._-]?(?:\d[\dT:_.+-]*|old|bak|prev))"
 _SUFFIX = re.compile(rf"{_MARK}{_PACKED}|\.(?:gz|zst)", re.IGNORECASE)
@@ -128,9 +129,32 @@ def compare(content: Content, trace: Trace, old: Content | None) -> Comparison:
     return "other"
 
 
-def locate(position: FilePosition, others: Iterable[str] = (), log: str = "") -> Located | None:
+def locate(position: FilePosition, others: Collection[str] = (), log: str = "") -> Located | None:
     """Finds the file of a position: by its number and what was read of it under the name it had, under names beside
-    that, and under `others`; then a copy of it under its name, or one that a rotation gives to it or to its `log`."""
+    that, and under `others`; then a copy of it under its name, or one that a rotation gives to it or to its `log`.
+
+    A file that is renamed while names are looked through is under none of them: it is looked for again until the
+    folder was the same before and after."""
+    folder = os.path.dirname(position.path) or "."  # noqa: PTH120
+    before = _entries(folder)
+    for _ in range(_MOST_LOOKS):
+        found = _locate(position, others, log)
+        after = _entries(folder)
+        if found is not None or after == before:
+            break
+        before = after
+    return found
+
+
+def _entries(folder: str) -> set[tuple[str, int]]:
+    try:
+        with os.scandir(folder) as entries:
+            return {(one.name, one.inode()) for one in entries}
+    except OSError:
+        return set()
+
+
+def _locate(position: FilePosition, others: Iterable[str], log: str) -> Located | None:
     known, trace = position.identity, position.trace
     for path in (position.path, *(_candidates(position.path, others) if known.inode else ())):
         here = identity_of(path)

@@ -84,6 +84,11 @@ class FilePosition(NamedTuple):
         """True when there is nothing to be read any more."""
         return self.is_closed and not self.inode
 
+    @property
+    def is_blank(self) -> bool:
+        """True when nothing was read, and the file had nothing when it was seen last."""
+        return self.offset == 0 and self.size <= 0
+
     def ended(self) -> FilePosition:
         """The same, when its file is gone."""
         return self.lies_in(Identity())._replace(is_closed=True)

@@ -28,6 +28,7 @@ from streamlet_connectors.files.records import Layout
 log = logging.getLogger(__name__)
 
 _MOST_OPEN = 200
+_MOST_TRIES = 5
 _CLOSED_AFTER_SECONDS = 5.0
 """How long a file that has lost its name is looked at before it counts as ended, and a packed one that ends in the
 midst may stay so before that is told."""
@@ -70,9 +71,9 @@ class Rotation:
             self.let_go(self._cursors[split])
 
     def has_another(self, cursor: Cursor) -> bool:
-        """Tells of a file that is gone while another has its name; says what may be lost."""
+        """Tells of a file that is gone while another has its name, or that had nothing yet; says what may be lost."""
         position = cursor.position
-        if self._bounded or identity_of(position.path) is None:
+        if self._bounded or (identity_of(position.path) is None and not position.is_blank):
             return False
         log.warning(
             "file %s was rotated or replaced, and the old file is gone: what it had behind byte %d is lost, if it had "
@@ -104,15 +105,25 @@ class Rotation:
 
     def _find(self, cursor: Cursor) -> Content:
         position = cursor.position
-        known = position.identity
-        here = identity_of(position.path)
-        if self._bounded or (here is not None and (not known.inode or known.is_same(here))):
+        known, gone = position.identity, _gone(position.path)
+        if self._bounded or (not known.inode and identity_of(position.path) is not None):
             return open_content(position.path)
-        found = locate(position, log=_log_of(cursor))
-        if found is None:
-            raise _gone(position.path)
-        cursor.position = position.lies_in(found.identity, found.path)
-        return open_content(found.path)
+        for _ in range(_MOST_TRIES):
+            here = identity_of(position.path)
+            is_here = here is not None and known.is_same(here)
+            found = Located(position.path, here or known) if is_here else locate(position, log=_log_of(cursor))
+            if found is None:
+                break
+            try:
+                content = open_content(found.path)
+            except FileMissingError as error:
+                gone = error
+                continue
+            if content.identity == found.identity:
+                cursor.position = position.lies_in(found.identity, found.path)
+                return content
+            content.close()  # the name was given to another file just now
+        raise gone
 
     def prove(self, cursor: Cursor, layout: Layout[Any]) -> bool:
         """Proves that a file is the one that was read; True if it is to be opened anew, for it was not.  A file that
