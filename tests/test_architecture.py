@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "graph": CONTRACTS | {"state", "operators", "graph"},
     "dsl": CONTRACTS | {"state", "operators", "graph", "dsl"},
     "checkpoint": CONTRACTS | {"state", "checkpoint"},
+    "inspect": CONTRACTS | {"machine", "state", "checkpoint", "inspect"},
     "observe": CONTRACTS | {"state", "graph", "observe"},
     "runtime": CONTRACTS | {"state", "operators", "graph", "checkpoint", "observe", "runtime"},
 }

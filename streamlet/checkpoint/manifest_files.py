@@ -27,8 +27,9 @@ def total_bytes(manifest: Manifest) -> int:
     return sum({file.name: file.size for file in manifest.files()}.values())
 
 
-def look(disk: Disk, path: Path, checkpoint_id: int, job: str) -> CheckpointInfo | None:
-    """Reads one checkpoint's folder; a damaged manifest is told in `problem`. None when the folder is not there."""
+def look(disk: Disk, path: Path, checkpoint_id: int, job: str | None) -> CheckpointInfo | None:
+    """Reads one checkpoint's folder; a damaged manifest is told in `problem`. None when the folder is not there.
+    `job` is whose it must be, None for anybody's."""
     manifest, problem, size = None, None, 0
     try:
         data = _read(disk, path / layout.MANIFEST)
@@ -48,21 +49,6 @@ def look(disk: Disk, path: Path, checkpoint_id: int, job: str) -> CheckpointInfo
         manifest_bytes=size,
         files_bytes=0 if manifest is None else total_bytes(manifest),
     )
-
-
-def look_outside(disk: Disk, path: Path, job: str) -> CheckpointInfo:
-    """Reads a checkpoint by its path. Raises `CheckpointError` when it is not one, cannot be read, or is another
-    job's."""
-    checkpoint_id = layout.checkpoint_number(path.absolute().name)
-    if checkpoint_id is None or not disk.is_folder(path):
-        raise CheckpointError(
-            f"{path} is not a checkpoint",
-            remedy="name a folder such as <state dir>/<job>/chk-00000042, which lists its files in ../files",
-        )
-    info = look(disk, path.absolute(), checkpoint_id, job)
-    if info is None or info.manifest is None:
-        raise CheckpointDamagedError((info and info.problem) or f"{path} cannot be read")
-    return info
 
 
 def is_marked(disk: Disk, path: Path, checkpoint_id: int) -> bool:
@@ -164,11 +150,11 @@ def _read(disk: Disk, path: Path) -> bytes:
         raise CheckpointDamagedError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _require_place(manifest: Manifest, path: Path, checkpoint_id: int, job: str) -> None:
+def _require_place(manifest: Manifest, path: Path, checkpoint_id: int, job: str | None) -> None:
     if manifest.checkpoint_id != checkpoint_id:
         place = path / layout.MANIFEST
         raise CheckpointDamagedError(f"{place} is damaged: it is that of checkpoint {manifest.checkpoint_id}")
-    if manifest.job != job:
+    if job is not None and manifest.job != job:
         raise CheckpointError(
             f"{path} is a checkpoint of job {manifest.job!r}, not of {job!r}",
             remedy="name a checkpoint of this job, or run it under the other's name",

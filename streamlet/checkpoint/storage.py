@@ -17,6 +17,7 @@ from pathlib import Path
 
 from streamlet.checkpoint import durable, layout, manifest_files
 from streamlet.checkpoint.files import AttemptFolder, Pins, file_path, superseded
+from streamlet.checkpoint.finding import find_checkpoint
 from streamlet.checkpoint.manifest import Manifest, encode
 from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance, releasable, unreferenced
 from streamlet.crash_points import fault_point
@@ -35,10 +36,11 @@ class CheckpointStorage:
     """The checkpoints of one job in one state directory. Building it touches nothing; writing needs the `JobLock` and
     `begin_attempt` first."""
 
-    def __init__(self, root: Path, job: str, disk: Disk) -> None:
+    def __init__(self, root: Path, job: str, disk: Disk, *, folder: Path | None = None) -> None:
+        """`folder` is where they are, when it is not the job's own in `root`: a savepoint, a copy."""
         self.job = job
         self._disk = disk
-        self.folder = root / layout.folder_name(job)
+        self.folder = folder or root / layout.folder_name(job)
         self.files = self.folder / layout.FILES
         self._attempt: AttemptFolder | None = None
         self._distrust: str | None = None
@@ -148,7 +150,7 @@ class CheckpointStorage:
         Raises `CheckpointError` when it is not there and `CheckpointDamagedError` when it cannot be read.
         """
         if isinstance(which, Path):
-            return manifest_files.look_outside(self._disk, which, self.job)
+            return find_checkpoint(self._disk, which, self.job)
         info = manifest_files.look(self._disk, self.folder / layout.checkpoint_name(which), which, self.job)
         if info is None:
             there = ", ".join(str(info.id) for info in self.checkpoints()) or "none"
@@ -324,16 +326,19 @@ class CheckpointStorage:
 
     # --- releasing --------------------------------------------------------------------------------------------------
 
-    def release(self, *, retain: int = 1, protect: Collection[str] = ()) -> list[int]:
+    def release(
+        self, *, retain: int = 1, protect: Collection[str] = (), only: Collection[int] | None = None
+    ) -> list[int]:
         """Removes what nothing needs any more and gives the ids of the removed checkpoints.
 
-        See `releasable` for what stays.  `protect` names files that must stay besides: those of reports that were
-        acknowledged but are in no manifest yet.  Files that a store of this attempt has made and no manifest has
-        named are spared anyway.  A checkpoint's folder is gone durably before the first of its files goes.
+        See `releasable` for what stays; with `only`, so does all that has none of these ids.  `protect` names files
+        that must stay besides: those of reports that were acknowledged but are in no manifest yet.  Files that a store
+        of this attempt has made and no manifest has named are spared anyway.  A checkpoint's folder is gone durably
+        before the first of its files goes.
         """
         attempt = self.running()
         infos = self.checkpoints()
-        going = releasable(infos, retain)
+        going = [info for info in releasable(infos, retain) if only is None or info.id in only]
         if not going:
             return []
         gone = frozenset(info.id for info in going)

@@ -15,6 +15,7 @@ from streamlet.cli.help import help_
 from streamlet.cli.loading import load_job
 from streamlet.cli.plan import plan
 from streamlet.cli.run import WRONG, run_job
+from streamlet.cli.state import state
 from streamlet.cli.stopping import INTERRUPTED
 from streamlet.errors import StreamletError
 
@@ -91,3 +92,4 @@ main.add_command(checkpoints)
 main.add_command(dev)
 main.add_command(help_)
 main.add_command(plan)
+main.add_command(state)

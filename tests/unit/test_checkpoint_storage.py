@@ -167,7 +167,7 @@ def test_another_jobs_checkpoint_and_a_missing_one_are_refused(disk: Disk) -> No
         disk.storage.load(9)
     other = CheckpointStorage(disk.root, "other", LocalDisk())
     with pytest.raises(CheckpointError, match="is not a checkpoint"):
-        other.load(disk.storage.folder)
+        other.load(disk.root)
     with pytest.raises(CheckpointError, match="checkpoint of job 'job', not of 'other'"):
         other.load(disk.storage.folder / "chk-00000001")
 

@@ -94,3 +94,42 @@ def test_a_job_that_is_neither_file_nor_name_is_refused(tmp_path: Path) -> None:
     done = cli(tmp_path, "checkpoints", "list", "nothing")
     assert done.returncode == 2
     assert "there is no job file nothing" in done.stderr
+
+
+def test_a_checkpoint_is_shown_with_states_positions_and_output(finished: Path) -> None:
+    done = cli(finished, "checkpoints", "show", "job.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "of job 'job', final, in " in done.stdout
+    assert "its output is committed" in done.stdout
+    assert "  0/1: 100" in done.stdout
+    assert "state count / accumulator: value of int, 1 subtasks" in done.stdout
+
+
+def test_two_checkpoints_are_compared_down_to_their_entries(finished: Path) -> None:
+    infos = CheckpointStorage(finished / "streamlet-state", "job", LocalDisk()).checkpoints()
+    first, last = str(infos[0].id), str(infos[-1].path)
+    same = cli(finished, "checkpoints", "diff", "job", last, last, "--entries")
+    assert (same.returncode, same.stdout) == (0, "")
+    done = cli(finished, "checkpoints", "diff", "job", first, last, "--entries")
+    assert done.returncode == 1
+    assert "source numbers: 0/1: " in done.stdout
+    assert "state count / accumulator: " in done.stdout
+
+
+def test_only_checkpoints_that_nothing_needs_are_deleted(tmp_path: Path) -> None:
+    write_job(tmp_path, JOB.replace("restart=Restart.none()", "restart=Restart.none(), retain=50"))
+    assert cli(tmp_path, "run", "job.py", "--", "200", "2000").returncode == 0
+    storage = CheckpointStorage(tmp_path / "streamlet-state", "job", LocalDisk())
+    ids = [info.id for info in storage.checkpoints()]
+    assert len(ids) > 2
+    kept = cli(tmp_path, "checkpoints", "delete", "job", str(ids[-1]))
+    assert kept.returncode == 2
+    assert f"checkpoint {ids[-1]} is needed to go on" in kept.stderr
+    missing = cli(tmp_path, "checkpoints", "delete", "job", "99999")
+    assert missing.returncode == 2
+    assert "has no checkpoint 99999" in missing.stderr
+    done = cli(tmp_path, "checkpoints", "delete", "job", str(ids[0]), str(ids[1]))
+    assert (done.returncode, done.stdout) == (0, f"deleted: {ids[0]}, {ids[1]}\n")
+    assert [info.id for info in storage.checkpoints()] == ids[2:]
+    assert storage.unnamed() == []
+    assert cli(tmp_path, "checkpoints", "verify", "job").returncode == 0

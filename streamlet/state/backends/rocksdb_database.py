@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rocksdict import (
+    AccessType,
     BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
@@ -96,12 +97,19 @@ class RocksBase:
     """The working database of one store: always exactly the state at one cut."""
 
     def __init__(
-        self, folder: Path, cache_bytes: int, *, create: bool, sources: Mapping[str, Path] | None = None
+        self,
+        folder: Path,
+        cache_bytes: int,
+        *,
+        create: bool,
+        sources: Mapping[str, Path] | None = None,
+        is_read_only: bool = False,
     ) -> None:
         self._folder = folder
         self._sources = dict(sources or {})
+        access = AccessType.read_only() if is_read_only else AccessType.read_write()
         try:
-            self._db: Any = Rdict(str(folder), options(cache_bytes, create=create))
+            self._db: Any = Rdict(str(folder), options(cache_bytes, create=create), access_type=access)
         except Exception as error:
             self._raise(error)
         self.is_empty = create
@@ -126,6 +134,11 @@ class RocksBase:
                     remedy="restore an older checkpoint with --from",
                 ) from error
         return cls(folder, cache_bytes, create=False, sources=sources)
+
+    @classmethod
+    def read_only(cls, folder: Path, cache_bytes: int) -> RocksBase:
+        """Opens the files of a checkpoint's base in `folder` for reading: nothing is merged there. Blocks."""
+        return cls(folder, cache_bytes, create=False, is_read_only=True)
 
     def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Gives the value of each key; one call for many keys costs 0.8 us each instead of 2-3."""

@@ -1,0 +1,118 @@
+"""The stored entries of one state of a checkpoint, in order and in bounded memory.
+
+Each store of a checkpoint is a RocksDB base and logs over it: the last word on a stored key is that of the newest log
+that has it, a tombstone included, else that of the base.  Logs are merged for a few key groups at a time, so memory is
+bounded however large they are (as when they are folded), and the base is read as a stream.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from pathlib import Path
+
+import msgspec
+
+from streamlet.errors import CheckpointDamagedError
+from streamlet.machine.disk import LocalDisk
+from streamlet.machine.held_files import HeldFiles
+from streamlet.state.backends.folding import PART_BYTES, PART_ENTRIES, merge_logs
+from streamlet.state.backends.rocksdb_database import RocksBase
+from streamlet.state.encoding.key_groups import META_STATE, stored_key
+from streamlet.state.encoding.key_type import KEY_TYPE_NOTE
+from streamlet.state.log.file import read_header
+from streamlet.state.snapshot import StoreSnapshot
+
+Entry = tuple[bytes, bytes]
+
+_CACHE_BYTES = 8 << 20
+
+
+class StoredEntries:
+    """What one store of a checkpoint holds. Files are opened when it is made, the base when it is first read."""
+
+    def __init__(self, snapshot: StoreSnapshot, files: Path, held: HeldFiles, number: int) -> None:
+        """`number` is one that no other store has which shares `held`."""
+        self.snapshot = snapshot
+        self._held = held
+        self._folder = f"base-{number}"
+        self._base: RocksBase | None = None
+        self._logs = [held.hold(files / log.file.name) for log in snapshot.logs]
+        self._tables = [(ref.role, held.hold(files / ref.name)) for ref in snapshot.base]
+        self._merged: tuple[int, dict[bytes, bytes | None]] | None = None
+
+    def holds(self, state_id: int) -> bool:
+        """True when the store has this state."""
+        return not self.snapshot.states or state_id in self.snapshot.states
+
+    def has_group(self, group: int) -> bool:
+        """True when the store has the keys of a key group."""
+        return self.snapshot.first_group <= group < self.snapshot.end_group
+
+    def of_state(self, state_id: int) -> Iterator[Entry]:
+        """Gives the entries of a state, in the order of their stored keys."""
+        for first, end in pairwise(self._bounds()):
+            prefixes = [stored_key(group, state_id, b"")[:4] for group in range(first, end)]
+            own = prefixes[0][2:]
+            logged = merge_logs(LocalDisk(), self._logs, first, end)
+            yield from self._together(prefixes, {key: value for key, value in logged.items() if key[2:4] == own})
+
+    def with_prefix(self, prefix: bytes) -> list[Entry]:
+        """Gives the entries whose stored key begins with a prefix, which is one of a single key group."""
+        group = int.from_bytes(prefix[:2], "big")
+        if self._merged is None or self._merged[0] != group:
+            self._merged = (group, merge_logs(LocalDisk(), self._logs, group, group + 1))
+        logged = {key: value for key, value in self._merged[1].items() if key.startswith(prefix)}
+        return list(self._together([prefix], logged))
+
+    def key_type(self) -> str:
+        """Gives the shape of the keys as the store notes it; empty while there was none."""
+        place = stored_key(self.snapshot.first_group, META_STATE, KEY_TYPE_NOTE)
+        noted = [value for key, value in self.with_prefix(place) if key == place]
+        return msgspec.msgpack.decode(noted[0], type=str) if noted else ""
+
+    def close(self) -> None:
+        """Lets go of the base."""
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+
+    def _together(self, prefixes: Sequence[bytes], logged: dict[bytes, bytes | None]) -> Iterator[Entry]:
+        """The entries below some prefixes, in order; `logged` is what the logs say of them."""
+        newer = [(key, value) for key, value in sorted(logged.items()) if value is not None]
+        if not self._tables:
+            return iter(newer)
+        base = self._opened()
+        older = chain.from_iterable(map(base.scan, prefixes))
+        return heapq.merge(newer, (entry for entry in older if entry[0] not in logged)) if logged else older
+
+    def _bounds(self) -> Sequence[int]:
+        """Where the parts begin for which logs are merged."""
+        first, end = self.snapshot.first_group, self.snapshot.end_group
+        headers = [read_header(LocalDisk(), path) for path in self._logs]
+        entries, size = sum(one.entries for one in headers), sum(one.raw_bytes for one in headers)
+        parts = min(max(-(-entries // PART_ENTRIES), -(-size // PART_BYTES), 1), end - first)
+        return [first + (end - first) * part // parts for part in range(parts + 1)]
+
+    def _opened(self) -> RocksBase:
+        if self._base is None:
+            for role, held in self._tables:
+                put = self._held.name if role.endswith(".sst") else self._held.copy
+                put(held, self._folder, role)
+            self._base = RocksBase.read_only(self._held.folder / self._folder, _CACHE_BYTES)
+        return self._base
+
+
+def entries_of(stores: Sequence[StoredEntries], state_id: int) -> Iterator[Entry]:
+    """Gives the entries of a state from all stores that have it, those of low key groups first."""
+    of_state = sorted((one for one in stores if one.holds(state_id)), key=lambda one: one.snapshot.first_group)
+    for one, other in pairwise(of_state):
+        if one.snapshot.end_group > other.snapshot.first_group:
+            raise CheckpointDamagedError(
+                f"two stores of the checkpoint hold state {state_id} of key group {other.snapshot.first_group}: "
+                f"{one.snapshot.store!r} and {other.snapshot.store!r}",
+                remedy="the manifest names stores that do not belong together: take another checkpoint",
+            )
+    for store in of_state:
+        yield from store.of_state(state_id)
