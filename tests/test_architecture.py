@@ -59,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 DOORS = ("streamlet", "streamlet.connect")
 """The modules of the engine that a connector may import names from."""
 
-RUNS_LATE = {("dsl", "runtime"), ("dsl", "cli")}
+RUNS_LATE = {("dsl", "runtime")}
 """Imports that are right inside a function only: `job.run()` starts what the job file itself must not load."""
 
 MAY_USE_ASYNCIO = ("streamlet/runtime/", "streamlet/checkpoint/coordinator.py", "streamlet/checkpoint/patience.py",

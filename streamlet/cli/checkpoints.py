@@ -9,15 +9,15 @@ import click
 from streamlet.checkpoint.lock import JobLock, read_instance
 from streamlet.checkpoint.retention import CheckpointInfo, releasable
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.cli.limits import raise_soft_limits
 from streamlet.cli.places import checkpoint_of, refusals_told, state_dir_option, storage_of
-from streamlet.cli.run import LOCKED
 from streamlet.clock import SystemClock
 from streamlet.errors import ConfigError, JobLockedError, StreamletError
 from streamlet.inspect.checkpoint import CheckpointView
 from streamlet.inspect.comparing import describe_checkpoint, differences
 from streamlet.machine.disk import LocalDisk
 from streamlet.machine.local import local_ports
+from streamlet.runtime.run.job_run import LOCKED
+from streamlet.runtime.run.limits import raise_soft_limits
 
 _JOB = click.argument("job", metavar="JOB.PY|NAME|PATH")
 

@@ -9,8 +9,8 @@ from types import FrameType
 
 import click
 
-from streamlet.cli.run import WRONG
 from streamlet.errors import ConfigError, StreamletError
+from streamlet.runtime.run.job_run import WRONG
 
 
 @click.group()

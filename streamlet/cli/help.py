@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from streamlet.cli.run import WRONG
+from streamlet.runtime.run.job_run import WRONG
 
 if TYPE_CHECKING:
     from streamlet.cli.topics import Topic

@@ -10,32 +10,8 @@ from types import ModuleType
 
 from streamlet.calling import is_user_file
 from streamlet.dsl.job import Job
-from streamlet.errors import ConfigError, JobDefinitionError, StreamletError
-
-_loading: list[Path] = []
-
-
-def refuse_while_loading(name: str) -> None:
-    """Raises `JobDefinitionError` when a job file that is being imported runs a job: each import would run it."""
-    if _loading:
-        raise JobDefinitionError(
-            f"{_loading[-1]} runs job {name!r} while it is imported",
-            remedy='put it below `if __name__ == "__main__":`',
-        )
-
-
-def file_of(job: Job) -> str:
-    """Gives `job.py:name` of a job in the running program, for other processes to load."""
-    program = sys.modules["__main__"]
-    file = getattr(program, "__file__", None)
-    names = [key for key, value in vars(program).items() if value is job]
-    if file is None or not names:
-        raise ConfigError(
-            f"job {job.name!r} cannot run in several processes: it is no top-level name of the program's file, where "
-            "the others could find it",
-            remedy="assign the job to a name at the top level of the file that is run, or use `streamlet run job.py`",
-        )
-    return f"{Path(file).resolve()}:{names[0]}"
+from streamlet.errors import JobDefinitionError, StreamletError
+from streamlet.runtime.run.importing import importing
 
 
 def load_job(target: str, arguments: list[str]) -> Job:
@@ -77,15 +53,13 @@ def _import(path: Path, arguments: list[str]) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     sys.argv = [str(path), *arguments]
-    _loading.append(path)
     try:
-        spec.loader.exec_module(module)
+        with importing(path):
+            spec.loader.exec_module(module)
     except StreamletError:
         raise
     except (Exception, SystemExit) as error:
         raise JobDefinitionError(_describe(error, path), remedy="the job file must import without error") from error
-    finally:
-        _loading.pop()
     return module
 
 

@@ -14,10 +14,10 @@ from streamlet.cli.dev import dev
 from streamlet.cli.help import help_
 from streamlet.cli.loading import load_job
 from streamlet.cli.plan import plan
-from streamlet.cli.run import WRONG, run_job
 from streamlet.cli.state import state
-from streamlet.cli.stopping import INTERRUPTED
 from streamlet.errors import StreamletError
+from streamlet.runtime.run.job_run import WRONG, run_job
+from streamlet.runtime.run.stopping import INTERRUPTED
 
 _LASTING = ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory")
 """Options that a start which goes on needs again; the others are for one start."""

@@ -15,9 +15,9 @@ from streamlet.checkpoint.layout import checkpoint_number, folder_name
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.loading import load_job
-from streamlet.cli.run import WRONG
 from streamlet.errors import StreamletError
 from streamlet.machine.disk import LocalDisk
+from streamlet.runtime.run.job_run import WRONG
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from streamlet.cli.loading import load_job
-from streamlet.cli.run import WRONG
 from streamlet.errors import StreamletError
 from streamlet.graph.describe import describe_plan, warnings_of
+from streamlet.runtime.run.job_run import WRONG
 from streamlet.runtime.task.placement import describe_placement
 
 

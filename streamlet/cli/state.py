@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 
 import click
 
-from streamlet.cli.limits import raise_soft_limits
 from streamlet.cli.places import checkpoint_of, refusals_told, state_dir_option
 from streamlet.errors import ConfigError
 from streamlet.inspect.checkpoint import CheckpointView, StateView
 from streamlet.inspect.parquet import write_parquet
 from streamlet.inspect.plain_forms import json_line
+from streamlet.runtime.run.limits import raise_soft_limits
 
 _LINES_AT_ONCE = 1000
 

@@ -8,9 +8,6 @@ import struct
 import sys
 
 from streamlet.cli.loading import load_job
-from streamlet.cli.run import uvloop_runner, watched
-from streamlet.cli.signals import Ears, heard_apart
-from streamlet.cli.stopping import WorkerStopping
 from streamlet.dsl.job import Job
 from streamlet.errors import JobDefinitionError, StreamletError
 from streamlet.graph.describe import describe_plan
@@ -22,6 +19,9 @@ from streamlet.runtime.processes.failures import failure_of
 from streamlet.runtime.processes.link import Link
 from streamlet.runtime.processes.messages import JobFile, encoded, job_file_of
 from streamlet.runtime.processes.worker import ToldLog, Worker
+from streamlet.runtime.run.job_run import uvloop_runner, watched
+from streamlet.runtime.run.signals import Ears, heard_apart
+from streamlet.runtime.run.stopping import WorkerStopping
 from streamlet.runtime.task.placement import Placement
 
 _BLOCKED_SHARE = 0.75

@@ -81,7 +81,7 @@ class Job:
 
         Options are those of the command line: `state_dir`, `from_checkpoint`, `parallelism`, ...
         """
-        from streamlet.cli.run import run_job
+        from streamlet.runtime.run.job_run import run_job
 
         return run_job(self, **options)
 

@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import streamlet.cli.run
+import streamlet.runtime.run.job_run
 from streamlet.cli.main import main
 from tests.benchmarks.reporting import percentiles_ms
 
@@ -76,9 +76,9 @@ def launch(arguments: list[str]) -> None:
     """Runs the command with the probe; exits as it does."""
     target, *sys.argv[1:] = arguments
     noted = Noted()
-    make = streamlet.cli.run.uvloop_runner
+    make = streamlet.runtime.run.job_run.uvloop_runner
     # Around the command as it is: the product has no switch for this.
-    streamlet.cli.run.uvloop_runner = lambda: ProbedRunner(make(), noted)  # type: ignore[assignment,return-value]
+    streamlet.runtime.run.job_run.uvloop_runner = lambda: ProbedRunner(make(), noted)  # type: ignore[assignment,return-value]
     try:
         main()
     finally:

@@ -19,7 +19,7 @@ from kio.index import load_request_schema, load_response_schema
 from kio.serial import entity_reader, entity_writer
 
 from streamlet.testing.kafka import EmbeddedKafka
-from streamlet.testing.kafka.wire import built
+from streamlet.testing.kafka.apis.wire import built
 from streamlet_connectors.kafka.protocol import requests
 from tests.kafka.broker import Kafka
 from tests.kafka.sink_driving import fresh

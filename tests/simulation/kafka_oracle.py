@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from streamlet.testing.kafka.log import PartitionLog
+from streamlet.testing.kafka.model.log import PartitionLog
 from tests.simulation.functions import REPLAY
 from tests.simulation.kafka_scenario import RAW, KafkaScenario
 from tests.simulation.oracle import WrongOutput

@@ -8,9 +8,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamlet.testing.kafka import batches
-from streamlet.testing.kafka.batches import NO_PRODUCER
-from streamlet.testing.kafka.log import PartitionLog
+from streamlet.testing.kafka.model import batches
+from streamlet.testing.kafka.model.batches import NO_PRODUCER
+from streamlet.testing.kafka.model.log import PartitionLog
 from streamlet.testing.kafka.simulated import SimulatedKafka
 from streamlet.testing.loop import VirtualClock
 from streamlet_connectors.kafka.writing.batching import new_builder, seal

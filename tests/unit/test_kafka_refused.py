@@ -18,7 +18,7 @@ from streamlet import Json
 from streamlet.connect import SystemClock
 from streamlet.errors import FinalError
 from streamlet.testing.kafka import EmbeddedKafka
-from streamlet.testing.kafka.model import SimulatedBroker
+from streamlet.testing.kafka.model.broker import SimulatedBroker
 from streamlet.testing.kafka.service import KafkaService
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import KafkaSink, KafkaSource

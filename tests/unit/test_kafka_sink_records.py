@@ -16,7 +16,7 @@ from streamlet import Bytes, Json, Text, TumblingWindows, WatermarkStrategy
 from streamlet.connect import Batch
 from streamlet.errors import ConfigError, EncodeError
 from streamlet.testing.kafka import EmbeddedKafka
-from streamlet.testing.kafka.batches import Record
+from streamlet.testing.kafka.model.batches import Record
 from streamlet.windows import EveryRecords
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.kafka import KafkaSink, KafkaSource

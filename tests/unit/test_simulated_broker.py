@@ -7,8 +7,8 @@ import random
 import pytest
 
 from streamlet.testing.kafka import BrokerSettings, SimulatedBroker
-from streamlet.testing.kafka.batches import RecordBatch, marker, parse, records_of
-from streamlet.testing.kafka.transactions import State
+from streamlet.testing.kafka.model.batches import RecordBatch, marker, parse, records_of
+from streamlet.testing.kafka.model.transactions import State
 from tests.kafka.wire_driving import a_batch, batches_in
 
 START = 1_700_000_000_000
@@ -213,7 +213,7 @@ def test_every_offset_reads_the_batch_that_holds_it() -> None:
 
 
 def test_a_deleted_topic_takes_its_group_offsets_along() -> None:
-    from streamlet.testing.kafka.offsets import GroupOffset
+    from streamlet.testing.kafka.model.offsets import GroupOffset
 
     broker = a_broker()
     group = broker.groups.need("g")

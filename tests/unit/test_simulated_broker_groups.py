@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlet.testing.kafka.groups import Group, GroupState, Join, Joined
+from streamlet.testing.kafka.model.groups import Group, GroupState, Join, Joined
 
 START = 1_000_000
 

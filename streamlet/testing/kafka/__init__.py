@@ -6,8 +6,8 @@ format, `service` an event loop and a clock, `server` a socket, `embedded` a thr
 
 from streamlet.testing.kafka.embedded import EmbeddedKafka
 from streamlet.testing.kafka.faults import Fault, Faults, Trouble
-from streamlet.testing.kafka.model import SimulatedBroker
+from streamlet.testing.kafka.model.broker import SimulatedBroker
+from streamlet.testing.kafka.model.settings import BrokerSettings
 from streamlet.testing.kafka.service import KafkaService
-from streamlet.testing.kafka.settings import BrokerSettings
 
 __all__ = ["BrokerSettings", "EmbeddedKafka", "Fault", "Faults", "KafkaService", "SimulatedBroker", "Trouble"]

@@ -12,13 +12,13 @@ from typing import Any, Self, TypeVar
 
 from streamlet.clock import Clock, SystemClock
 from streamlet.errors import ConfigError
-from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.errors import BrokerNotRunningError
 from streamlet.testing.kafka.faults import Faults
-from streamlet.testing.kafka.model import SimulatedBroker
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.broker import SimulatedBroker
+from streamlet.testing.kafka.model.settings import BrokerSettings
 from streamlet.testing.kafka.server import KafkaServer
 from streamlet.testing.kafka.service import KafkaService
-from streamlet.testing.kafka.settings import BrokerSettings
 
 T = TypeVar("T")
 

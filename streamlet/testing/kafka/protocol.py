@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis import authentication, cluster, groups, records, transactions
 from streamlet.testing.kafka.apis.call import Api, Call, Waiting
+from streamlet.testing.kafka.apis.wire import API_VERSIONS, Answer, Head, read_head, read_request, write_answer
 from streamlet.testing.kafka.errors import NotKafkaError
-from streamlet.testing.kafka.model import SimulatedBroker
-from streamlet.testing.kafka.wire import API_VERSIONS, Answer, Head, read_head, read_request, write_answer
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.broker import SimulatedBroker
 
 _NEWEST_API_VERSIONS = 3
 

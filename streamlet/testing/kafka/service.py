@@ -11,9 +11,9 @@ import contextlib
 from streamlet.clock import Clock
 from streamlet.testing.kafka.errors import ConnectionCutError
 from streamlet.testing.kafka.faults import Fault, Faults, Trouble
-from streamlet.testing.kafka.model import SimulatedBroker
+from streamlet.testing.kafka.model.broker import SimulatedBroker
+from streamlet.testing.kafka.model.settings import NODE
 from streamlet.testing.kafka.protocol import READING, Exchange, Protocol
-from streamlet.testing.kafka.settings import NODE
 
 
 class KafkaService:

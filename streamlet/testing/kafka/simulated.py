@@ -7,7 +7,7 @@ import random
 from functools import partial
 
 from streamlet.testing.kafka.errors import ConnectionCutError, NotKafkaError
-from streamlet.testing.kafka.model import SimulatedBroker
+from streamlet.testing.kafka.model.broker import SimulatedBroker
 from streamlet.testing.kafka.server import serve
 from streamlet.testing.kafka.service import KafkaService
 from streamlet.testing.loop import Policy, SimulatedLoop, VirtualClock, running

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call
-from streamlet.testing.kafka.wire import Answer
+from streamlet.testing.kafka.apis.wire import Answer
+from streamlet.testing.kafka.model import codes
 
 
 def sasl_handshake(call: Call) -> Answer:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from streamlet.testing.kafka import codes
-from streamlet.testing.kafka.model import SimulatedBroker
-from streamlet.testing.kafka.transactions import Place
-from streamlet.testing.kafka.wire import Answer
+from streamlet.testing.kafka.apis.wire import Answer
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.broker import SimulatedBroker
+from streamlet.testing.kafka.model.transactions import Place
 
 T = TypeVar("T")
 

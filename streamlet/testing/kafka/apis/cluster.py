@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call
-from streamlet.testing.kafka.topics import TOPIC_SETTINGS, Topic
-from streamlet.testing.kafka.wire import Answer
+from streamlet.testing.kafka.apis.wire import Answer
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.topics import TOPIC_SETTINGS, Topic
 
 _UNSAID = -(1 << 31)
 """Stands where the operations that a client may do were not asked for."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call, Waiting, by_topic
-from streamlet.testing.kafka.groups import Group, Join, Joined, Member
-from streamlet.testing.kafka.offsets import GroupOffset
-from streamlet.testing.kafka.transactions import Place
-from streamlet.testing.kafka.wire import Answer, milliseconds
+from streamlet.testing.kafka.apis.wire import Answer, milliseconds
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.groups import Group, Join, Joined, Member
+from streamlet.testing.kafka.model.offsets import GroupOffset
+from streamlet.testing.kafka.model.transactions import Place
 
 _LONG_MS = 3_600_000
 _UNSAID = -(1 << 31)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call, Waiting
-from streamlet.testing.kafka.log import Appended, EpochEnd, PartitionLog, Slice
-from streamlet.testing.kafka.wire import Answer, milliseconds
+from streamlet.testing.kafka.apis.wire import Answer, milliseconds
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.log import Appended, EpochEnd, PartitionLog, Slice
 
 
 def produce(call: Call) -> Answer | None:

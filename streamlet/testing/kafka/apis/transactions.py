@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from streamlet.testing.kafka import codes
 from streamlet.testing.kafka.apis.call import Api, Call, by_topic
-from streamlet.testing.kafka.offsets import GroupOffset
-from streamlet.testing.kafka.wire import Answer, milliseconds
+from streamlet.testing.kafka.apis.wire import Answer, milliseconds
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.offsets import GroupOffset
 
 
 def init_producer_id(call: Call) -> Answer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
-from streamlet.testing.kafka import codes
-from streamlet.testing.kafka.batches import NO_PRODUCER, Record, RecordBatch, is_commit, marker, records_of
-from streamlet.testing.kafka.producers import ProducerState
-from streamlet.testing.kafka.settings import NODE
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.batches import NO_PRODUCER, Record, RecordBatch, is_commit, marker, records_of
+from streamlet.testing.kafka.model.producers import ProducerState
+from streamlet.testing.kafka.model.settings import NODE
 
 LATEST, EARLIEST, NEWEST_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
 

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streamlet.testing.kafka import codes
-from streamlet.testing.kafka.log import PartitionLog
-from streamlet.testing.kafka.settings import NODE
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.log import PartitionLog
+from streamlet.testing.kafka.model.settings import NODE
 
 TOPIC_SETTINGS: Mapping[str, str] = {
     "cleanup.policy": "delete",

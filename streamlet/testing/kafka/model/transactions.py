@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streamlet.testing.kafka import codes
-from streamlet.testing.kafka.settings import BrokerSettings
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.settings import BrokerSettings
 
 _LAST_EPOCH = 32766
 Place = tuple[str, int]

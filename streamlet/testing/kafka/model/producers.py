@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streamlet.testing.kafka import codes
-from streamlet.testing.kafka.batches import RecordBatch
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.batches import RecordBatch
 
 REMEMBERED_BATCHES = 5
 _LAST_SEQUENCE = 2**31 - 1

@@ -10,20 +10,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import uvloop
 
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.cli.limits import check_limits, raise_soft_limits
-from streamlet.cli.loading import file_of, refuse_while_loading
-from streamlet.cli.options import in_words_of_the_command_line, option_of
-from streamlet.cli.signals import Ears, heard_apart
-from streamlet.cli.stopping import Stopping
 from streamlet.clock import Clock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
-from streamlet.dsl.job import Job
 from streamlet.errors import AttemptSupersededError, ConfigError, JobDefinitionError, JobLockedError, StreamletError
 from streamlet.graph.describe import warnings_of
 from streamlet.graph.plan import ExecutionPlan
@@ -40,6 +34,11 @@ from streamlet.runtime.job.loop_watch import watched_loop
 from streamlet.runtime.job.restoring import AttemptOptions
 from streamlet.runtime.job.supervisor import Outcome, Supervisor, describe
 from streamlet.runtime.processes.worker_host import WorkerHost
+from streamlet.runtime.run.importing import file_of, refuse_while_importing
+from streamlet.runtime.run.limits import check_limits, raise_soft_limits
+from streamlet.runtime.run.option_words import in_words_of_the_command_line, option_of
+from streamlet.runtime.run.signals import Ears, heard_apart
+from streamlet.runtime.run.stopping import Stopping
 from streamlet.tally import told
 
 FINISHED, FAILED, WRONG, LOCKED = 0, 1, 2, 3
@@ -48,6 +47,16 @@ another."""
 
 _SLOW_INTERVALS = 3
 _SHORTEST_WARNING_SECONDS = 1.0
+
+
+class RunnableJob(Protocol):
+    """What a run needs of a job: its name, its settings, and its plan under other settings."""
+
+    name: str
+    config: JobConfig
+
+    def plan(self, config: JobConfig | None = None) -> ExecutionPlan:
+        """Validates the job and lays it out as tasks."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +80,17 @@ class RunOptions:
     """What the job file sees as `sys.argv[1:]`."""
 
 
-def run_job(job: Job, *, stream: TextIO | None = None, **options: Any) -> int:
+def run_job(job: RunnableJob, *, stream: TextIO | None = None, **options: Any) -> int:
     """Runs a job in this thread until it ends; gives the exit code. Never raises for what went wrong in the job."""
     out = stream or sys.stderr
     try:
-        refuse_while_loading(job.name)
+        refuse_while_importing(job.name)
         run = _options(options)
         plan = job.plan(_configured(job.config, run))
         raise_soft_limits()
         warnings = [*check_limits(plan), *warnings_of(plan)]
         if plan.config.processes > 1 and not run.job_file:
-            run = replace(run, job_file=file_of(job), arguments=tuple(sys.argv[1:]))
+            run = replace(run, job_file=file_of(job, job.name), arguments=tuple(sys.argv[1:]))
     except StreamletError as error:
         print(f"streamlet: {describe(error)}", file=out)
         return WRONG

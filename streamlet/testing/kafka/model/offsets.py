@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from streamlet.testing.kafka.transactions import Place
+from streamlet.testing.kafka.model.transactions import Place
 
 
 class GroupOffset(NamedTuple):

@@ -19,14 +19,14 @@ import random
 import uuid
 from collections.abc import Mapping, Sequence
 
-from streamlet.testing.kafka import batches, codes
-from streamlet.testing.kafka.batches import NO_PRODUCER, RecordBatch
-from streamlet.testing.kafka.groups import Groups
-from streamlet.testing.kafka.log import Appended, PartitionLog
-from streamlet.testing.kafka.offsets import GroupOffset
-from streamlet.testing.kafka.settings import BrokerSettings
-from streamlet.testing.kafka.topics import Topic, Topics
-from streamlet.testing.kafka.transactions import Place, TransactionalId, TransactionCoordinator
+from streamlet.testing.kafka.model import batches, codes
+from streamlet.testing.kafka.model.batches import NO_PRODUCER, RecordBatch
+from streamlet.testing.kafka.model.groups import Groups
+from streamlet.testing.kafka.model.log import Appended, PartitionLog
+from streamlet.testing.kafka.model.offsets import GroupOffset
+from streamlet.testing.kafka.model.settings import BrokerSettings
+from streamlet.testing.kafka.model.topics import Topic, Topics
+from streamlet.testing.kafka.model.transactions import Place, TransactionalId, TransactionCoordinator
 
 Address = tuple[str, int]
 

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from streamlet.testing.kafka import codes
-from streamlet.testing.kafka.offsets import GroupOffset, GroupOffsets
-from streamlet.testing.kafka.transactions import Place
+from streamlet.testing.kafka.model import codes
+from streamlet.testing.kafka.model.offsets import GroupOffset, GroupOffsets
+from streamlet.testing.kafka.model.transactions import Place
 
 
 class GroupState(enum.Enum):
