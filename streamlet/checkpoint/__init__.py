@@ -70,4 +70,6 @@ alignment, pending, recovery, settling   pure decisions: which barriers are in, 
 manifest, storage, files, lock, layout   durable facts: what a checkpoint is on disk
 coordinator, patience                    the loop that triggers, decides and commits, and how long it waits
 ```
+
+May import: contracts, state
 """

@@ -2,6 +2,9 @@
 
 `Job`, `Stream` and `KeyedStream` are names of `streamlet` itself.  The names here are for annotations: a method makes
 what they stand for, such as `keyed.window(...)` a `WindowedStream`.
+
+May import: contracts, graph, state, state.encoding, operators, operators.user_code, operators.aggregates,
+operators.windows, operators.joins, operators.asynchronous
 """
 
 from streamlet.dsl.connected import BroadcastConnectedStreams, ConnectedStreams

@@ -11,6 +11,8 @@
 The code: contract.py (what a format is) <- plain.py (`Text`, `Bytes`), json.py (`Json`) -> json_reading.py,
 json_writing.py (what is done about the record that cannot be read or written) -> recognising.py (what bytes are
 that are something else).  A format works on whole columns; it goes one by one only to find the bad record.
+
+May import: contracts
 """
 
 from streamlet.formats.contract import Format, encoded

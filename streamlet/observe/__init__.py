@@ -1,1 +1,4 @@
-"""Progress and metrics: they read facts and own no protocol state."""
+"""Progress and metrics: they read facts and own no protocol state.
+
+May import: contracts
+"""

@@ -1,11 +1,13 @@
 """What is remembered: typed handles over one keyed store.
 
+A key enters `store` once per record and leaves as a slot; a handle reads and writes the slot's cell.  At a barrier the
+store freezes, packs what changed into a log, and folds logs into a base.  Read `descriptors` (what a user declares),
+`handles` and `expiring` (what a function holds), `store` (the contract), `snapshot` (what manifests say of it), then:
+
 ```text
-descriptors  what a user declares        handles   what a user's function holds       store     the contract
-types, codec declared types and bytes    keys, key_groups   one key type, where a key lives
-slots, cells what is in memory           residency bounds it
-logged       freeze and pack (delta), write (logbook, log), restore (overlay)
-rocksdb      the store over RocksDB (rocks); folding merges logs into it, rescale reads other stores' parts
-memory       the store without RocksDB   snapshot  what manifests say
+encoding/  values, keys and key groups as bytes        memory/    slots, cells, timers, eviction, undo
+log/       what changed between two freezes            backends/  the two stores: RocksDB and memory
 ```
+
+May import: contracts, state.encoding, state.memory
 """

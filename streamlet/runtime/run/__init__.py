@@ -1,0 +1,8 @@
+"""One run of one job by a program: what `streamlet run` and `job.run()` do.
+
+`job_run` sets up, supervises and says how it ended; `signals` hears Ctrl-C in a thread of its own, `stopping` acts on
+it; `limits` looks at what the system allows, `importing` at the program's files, `option_words` words settings as
+options.
+
+May import: contracts, machine, graph, observe, checkpoint, runtime.job, runtime.processes
+"""
