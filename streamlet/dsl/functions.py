@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.functions import is_asynchronous
-from streamlet.operators.user_code.misuse import check_arguments, is_generator
+from streamlet.operators.user_code.misuse import check_arguments, check_gives, is_generator
 
 _ARGUMENTS = {
     **dict.fromkeys(("map", "filter", "flat_map", "key_by", "inspect", "split", "sample"), ("value",)),
@@ -28,6 +28,8 @@ def check_function(kind: str, function: object, line: str) -> None:
         )
     if kind in _ARGUMENTS:
         check_arguments(function, _ARGUMENTS[kind], kind, line)
+        if kind != "inspect":
+            check_gives(function, f"the function of {kind}", "; what only does something goes to inspect")
     if kind not in _MAY_YIELD and is_generator(function):
         raise JobDefinitionError(
             f"{line}: {kind} takes a function that gives one result, and this one yields",

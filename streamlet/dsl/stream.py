@@ -240,7 +240,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         An id is forgotten when its `ttl` is over, counted from its first value by the wall clock, or by event time with
         `StateTtl(ttl, time="event")`; never with None.  Dead letters come from its `key_by`, whose uid is `{uid}.id`.
         """
-        function = self._checked(lambda: deduplicating(ttl))
+        function = deduplicating(ttl)
         keyed = self.key_by(id, on_error=on_error, uid=None if uid is None else f"{uid}.id")
         first = keyed.process(function, uid=uid, parallelism=parallelism)
         return Stream(self._job, first._node, letters=Edge(keyed._node, Routing.FORWARD, letters_name(on_error)))

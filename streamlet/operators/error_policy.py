@@ -18,13 +18,14 @@ from streamlet.elements import Batch, OutputTag
 from streamlet.errors import FunctionBlockedError, JobDefinitionError, StreamletError, UserFunctionError
 from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.operators.user_code.place import Place
+from streamlet.operators.user_code.raised import ENDS
 from streamlet.state.descriptors import Descriptor
 from streamlet.state.memory.undo import Journal, journaled
 from streamlet.tally import Kind
 
 log = logging.getLogger("streamlet.operators")
 
-_NOT_THE_RECORDS_FAULT = (FunctionBlockedError, JobDefinitionError, MemoryError, SystemExit)
+_NOT_THE_RECORDS_FAULT = (FunctionBlockedError, JobDefinitionError, MemoryError, *ENDS)
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from streamlet.calling import calling_line
 from streamlet.errors import JobDefinitionError
+from streamlet.operators.user_code.misuse import check_arguments, check_gives
 
 V = TypeVar("V")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -52,7 +53,7 @@ class WatermarkStrategy(Generic[T_contra]):
         """`function(value, timestamp)` gives the watermark behind each record, epoch ms, or None to leave it where it
         is.  It says that no record of that time or before follows in its split, and must not depend on anything else.
         """
-        _callable(function, "from_function")
+        _callable(function, "from_function", "value", "timestamp")
         return WatermarkStrategy("function", function=function)
 
     @staticmethod
@@ -64,7 +65,8 @@ class WatermarkStrategy(Generic[T_contra]):
     def with_timestamps(self, function: Callable[[V], int]) -> WatermarkStrategy[V]:
         """Takes the time of each record from its value: whole epoch milliseconds.  Without it the source's own are
         used, such as those of Kafka records."""
-        _callable(function, "with_timestamps")
+        _callable(function, "with_timestamps", "value")
+        check_gives(function, "the function of with_timestamps")
         if self.kind == "processing_time":
             raise JobDefinitionError(
                 f"{_line()}: processing_time() takes no times from records",
@@ -82,7 +84,8 @@ class WatermarkStrategy(Generic[T_contra]):
         """A record whose time is further ahead of the clock than this does not move the watermark (1 minute unless
         told; None for no limit): one device whose clock is wrong would else make all others late.  It is processed all
         the same, and how many there were is said.  Give a longer one where whole inputs lie in the future, such as
-        plans and forecasts: else their event time follows this machine's clock."""
+        plans and forecasts: else their event time follows this machine's clock.  The limit is by the clock alone: while
+        old data is read, a record that is ahead of the others but not of the clock moves the watermark."""
         return replace(self, max_ahead=None if ahead is None else _duration(ahead, "max_ahead", timedelta(0)))
 
     @property
@@ -100,11 +103,12 @@ def _duration(value: Any, name: str, least: timedelta) -> timedelta:
     return value
 
 
-def _callable(function: Any, name: str) -> None:
+def _callable(function: Any, name: str, *given: str) -> None:
     if not callable(function):
         raise JobDefinitionError(
             f"{_line()}: {name} takes a function, not {function!r:.80}", remedy="give a function or a lambda"
         )
+    check_arguments(function, given, name, _line())
 
 
 def _line() -> str:

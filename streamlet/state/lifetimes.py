@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from streamlet.calling import calling_line
 from streamlet.clock import RisingClock
 from streamlet.errors import JobDefinitionError
 from streamlet.state.memory.cells import Slot
@@ -49,13 +50,19 @@ def checked_ttl(ttl: timedelta | StateTtl | None, stored: Any) -> StateTtl | Non
     if ttl is None:
         return None
     found = StateTtl(ttl) if isinstance(ttl, timedelta) else ttl
+    at = "{}:{}".format(*calling_line())
     remedy = 'write ttl=timedelta(hours=1), or ttl=StateTtl(timedelta(hours=1), time="event", refresh="read")'
+    given = ttl.duration if isinstance(ttl, StateTtl) else ttl
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < 10**9:
+        remedy = f"write timedelta(seconds={given}) for {given} s: " + remedy[len("write ") :]
     if not isinstance(found, StateTtl) or not isinstance(found.duration, timedelta) or found.duration_ms < 1:
-        raise JobDefinitionError(f"ttl={ttl!r:.80} is no time to live of a millisecond or more", remedy=remedy)
+        raise JobDefinitionError(f"{at}: ttl={ttl!r:.80} is no time to live of a millisecond or more", remedy=remedy)
     if found.time not in ("processing", "event") or found.refresh not in ("write", "read"):
-        raise JobDefinitionError(f"{found!r} is no time to live", remedy=remedy)
+        raise JobDefinitionError(f"{at}: {found!r} is no time to live", remedy=remedy)
     if stored is Any:
-        raise JobDefinitionError("state with a ttl needs a declared type", remedy="write ValueState(int, ttl=...)")
+        raise JobDefinitionError(
+            f"{at}: state with a ttl needs a declared type", remedy="write ValueState(int, ttl=...)"
+        )
     return found
 
 

@@ -48,8 +48,12 @@ POISONED = [number for number in range(COUNT) if is_poisoned(record(number))]
 class Raises:
     """A poison by which the function raises."""
 
+    kind: type[BaseException] = LookupError
+
 
 RAISES = Raises()
+LEAVES = Raises(GeneratorExit)
+"""What ends a generator or a coroutine of the engine unheard, where nobody expects it."""
 
 
 def touching(good: Touch, poison: Any) -> Touch:
@@ -58,8 +62,8 @@ def touching(good: Touch, poison: Any) -> Touch:
     def touch(one: Record) -> Any:
         if not is_poisoned(one):
             return good(one)
-        if poison is RAISES:
-            raise LookupError(f"poison {one['i']}")
+        if isinstance(poison, Raises):
+            raise poison.kind(f"poison {one['i']}")
         return poison
 
     return touch
@@ -260,7 +264,7 @@ class KeptWriter:
         for row, value in enumerate(batch.values if self._sink.touch is not None else ()):
             try:
                 self._sink.touch(value)  # type: ignore[misc]
-            except LookupError as error:
+            except (LookupError, GeneratorExit) as error:
                 raise UserFunctionError(str(error), place="sink", line="sink", batch=batch, row=row) from error
         self._sink.rows += batch.values
 

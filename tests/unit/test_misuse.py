@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from streamlet import (
     OutputTag,
     ProcessContext,
     ReducingState,
+    SessionWindows,
     Stream,
     Sum,
+    TumblingWindows,
     ValueState,
+    WatermarkStrategy,
 )
+from streamlet.aggregates import AggregateFunction
 from streamlet.errors import JobDefinitionError
-from streamlet.windows import CountWindows
+from streamlet.windows import CountWindows, Trigger, WindowProcessFunction
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
@@ -112,6 +117,42 @@ class Reduces(KeyedProcessFunction[int, int, int]):
         yield value
 
 
+class TakesNoWindow(WindowProcessFunction[int, int, int]):
+    def process(self, key: int, values: list[int]) -> Any:  # type: ignore[override]
+        yield len(values)
+
+
+class TakesNoTime(Trigger[int]):
+    def on_record(self, value: int, ctx: Any) -> bool:  # type: ignore[override]
+        return True
+
+
+class Waits(Trigger[int]):
+    async def on_record(self, value: int, timestamp: int, ctx: Any) -> bool:  # type: ignore[override]
+        return True
+
+
+class Appends(AggregateFunction[int, Any, Any]):
+    accumulator_type = list
+
+    def create_accumulator(self) -> Any:
+        return []
+
+    def add(self, accumulator: Any, value: int) -> Any:
+        accumulator.append(value)
+
+    def result(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+def forgets(value: int) -> Any:
+    value > 5  # noqa: B015
+
+
+MINUTE = TumblingWindows(timedelta(minutes=1))
+FORGETS = f"{__file__}:{forgets.__code__.co_firstlineno}"
+
+
 def _source(job: Job) -> Stream[int]:
     return job.source(Generator(lambda i: i, count=9), uid="in")
 
@@ -121,6 +162,41 @@ def _line_of(made: type[Any], method: str, offset: int = 1) -> str:
 
 
 BEFORE_IT_RUNS: dict[str, tuple[Callable[[Any], object], list[str]]] = {
+    "a window's function that takes too little": (
+        lambda s: s.key_by(int).window(MINUTE).process(TakesNoWindow()),
+        [_line_of(TakesNoWindow, "process", 0), "5 arguments (self, key, window, values, ctx)"],
+    ),
+    "a trigger that takes too little": (
+        lambda s: s.key_by(int).window(MINUTE).trigger(TakesNoTime()),
+        [_line_of(TakesNoTime, "on_record", 0), "(self, value, timestamp, ctx)"],
+    ),
+    "an asynchronous trigger": (
+        lambda s: s.key_by(int).window(MINUTE).trigger(Waits()),
+        [_line_of(Waits, "on_record", 0), "is asynchronous"],
+    ),
+    "an aggregate that gives nothing": (
+        lambda s: s.key_by(int).aggregate(Appends()),
+        [_line_of(Appends, "add", 0), "Appends.add", "no `return` with a value"],
+    ),
+    "a filter without a return": (lambda s: s.filter(forgets), [FORGETS, "of filter", "write `return ...`"]),
+    "a map without a return": (lambda s: s.map(forgets), [FORGETS, "of map", "goes to inspect"]),
+    "a key without a return": (lambda s: s.key_by(forgets), [FORGETS, "of key_by"]),
+    "a watermark function of one argument": (
+        lambda s: WatermarkStrategy[Any].from_function(lambda v: v),  # type: ignore[misc, arg-type]
+        ["test_misuse.py", "2 arguments (value, timestamp)"],
+    ),
+    "a time function without a return": (
+        lambda s: WatermarkStrategy[Any].monotonic().with_timestamps(forgets),
+        [FORGETS, "of with_timestamps"],
+    ),
+    "a gap of no arguments": (
+        lambda s: SessionWindows(lambda: timedelta(seconds=1)),  # type: ignore[misc, arg-type]
+        ["test_misuse.py", "one argument (value)"],
+    ),
+    "a time to live that is a number": (
+        lambda s: ValueState(int, ttl=3600),  # type: ignore[call-overload]
+        ["test_misuse.py", "ttl=3600", "timedelta(seconds=3600)", "ttl=timedelta(hours=1)"],
+    ),
     "a state that is assigned to": (
         lambda s: s.key_by(int).process(Assigns()),
         [_line_of(Assigns, "process_element"), "self.kept = ", "write self.kept.update(value)"],

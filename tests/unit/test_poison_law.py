@@ -19,7 +19,7 @@ from streamlet import DeadLetter, WatermarkStrategy
 from streamlet.dsl import connected, job, joined, keyed, lookups, shorthands, stream, windowed
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import make_job, run
-from tests.unit.poison_functions import COUNT, DEAD, POISONED, RAISES, Kept, Row, is_poisoned, record, touching
+from tests.unit.poison_functions import COUNT, DEAD, LEAVES, POISONED, RAISES, Kept, Row, is_poisoned, record, touching
 from tests.unit.poison_rows import ROWS, TIMES
 
 ROOMS = (connected, job, joined, keyed, lookups, shorthands, stream, windowed)
@@ -90,7 +90,7 @@ def test_no_record_can_stop_what_leaves_records_out(row: Row, tmp_path: Path) ->
     if row.is_source:
         numbers.sink(Kept())
     clean = Branch(row, sound, None, "fail")
-    ways = [(poison,) for poison in ((RAISES,) if row.raises else ()) + tuple(row.poisons)]
+    ways = [(poison,) for poison in ((RAISES, LEAVES) if row.raises else ()) + tuple(row.poisons)]
     branches = [Branch(row, numbers, poison, policy) for poison in ways for policy in ("skip", DEAD)]
     ran = run(made)
     assert ran.code == 0, ran

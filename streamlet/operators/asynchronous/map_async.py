@@ -64,6 +64,15 @@ def _check(result: Any) -> None:
         raise wrong
 
 
+def is_closing(task: asyncio.Task[Any] | None) -> bool:
+    """True where a coroutine is thrown away unfinished, not run by its task any more: what it gets then is no error of
+    the function in it."""
+    try:
+        return asyncio.current_task() is not task
+    except RuntimeError:
+        return True
+
+
 def _asked(called: Any) -> Awaitable[Any]:
     """What the function gave, to be awaited."""
     if isinstance(called, Awaitable):
@@ -215,7 +224,7 @@ class MapAsync(CallingOperator):
 
     async def _called(self, call: Call) -> list[Any]:
         """The results of the call, however many attempts it takes; raises what the last one did."""
-        options = self._options
+        options, task = self._options, asyncio.current_task()
         value = call.batch.values[call.row]
         while True:
             bound = asyncio.timeout(self._seconds)
@@ -223,12 +232,13 @@ class MapAsync(CallingOperator):
                 async with bound:
                     return self._results(value, await _asked(self._function(value)))
             except asyncio.CancelledError as error:
-                task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
                 # The function itself was cancelled from somewhere: that must not end quietly.
                 failure: BaseException = RuntimeError("the function was cancelled").with_traceback(error.__traceback__)
             except RAISED as error:
+                if isinstance(error, GeneratorExit) and is_closing(task):
+                    raise
                 failure = self._timed_out(error) if bound.expired() else error
             call.attempts += 1
             delay = options.retry.delay_after(call.attempts, failure) if options.retry is not None else None

@@ -23,11 +23,6 @@ _UNCALLED = {
     AsyncGeneratorType: ("an asynchronous generator that nobody runs", "give plain values from a plain function"),
     GeneratorType: ("a generator that nobody runs", "use flat_map for a function that yields, or give list(...)"),
 }
-_ARGUMENTS = {
-    **dict.fromkeys(("process_element", "process_element1", "process_element2"), ("value", "ctx")),
-    "process_broadcast_element": ("value", "ctx"),
-    "on_timer": ("timestamp", "ctx"),
-}
 _NO_ITERABLES = (str, bytes, bytearray, memoryview, Mapping)
 
 
@@ -103,6 +98,60 @@ def check_methods(made: object, line: str) -> None:
             continue
         if method.__code__.co_names == ("NotImplementedError",):  # all that it does is to raise that
             raise _lacks(owner, name, method, line)
+    _check_overrides(owner)
+
+
+def _check_overrides(owner: type) -> None:
+    """Refuses methods that cannot be called, or give something else, as those of the engine's class which they are in
+    the place of."""
+    for name, method in _methods(owner):
+        bases = (vars(base).get(name) for base in owner.__mro__ if base.__module__.startswith("streamlet."))
+        base = next((one for one in bases if isinstance(one, FunctionType)), None)
+        if base is None or name.startswith("__"):
+            continue
+        at = _at(method.__code__)
+        arguments = list(inspect.signature(base).parameters)
+        check_arguments(method, arguments, "the engine", at)
+        if is_uncalled(method) and not is_uncalled(base):
+            raise JobDefinitionError(
+                f"{at}: {owner.__name__}.{name} is asynchronous, and nobody would await it",
+                remedy="write it as a plain function; call asynchronous services by map_async before it",
+            )
+        given = str(base.__annotations__.get("return", "None"))
+        # None can be meant as a first accumulator.
+        if len(arguments) > 1 and given != "bool" and "None" not in given:
+            check_gives(method, f"{owner.__name__}.{name}")
+
+
+def is_uncalled(function: object) -> bool:
+    """True for what is made by `async def`."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def check_gives(function: object, what: str, remedy: str = "") -> None:
+    """Refuses a function that is called for what it gives, and whose code has no `return` with a value."""
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType) or code.co_name == "<lambda>" or not _gives_nothing(code):
+        return
+    raise JobDefinitionError(
+        f"{_at(code)}: {what} is called for what it gives, and {code.co_name} gives nothing: it has no `return` with a "
+        "value",
+        remedy=f"write `return ...` at its end{remedy}",
+    )
+
+
+def _gives_nothing(code: CodeType) -> bool:
+    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        return False
+    ends, before = 0, None
+    for step in dis.get_instructions(code):
+        if step.opname in ("RETURN_VALUE", "RETURN_CONST"):
+            loaded = step if step.opname == "RETURN_CONST" else before
+            if loaded is None or loaded.opname not in ("LOAD_CONST", "RETURN_CONST") or loaded.argval is not None:
+                return False
+            ends += 1
+        before = step
+    return ends > 0
 
 
 def _lacks(owner: type, name: str, method: FunctionType, line: str) -> JobDefinitionError:
@@ -129,14 +178,13 @@ def check_process_function(function: object, methods: tuple[str, ...], line: str
         made = getattr(owner, method)
         if made.__module__ == "streamlet.operators.process_function":
             raise _lacks(owner, method, made, line)
+    _check_overrides(owner)
     for name, made in _methods(owner):
-        if inspect.iscoroutinefunction(made) or inspect.isasyncgenfunction(made):
+        if is_uncalled(made):
             raise JobDefinitionError(
                 f"{_at(made.__code__)}: {owner.__name__}.{name} is asynchronous, and nobody would await it",
                 remedy="write it as a plain function; call asynchronous services by map_async before it",
             )
-        if name in _ARGUMENTS:
-            check_arguments(made, ["self", *_ARGUMENTS[name]], "the engine", _at(made.__code__))
         for at, state in _assignments(made.__code__, set(states)):
             raise JobDefinitionError(
                 f"{made.__code__.co_filename}:{at} in {name}: self.{state} = ... takes the place of the state "

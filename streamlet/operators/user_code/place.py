@@ -11,10 +11,15 @@ import msgspec
 from streamlet.elements import Batch
 from streamlet.errors import StreamletError, UserFunctionError
 from streamlet.operators.user_code.misuse import check_results
-from streamlet.operators.user_code.raised import ENDING, RAISED, causes_of, missing_method, spot_of, words_of
+from streamlet.operators.user_code.raised import ENDING, ENDS, RAISED, causes_of, missing_method, spot_of, words_of
 
 _REMEDY = (
     'mend the function; on_error="skip" leaves out records for which it fails, on_error=OutputTag(...) puts them aside'
+)
+
+
+_NO_VALUE = (
+    "the record is None: see that the step before gives its result (dict.update, list.append, list.sort give None)"
 )
 
 
@@ -46,7 +51,8 @@ def function_error(
 ) -> UserFunctionError:
     """Makes the error of a user function: its line first, then operator and record."""
     spot, text = spot_of(error) or (str(place), linecache.getline(place.file, place.line).strip())
-    lines = [f"{spot}: {type(error).__name__}: {missing_method(error) or words_of(error)}"]
+    words = missing_method(error) or words_of(error)
+    lines = [f"{spot}: {type(error).__name__}" + (f": {words}" if words else "")]
     if text:
         lines.append(f"    {text}")
     lines.extend(causes_of(error))
@@ -58,11 +64,13 @@ def function_error(
     identity = f"{place.uid}|{spot}|{_identity(batch, row)}"
     # Errors of the engine have remedies of their own; without a record there is none to leave out.
     remedy = None if batch is None or isinstance(error, StreamletError) else _REMEDY
-    if isinstance(error, SystemExit):
+    if remedy is _REMEDY and batch is not None and batch.values[row] is None and "NoneType" in words:
+        remedy = f"{_NO_VALUE}; else {_REMEDY}"
+    if isinstance(error, ENDS):
         remedy = ENDING
     made = UserFunctionError("\n".join(lines), place=identity, line=spot, remedy=remedy, batch=batch, row=row)
     made.__cause__ = error  # also where nobody says so by `from`: dead letters tell of it
-    made.final = isinstance(error, SystemExit) or (isinstance(error, StreamletError) and error.final)
+    made.final = isinstance(error, ENDS) or (isinstance(error, StreamletError) and error.final)
     return made
 
 

@@ -8,11 +8,16 @@ from collections.abc import Iterable
 from streamlet.calling import is_user_file
 from streamlet.errors import UserFunctionError
 
-RAISED = (Exception, SystemExit)
-"""What a function of the job may end by: `sys.exit` would end the process in the middle of everything, unheard."""
+RAISED = BaseException
+"""What a function of the job may end by.  Everything: the engine itself cancels and closes coroutines alone, and hears
+signals elsewhere, so `SystemExit`, `GeneratorExit`, `CancelledError` or `KeyboardInterrupt` out of a call are raised by
+the function, and would else end the process or a task of the engine unheard."""
+
+ENDS = (SystemExit, KeyboardInterrupt)
+"""By these a function means to end the whole job, not to leave a record out; asyncio passes them by its tasks."""
 
 ENDING = "raise an error to have the job fail; it ends well when its input ends, or by Ctrl-C or SIGTERM"
-"""The remedy for `sys.exit` in a function."""
+"""The remedy for them."""
 
 _CAUSES = 3
 
@@ -63,10 +68,10 @@ def missing_method(error: BaseException) -> str:
     return "" if owner is None else f"{type(owner).__name__} has no method {name}"
 
 
-def exit_error(error: SystemExit, where: str) -> UserFunctionError:
-    """Makes the error of a `sys.exit` in code of the job that no operator calls, such as a source's."""
+def exit_error(error: BaseException, where: str) -> UserFunctionError:
+    """Makes the error of one of `ENDS` in code of the job that no operator calls, such as a source's."""
     spot, text = spot_of(error) or (where, None)
-    lines = [f"{spot}: SystemExit: {words_of(error)}", *([f"    {text}"] if text else []), f"  in {where}"]
+    lines = [f"{spot}: {type(error).__name__}: {words_of(error)}", *([f"    {text}"] if text else []), f"  in {where}"]
     made = UserFunctionError("\n".join(lines), place=f"{where}|{spot}", remedy=ENDING, line=spot)
     made.final = True
     return made

@@ -12,6 +12,7 @@ import msgspec
 from streamlet.calling import calling_line
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet.errors import JobDefinitionError
+from streamlet.operators.user_code.misuse import check_arguments, check_gives
 from streamlet.operators.windows.calendar import Calendar, calendar
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -157,6 +158,8 @@ class SessionWindows(WindowAssigner[T_contra]):
         self.gap_of: Callable[[Any], timedelta] | None = None
         self.gap_ms = 0
         if callable(gap):
+            check_arguments(gap, ("value",), "the gap of sessions", _line())
+            check_gives(gap, "the gap of sessions")
             self.gap_of = gap
         else:
             self.gap_ms = milliseconds(gap, "the gap of sessions")

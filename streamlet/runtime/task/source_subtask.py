@@ -12,7 +12,7 @@ from typing import Any
 
 from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.elements import Batch, Position
-from streamlet.operators.user_code.raised import exit_error
+from streamlet.operators.user_code.raised import ENDS, exit_error
 from streamlet.runtime.task.alarm import Alarm
 from streamlet.runtime.task.left_out import LeftOut
 from streamlet.runtime.task.pressure import MemoryPressure
@@ -90,10 +90,10 @@ class SourceSubtask(Subtask):
                     log.warning("source %s: could not report positions: %s", self.plan.name, error)
 
     async def _fetch(self) -> Iterable[Batch[Any]] | None:
-        """In a task of its own, where SystemExit would end the process."""
+        """In a task of its own, where `ENDS` would end the process."""
         try:
             return await self._reader.fetch()
-        except SystemExit as error:
+        except ENDS as error:
             raise exit_error(error, f"{self.plan.name}, subtask {self.subtask}") from error
 
     async def work(self) -> None:

@@ -19,7 +19,7 @@ from streamlet.checkpoint.pending import ALIGNING
 from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
-from streamlet.operators.user_code.raised import exit_error
+from streamlet.operators.user_code.raised import ENDS, exit_error
 from streamlet.runtime.task.alarm import Alarm
 from streamlet.runtime.task.batch_size import BatchSize
 from streamlet.runtime.task.chain import Chain, event_time_key
@@ -103,7 +103,7 @@ class Subtask:
                 group.create_task(notices.run(), name=f"{self.plan.name}-{self.subtask}-notices")
             try:
                 await self.work()
-            except SystemExit as error:  # of code that no operator calls
+            except ENDS as error:  # of code that no operator calls
                 raise exit_error(error, f"{self.plan.name}, subtask {self.subtask}") from error
 
     async def work(self) -> None:
