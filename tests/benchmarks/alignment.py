@@ -1,6 +1,7 @@
 """How long a checkpoint waits where a function is slow behind a shuffle: `python -m tests.benchmarks alignment`.
 
-A job of sources, a shuffle and a function that takes a given time for each record runs for some seconds at several
+A job with a function that takes a given time for each record (by default a keyed one behind a shuffle; `--shapes` has
+more) runs for some seconds at several
 parallelisms, in one process and in several, with a checkpoint each second, and is then stopped by SIGTERM.  From the
 trigger of each checkpoint until its barriers have met in the function (and until it was acknowledged by all): median
 and longest, in ms; records per second beside what the
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,16 @@ JOB = Path(__file__).with_name("alignment_job.py")
 _LONGEST_STOP_SECONDS = 30.0
 
 
-def one_run(tree: Path, milliseconds: float, parallelism: int, processes: int, seconds: float) -> dict[str, Any]:
+def one_run(
+    tree: Path, shape: str, milliseconds: float, parallelism: int, processes: int, seconds: float
+) -> dict[str, Any]:
     """Runs the job on the sources of `tree`."""
     with tempfile.TemporaryDirectory(prefix="streamlet-alignment-") as name:
         folder = Path(name)
         target, log = folder / "waited.json", folder / "log"
         options = ["--parallelism", str(parallelism), "--processes", str(processes), "--checkpoint-interval", "1s"]
         command = [sys.executable, str(JOB), str(target), "run", str(JOB), "--state-dir", str(folder / "state")]
-        command += [*options, "--", str(milliseconds), str(folder / "out")]
+        command += [*options, "--", str(milliseconds), shape, str(folder / "out")]
         paths = {"PYTHONPATH": os.pathsep.join((str(tree), str(tree / "connectors")))}
         with log.open("w") as out:
             child = subprocess.Popen(command, env={**os.environ, **paths}, stdout=out, stderr=out)
@@ -72,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks alignment", description=__doc__)
     parser.add_argument("--milliseconds", type=float, nargs="*", default=[1, 5, 20, 45, 200])
+    parser.add_argument("--shapes", nargs="*", default=["keyed"], help="see SHAPES of alignment_job")
     parser.add_argument("--parallelism", type=int, nargs="*", default=[1, 2, 4, 8])
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=12.0, help="length of a run")
@@ -79,12 +84,10 @@ def main(arguments: Sequence[str]) -> int:
     options = with_common_options(parser, rounds=1).parse_args(arguments)
     report = Report("alignment", options.json)
     for number in range(options.rounds):
-        for processes in options.processes:
-            for milliseconds in options.milliseconds:
-                for parallelism in options.parallelism:
-                    figures = one_run(options.tree, milliseconds, parallelism, processes, options.seconds)
-                    program = f"{milliseconds:g} ms, parallelism {parallelism}, processes {processes}"
-                    report.add(program, number, figures)
+        for cell in product(options.shapes, options.processes, options.milliseconds, options.parallelism):
+            shape, processes, milliseconds, parallelism = cell
+            figures = one_run(options.tree, shape, milliseconds, parallelism, processes, options.seconds)
+            report.add(f"{shape}, {milliseconds:g} ms, p={parallelism}, processes {processes}", number, figures)
     print(report.table())
     return 0
 

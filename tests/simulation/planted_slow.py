@@ -6,10 +6,12 @@ from typing import Any
 
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.batch_size import BatchSize
+from streamlet.runtime.task.held_back import HeldBack, Queues
 from streamlet.runtime.task.pace import Pace
+from streamlet.runtime.task.subtask import Subtask
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in
-from tests.simulation.slow_scenarios import run_slow
+from tests.simulation.slow_scenarios import run_interrupted, run_slow
 
 planted = planted_in("slow", run_slow, range(200))
 
@@ -51,3 +53,54 @@ def what_is_behind_a_barrier_takes_the_room_of_what_is_before_it(patches: Patche
         return bool(self._may_have(self._batches, self.records))
 
     patches.put(Backlog, "has_room", lambda _: has_room)
+
+
+planted_in_queues = planted_in("slow", run_interrupted, range(100))
+
+
+@planted_in_queues
+def what_waits_is_not_in_the_checkpoint(patches: Patches) -> None:
+    patches.put(Queues, "kept", lambda _: lambda self, subtask: {})
+
+
+@planted_in_queues
+def what_waits_is_kept_and_done_all_the_same(patches: Patches) -> None:
+    def held_back(original: Any) -> Any:
+        async def both(self: Any) -> Any:
+            kept = await original(self)
+            while self._chain.queues.is_held_back:
+                if not await self.go_on(is_urgent=True):
+                    await self.until_outputs_have_room()
+            return kept
+
+        return both
+
+    patches.put(Subtask, "_held_back", held_back)
+
+
+@planted_in_queues
+def the_end_overtakes_what_waits(patches: Patches) -> None:
+    patches.put(HeldBack, "held_watermark", lambda _: lambda self: None)
+
+
+@planted_in_queues
+def every_subtask_takes_up_all_that_waited(patches: Patches) -> None:
+    def restore(original: Any) -> Any:
+        def all_of_it(self: Any, one: Any, old_subtask: int, owner_of_split: Any) -> None:
+            original(self, {**one, "groups": None, "split": "s"}, old_subtask, lambda _: self.context.subtask)
+
+        return all_of_it
+
+    patches.put(HeldBack, "_restore", restore)
+
+
+@planted_in_queues
+def what_waited_comes_behind_what_is_new(patches: Patches) -> None:
+    def hold(original: Any) -> Any:
+        def in_front(self: Any, *args: Any) -> None:
+            original(self, *args)
+            self._waiting.rotate(1)
+
+        return in_front
+
+    patches.put(HeldBack, "hold", hold)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from streamlet.runtime.task import subtask
+from streamlet.runtime.task.held_back import Queues
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.subtask import Subtask
 from tests.simulation import functions
@@ -84,20 +88,56 @@ def slow(seed: int) -> Scenario:
     )
 
 
+def interrupted(seed: int) -> Scenario:
+    """The same with kills, and with another parallelism after each: what waited has to be found again."""
+    rng = random.Random(f"{seed} interrupted")
+    one = slow(seed)
+    shapes = [Shape(of, {source.uid: of for source in one.sources}, None, None, None) for of in (2, 1, 4, 3)]
+    rng.shuffle(shapes)
+    crashes = tuple(("step", rng.randrange(100, 1500)) for _ in range(3))
+    settings = {**one.settings, "checkpoint_interval": timedelta(seconds=0.1)}
+    faults = Faults(crashes=crashes, power=0.0)
+    return replace(one, shapes=[*one.shapes, *shapes], faults=faults, settings=settings)
+
+
+def run_interrupted(seed: int) -> int:
+    """Gives how many checkpoints had something that waited; raises for wrong output."""
+    patches = Patches()
+    kept: list[Any] = []
+
+    def noted(original: Any) -> Any:
+        def keeping(self: Any, number: int) -> Any:
+            found = original(self, number)
+            kept.extend(found or ())
+            return found
+
+        return keeping
+
+    patches.put(functions.Remembering, "process_element", partial(_slowly, cost_of(seed)))
+    patches.put(Queues, "kept", noted)
+    if seed % 4:
+        patches.put(subtask, "_KEEPING_SECONDS", lambda _: 0.0)
+    try:
+        simulate(interrupted(seed))
+    finally:
+        patches.undo()
+    return len(kept)
+
+
+def _slowly(cost: Cost, original: Any) -> Any:
+    def slowly(self: Any, value: functions.Record, ctx: Any) -> Any:
+        loop: Any = asyncio.get_running_loop()
+        loop.clock.seconds += cost(value)
+        return original(self, value, ctx)
+
+    return slowly
+
+
 def run_slow(seed: int) -> float:
     """Gives how long the slowest checkpoint's barriers took; raises for wrong output, and where that was too long."""
     patches = Patches()
-    cost = cost_of(seed)
     asked: dict[int, float] = {}
     waited: dict[int, float] = {}
-
-    def process_element(original: Any) -> Any:
-        def slowly(self: Any, value: functions.Record, ctx: Any) -> Any:
-            loop: Any = asyncio.get_running_loop()
-            loop.clock.seconds += cost(value)
-            return original(self, value, ctx)
-
-        return slowly
 
     def trigger(original: Any) -> Any:
         def noted(self: Any, message: Any) -> None:
@@ -113,7 +153,7 @@ def run_slow(seed: int) -> float:
 
         return noted
 
-    patches.put(functions.Remembering, "process_element", process_element)
+    patches.put(functions.Remembering, "process_element", partial(_slowly, cost_of(seed)))
     patches.put(SourceSubtask, "trigger", trigger)
     patches.put(Subtask, "checkpoint", checkpoint)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.simulation.slow_scenarios import run_slow
+from tests.simulation.slow_scenarios import run_interrupted, run_slow
 
 SEEDS = 2000 if os.environ.get("STREAMLET_TEST_FULL", "") == "1" else 72
 
@@ -18,3 +18,14 @@ def test_no_barrier_waits_long_for_slow_functions() -> None:
             error.add_note(f"seed {seed}")
             raise
     assert longest > 0.2, "none was slow"
+
+
+def test_what_a_barrier_has_overtaken_survives_every_kill_and_change_of_parallelism() -> None:
+    kept = 0
+    for seed in range(SEEDS):
+        try:
+            kept += run_interrupted(seed)
+        except Exception as error:
+            error.add_note(f"seed {seed}")
+            raise
+    assert kept > SEEDS, "hardly anything waited"

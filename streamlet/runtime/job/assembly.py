@@ -25,6 +25,7 @@ from streamlet.runtime.task.chain import Chain, Exit, Leaf
 from streamlet.runtime.task.channel import Exchange, InputGate, Sender
 from streamlet.runtime.task.control import LocalControl
 from streamlet.runtime.task.figures import Figures, total_lag
+from streamlet.runtime.task.gated_subtask import GatedSubtask
 from streamlet.runtime.task.left_out import LeftOut
 from streamlet.runtime.task.placement import ChannelAddress, Placement, receivers_of, senders_of, splits_of
 from streamlet.runtime.task.pressure import MemoryPressure
@@ -33,7 +34,7 @@ from streamlet.runtime.task.sink_leaf import SinkLeaf
 from streamlet.runtime.task.snapshots import SubtaskSnapshots
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.split_watermarks import SplitWatermarks
-from streamlet.runtime.task.subtask import GatedSubtask, Subtask
+from streamlet.runtime.task.subtask import Subtask
 from streamlet.runtime.task.turns import LoopTurns
 from streamlet.sink import SinkContext
 from streamlet.source import ReaderContext
@@ -192,15 +193,19 @@ class Assembly:
             show_records=config.show_records,
             checks_mutation=config.check_mutation,
             now_ms=around.ports.clock.now_ms,
+            monotonic=around.ports.clock.monotonic,
             key_groups=config.key_groups,
             told_before=self._told,
             tally=around.tally,
             key_types=self._key_types_by_node(),
+            inputs=[_upstream(self._plan, edge) for edge in task.inputs],
         )
         for node in task.nodes:
             if node.is_sink and node.leaves_out:
                 sinks[node.id].left_out = LeftOut(node, chain.side(node.id), around.tally.of(node.uid))
-        chain.restore(self._snapshots)
+        splits = sorted(self._positions.get(task.name, ()))
+        owners = {split: number % task.parallelism for number, split in enumerate(splits)}
+        chain.restore(self._snapshots, owners.get)
         snapshots = SubtaskSnapshots(
             task.name,
             subtask,

@@ -9,6 +9,7 @@ from typing import Any
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.errors import CheckpointError
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.runtime.task.held_back import HELD_BACK
 from streamlet.state.descriptors import StateDeclaration
 from streamlet.state.store import check_types
 
@@ -49,7 +50,11 @@ def check_snapshots_have_owners(plan: ExecutionPlan, restored: Manifest | None) 
     """Raises `CheckpointError` for an operator's snapshot that no operator of the job claims: what was in flight there
     is never dropped silently."""
     for uid in snapshots_by_uid(restored.operators if restored is not None else {}):
-        if "@" not in uid and uid not in plan.parallelisms:
+        if uid.endswith(HELD_BACK):
+            uid = uid.removesuffix(HELD_BACK)
+        elif "@" in uid:
+            continue
+        if uid not in plan.parallelisms:
             raise CheckpointError(
                 f"the checkpoint has a snapshot of operator {uid!r}, which the job does not have",
                 remedy=f"give that operator uid={uid!r} again, or start without any state by --from none",

@@ -8,7 +8,8 @@ come.  So a link is always read, no channel waits behind another, and memory is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from streamlet.elements import Barrier, Batch, Element
@@ -110,10 +111,17 @@ class SocketReceiver(Channel):
     def take(self) -> Element:
         if type(self.waiting[0]) is not tuple:
             return super().take()
+        batch, begin = self.lift()
+        begin()
+        return batch
+
+    def lift(self) -> tuple[Batch[Any], Callable[[], None]]:
         records, body = self.waiting.popleft()
-        self.backlog.remove(self._epoch_out, records)
+        return batch_of(body), partial(self._begun, self._epoch_out, records)
+
+    def _begun(self, epoch: int, records: int) -> None:
+        self.backlog.remove(epoch, records)
         self._answers.taken(self._address, records)
-        return batch_of(body)
 
 
 class _Answers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from streamlet.graph.plan import TaskPlan
 from streamlet.operators.error_policy import LeavingOut
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorContext
+from streamlet.runtime.task.held_back import HeldBack, Queues
 from streamlet.runtime.task.mutation import checked_ways
 from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.snapshot import StateSpec
@@ -64,12 +65,15 @@ class Chain:
         show_records: bool,
         checks_mutation: bool = False,
         now_ms: Callable[[], int] = lambda: 0,
+        monotonic: Callable[[], float] | None = None,
         key_groups: int = 128,
         told_before: Collection[str] = (),
         tally: Tally | None = None,
         key_types: Mapping[int, KeyType] | None = None,
+        inputs: Sequence[str] = (),
     ) -> None:
-        """`told_before`: the uids of operators that every one of their subtasks had told of the end in the restored
+        """Without `monotonic` a batch always runs through all of it.  `inputs`: whose output each input of the head is;
+        `told_before`: the uids of operators that every one of their subtasks had told of the end in the restored
         checkpoint."""
         self.produced: list[tuple[Leaf, Batch[Any]]] = []
         self.ring: Callable[[], None] = lambda: None
@@ -78,6 +82,11 @@ class Chain:
         """Runs work beside the subtask; set by it."""
         self.watermark = MIN_TIMESTAMP
         """How far event time has come behind the chain: not beyond what operators hold."""
+        self.queues = Queues(monotonic or (lambda: 0.0))
+        self._has_turns = monotonic is not None
+        self._inputs = inputs
+        self._firing: dict[Operator, int] = {}
+        """Operators that have more to fire, and up to which time."""
         self._told = 0
         """How many steps were told of the end."""
         self._told_before = told_before
@@ -118,14 +127,18 @@ class Chain:
         node = next(node for node in self._plan.nodes if node.id == node_id)
         return self._sides(node, node.side_outputs)
 
-    def restore(self, snapshots: Mapping[str, list[Any]]) -> None:
-        """Gives every operator what its old subtasks remembered, by uid."""
+    def restore(
+        self, snapshots: Mapping[str, list[Any]], owner_of_split: Callable[[str], int | None] = lambda _: None
+    ) -> None:
+        """Gives every operator what its old subtasks remembered, by uid.  `owner_of_split` says which subtask reads a
+        split of this chain's source now."""
         for key, clocks in snapshots.items():
             if key.endswith(_CLOCK):
                 self.clock.not_before(max(clocks))
         for uid, operator, _ in self._steps:
-            if uid in snapshots and not isinstance(operator, SlotLookup):
+            if uid in snapshots and not isinstance(operator, SlotLookup | HeldBack):
                 operator.restore(snapshots[uid])
+        self.queues.restore(snapshots, owner_of_split)
         for uid in self._gateless:
             # The highest of the old subtasks is right for all of them; see `InputGate.restore`.
             seen = [one["watermark"] for one in snapshots.get(f"{uid}@time", [])]
@@ -137,6 +150,8 @@ class Chain:
         if self.clock.high_ms:
             packed[operator_key(f"{self._plan.name}{_CLOCK}", self._subtask)] = self.clock.high_ms
         for uid, operator, _ in self._steps:
+            if isinstance(operator, HeldBack):
+                continue
             watermark = operator.context.current_watermark
             if uid in self._gateless and watermark != MIN_TIMESTAMP:
                 packed[event_time_key(uid, self._subtask)] = {"watermark": watermark, "inputs": {}}
@@ -153,29 +168,40 @@ class Chain:
 
     def advance(self, timestamp: int) -> Iterator[None]:
         """Moves event time on in the operators, in the order of the stream, as far as none before holds it.  It pauses
-        where an operator has more to fire: what was produced by then should be delivered first.
+        where an operator has more to fire: what was produced by then should be delivered first.  Who does not go on
+        then calls it anew later.
 
-        The same timestamp again lets those go on that were held back before.
+        The same timestamp again lets those go on that were held back before, or had more to fire.
         """
+        self.queues.turn.begin()
         for uid, operator, out in self._steps:
             if uid in self._floors:
                 timestamp = max(timestamp, self._floors[uid])
             time = operator.context.event_time
+            if operator in self._firing:
+                yield from self._fire(operator, self._firing[operator], out)
             if timestamp > time.watermark:
                 time.watermark = timestamp
-                while operator.on_watermark(timestamp, out):
-                    yield
+                yield from self._fire(operator, timestamp, out)
             held = operator.held_watermark()
             if held is not None:
                 timestamp = min(timestamp, held)
         self.watermark = timestamp
 
+    def _fire(self, operator: Operator, timestamp: int, out: Emit) -> Iterator[None]:
+        while operator.on_watermark(timestamp, out):
+            self._firing[operator] = timestamp
+            yield
+            self.queues.turn.begin()
+        self._firing.pop(operator, None)
+
     def end(self, *, has_new: bool) -> bool:
         """Tells operators that the whole input has ended, in the order of the stream, up to one that has records in
         flight; True when all have been told.  One that had been told before a restore is told again if it `has_new`
         records."""
+        self.queues.turn.begin()
         for uid, operator, out in self._steps[self._told :]:
-            if operator.held_watermark() is not None:
+            if operator.held_watermark() is not None or operator in self._firing:
                 return False
             self._told += 1
             if has_new or uid not in self._told_before:
@@ -190,12 +216,22 @@ class Chain:
 
     @property
     def is_held(self) -> bool:
-        """True while any operator has records in flight."""
-        return any(operator.held_watermark() is not None for operator in self._holding)
+        """True while any operator has records in flight, or they wait, or are to be fired."""
+        return self.is_firing or any(operator.held_watermark() is not None for operator in self._holding)
+
+    @property
+    def is_firing(self) -> bool:
+        """True while an operator has more to fire."""
+        return bool(self._firing)
+
+    @property
+    def has_work(self) -> bool:
+        """True while there is something to go on with before the next batch."""
+        return self.queues.is_held_back or bool(self._firing)
 
     @property
     def has_room(self) -> bool:
-        """True when the next batch may come."""
+        """True when the operators take the next batch."""
         return not self._bounded or all(operator.has_room() for operator in self._bounded)
 
     @property
@@ -212,6 +248,7 @@ class Chain:
 
     def on_clock(self, now_ms: int) -> None:
         """Calls every operator that is due by the wall clock or asked to be called."""
+        self.queues.turn.begin()
         woken, self._woken = self._woken, set()
         for _, operator, out in self._clocked:
             at = operator.next_clock_ms()
@@ -240,10 +277,19 @@ class Chain:
             behind = operator if isinstance(operator, LeavingOut) else None
             self._open(node, operator, out)
             ways = [_into(operator, index, len(node.inputs), out) for index in range(len(node.inputs))]
-        return [
+        ways = [
             self._through_lookup(node, way, behind) if edge.routing is Routing.HASH else way
             for edge, way in zip(node.inputs, ways, strict=True)
         ]
+        is_head = node is self._plan.head
+        if not is_head and (node.is_sink or not self._has_turns):
+            return ways
+        # What came straight on from several streams is in the order of splits that are not known here.
+        has_order = any(edge.routing is Routing.FORWARD for edge in self._plan.inputs)
+        inputs = self._inputs if is_head else ()
+        held = self.queues.add(node, ways, inputs, is_head=is_head, may_keep_unkeyed=not has_order)
+        self._open(node, held, out)
+        return ways if is_head else [held.entrance(index) for index in range(len(ways))]
 
     def _through_lookup(self, node: Node, way: Emit, behind: LeavingOut | None) -> Emit:
         lookup = SlotLookup(behind)

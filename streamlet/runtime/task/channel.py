@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from streamlet.checkpoint.alignment import BarrierAligner
-from streamlet.elements import MIN_TIMESTAMP, Barrier, Batch, Element, Watermark
+from streamlet.elements import MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Watermark
 from streamlet.operators.user_code.place import Place
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.lowest_watermark import LowestWatermark
@@ -53,6 +54,8 @@ class Channel:
         self.waiting: deque[Element] = deque()
         self._gate = gate
         self._epoch_in = self._epoch_out = 0
+        self.barriers = 0
+        """How many wait here."""
 
     def send(self, element: Element) -> None:
         """Puts an element in, whether there is room or not."""
@@ -60,6 +63,7 @@ class Channel:
             self.backlog.add(self._epoch_in, len(element))
         elif type(element) is Barrier:
             self._epoch_in = element.checkpoint_id
+            self.barriers += 1
         elif type(element) is Watermark and self.waiting and type(self.waiting[-1]) is Watermark:
             # Nothing came in between, so the newer one says it all: a channel without records stays small.
             self.waiting.pop()
@@ -73,10 +77,19 @@ class Channel:
             self.backlog.remove(self._epoch_out, len(element))
         elif type(element) is Barrier:
             self._epoch_out = element.checkpoint_id
+            self.barriers -= 1
         return element
+
+    def lift(self) -> tuple[Batch[Any], Callable[[], None]]:
+        """Takes a batch out that takes up its room until the function is called."""
+        batch: Any = self.waiting.popleft()
+        return batch, partial(self.backlog.remove, self._epoch_out, len(batch))
 
 
 C = TypeVar("C", bound=Channel)
+
+_NO_BATCHES = (Watermark, Barrier, EndOfInput)
+"""A batch may wait in any form."""
 
 
 class InputGate:
@@ -94,6 +107,8 @@ class InputGate:
         """Channel -> the number of the input edge that it belongs to."""
         self.input = 0
         """The input edge of the element that was given last."""
+        self.on_begun: Callable[[], None] | None = None
+        """To be called when that is begun, where it takes up its room until then."""
         self.watermarks: LowestWatermark[int] = LowestWatermark()
         self._is_interrupted = False
         self._filled = asyncio.Event()
@@ -125,22 +140,40 @@ class InputGate:
         self._is_interrupted = True
         self._filled.set()
 
-    async def next(self, *, takes_batches: bool = True) -> Element | None:
+    async def next(self, *, takes_batches: bool = True, holds_batches: bool = False) -> Element | None:
         """Waits for the next batch, a new watermark, the next aligned barrier, or the end of all inputs.  Where it
-        takes no batches, only for what stands before the next batch of an input."""
+        takes no batches, only for what stands before the next batch of an input; where it holds them, also for those
+        that a barrier waits for: such a one takes up its room until `on_begun` is called."""
         while True:
             if self._is_interrupted:
                 self._is_interrupted = False
                 return None
-            index = self._ready(takes_batches)
+            element = self.poll(takes_batches=takes_batches, holds_batches=holds_batches)
+            if element is not None:
+                return element
+            self._filled.clear()
+            await self._filled.wait()
+
+    def poll(self, *, takes_batches: bool = True, holds_batches: bool = False) -> Element | None:
+        """The same without waiting: None where there is nothing."""
+        while True:
+            index = self._ready(takes_batches or (holds_batches and self.is_aligning))
             if index is None:
-                self._filled.clear()
-                await self._filled.wait()
-                continue
-            element = self._told(index, self.channels[index].take())
+                return None
+            channel = self.channels[index]
+            self.on_begun = None
+            if takes_batches or type(channel.waiting[0]) in _NO_BATCHES:
+                element = self._told(index, channel.take())
+            else:
+                element, self.on_begun = channel.lift()
             if element is not None:
                 self.input = self.inputs[index]
                 return element
+
+    @property
+    def is_aligning(self) -> bool:
+        """True while a barrier is here and cannot go on."""
+        return self._aligner.checkpoint_id is not None or any(channel.barriers for channel in self.channels)
 
     def _told(self, index: int, element: Element) -> Element | None:
         """What an element of one channel means for all of them."""
@@ -198,7 +231,7 @@ class InputGate:
         for step in range(count):
             index = (self._next + step) % count
             waiting = self.channels[index].waiting
-            if not waiting or not (takes_batches or type(waiting[0]) is not Batch):
+            if not waiting or not (takes_batches or type(waiting[0]) in _NO_BATCHES):
                 continue
             if not self._aligner.is_blocked(index):
                 self._next = (index + 1) % count

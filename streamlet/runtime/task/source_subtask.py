@@ -58,6 +58,9 @@ class SourceSubtask(Subtask):
         super().silence()
         self._check.set(None)
 
+    def is_wanted(self) -> bool:
+        return bool(self._triggers)
+
     def event_time(self) -> Any:
         return None if self._times is None else self._times.snapshot()
 
@@ -100,7 +103,7 @@ class SourceSubtask(Subtask):
         enter, side = self._chain.enter(self.plan.head.id), self._put_aside
         times = self._times
         if times is not None:
-            await self.advance(times.current)
+            await self.begin_at(times.current)
         async with contextlib.aclosing(self._batches()) as batches:
             async for batch in batches:
                 if batch.tag is not None:
@@ -161,7 +164,9 @@ class SourceSubtask(Subtask):
                 await self._barrier_if_asked()
             if self._has_clock:
                 await self.follow_clock()
-            if self._chain.has_room and self.outputs_have_room():
+            if self._chain.has_work and await self.go_on():
+                continue
+            if not self._chain.has_work and self._chain.has_room and self.outputs_have_room():
                 break
             if began is None:
                 began = self._clock.monotonic()
@@ -178,6 +183,8 @@ class SourceSubtask(Subtask):
                 await self._barrier_if_asked()
                 if self._has_clock:
                     await self.follow_clock()
+                if self._chain.has_work and await self.go_on():
+                    continue
                 if fetch is None:
                     fetch = asyncio.ensure_future(self._fetch())
                     fetch.add_done_callback(lambda _: self._wake.set())
@@ -219,5 +226,7 @@ class SourceSubtask(Subtask):
                 await self.checkpoint(trigger.checkpoint_id, self.positions)
             if self.is_ending and self._has_clock:
                 await self.follow_clock()
+            if self.is_ending and await self.go_on():
+                continue
             await self._wake.wait()
             self._wake.clear()

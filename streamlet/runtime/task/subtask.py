@@ -15,7 +15,6 @@ from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable, operator_key
 from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Opened, Started, ToSubtask, Trigger
-from streamlet.checkpoint.pending import ALIGNING
 from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.graph.plan import TaskPlan
@@ -23,7 +22,6 @@ from streamlet.operators.user_code.raised import ENDS, exit_error
 from streamlet.runtime.task.alarm import Alarm
 from streamlet.runtime.task.batch_size import BatchSize
 from streamlet.runtime.task.chain import Chain, event_time_key
-from streamlet.runtime.task.channel import InputGate
 from streamlet.runtime.task.control import LocalControl
 from streamlet.runtime.task.notices import Notices
 from streamlet.runtime.task.routing import Router
@@ -33,6 +31,9 @@ from streamlet.runtime.task.turns import LoopTurns
 from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.runtime")
+
+_KEEPING_SECONDS = 0.05
+"""Less work than that is done before a barrier, and not kept by the checkpoint."""
 
 
 class Subtask:
@@ -77,6 +78,8 @@ class Subtask:
         self._roomy = asyncio.Event()
         self._held = 0.0
         """How long the last batch held the loop."""
+        self._unfinished = 0, 0.0, 0.0, 0.0
+        """What is known of a batch of which some still waits in the chain."""
         self._turn_began = 0.0
         self._has_turned = False
         """True once others have run since: then it is not known who held the loop."""
@@ -159,14 +162,27 @@ class Subtask:
         # What other subtasks did while a sink let this one wait is no waiting for the sink.
         waited = max(0.0, seconds - held - (self._turns.held_seconds - others))
         self._turns.held(held)
-        self._batch_size.took(len(batch), held, waited, self._work_behind() - behind)
-        self._held = held
+        self._account(len(batch), held, waited, self._work_behind() - behind)
+
+    def _account(self, records: int, held: float, waited: float, behind: float) -> None:
+        """Notes what a batch took, as soon as it is through the chain."""
+        if self._unfinished[0]:
+            before = self._unfinished
+            records, held = records + before[0], held + before[1]
+            waited, behind = waited + before[2], behind + before[3]
+            self._unfinished = 0, 0.0, 0.0, 0.0
+        if self._chain.queues.turn.inside:
+            self._unfinished = records, held, waited, behind
+        elif records:
+            self._batch_size.took(records, held, waited, behind)
+            self._held = held
 
     def _work_behind(self) -> float:
         return sum(router.work_seconds for router in self._routers)
 
     def _begin_turn(self) -> None:
         """Says that the event loop is held from now on."""
+        self._chain.queues.turn.begin()
         self._turn_began = self._clock.monotonic()
         self._has_turned = False
         asyncio.get_running_loop().call_soon(self._turn)
@@ -183,7 +199,7 @@ class Subtask:
         self.interrupt()
 
     async def until_outputs_have_room(self) -> None:
-        """Waits in the midst of something that no barrier can part."""
+        """Waits before a barrier that what is held back must not let pass."""
         while not self.outputs_have_room():
             self._roomy.clear()
             await self._roomy.wait()
@@ -195,18 +211,60 @@ class Subtask:
             await leaf.deliver(output)
         produced.clear()
 
+    async def go_on(self, *, is_urgent: bool = False) -> bool:
+        """Works for one turn on what waits in the chain, or fires what is due.  False where there is nothing, or those
+        behind take no more, or an operator does not; that one is not asked where it `is_urgent`."""
+        chain = self._chain
+        queues = chain.queues
+        if not chain.has_work or not self.outputs_have_room():
+            return False
+        if self._turns.is_resting:
+            await self._turns.rest()
+        if queues.turn.inside:
+            self._begin_turn()
+            behind = self._work_behind()
+            queues.go_on()
+            held = self._clock.monotonic() - self._turn_began
+            await self.deliver()
+            self._turns.held(held)
+            self._account(0, held, 0.0, self._work_behind() - behind)
+        elif not chain.is_firing:
+            if not is_urgent and not chain.has_room:
+                return False
+            await self.next_piece()
+        await self.snapshots.mind_memory()
+        if not queues.turn.inside:
+            await self._move_time()
+            if self.is_ending:
+                await self._go_on_ending()
+        await self._turns.rest()
+        return True
+
+    async def next_piece(self) -> None:
+        """Takes in some of what waits at the head of the chain."""
+        raise NotImplementedError
+
     async def advance(self, watermark: Watermark) -> None:
-        """Moves event time on in the chain, delivers what that fires, and sends the watermark on behind it."""
+        """Moves event time on in the chain, delivers what that fires, and sends the watermark on behind it.  While
+        there is work inside, that is done later."""
+        self._reached = watermark
+        if not self._chain.queues.turn.inside:
+            await self._move_time()
+
+    async def begin_at(self, watermark: Watermark) -> None:
+        """The same at the beginning: what was restored and waits sees the time that it saw before."""
         self._reached = watermark
         await self._move_time()
 
     async def _move_time(self) -> None:
-        """Lets event time come as far as it has been told of and nothing in flight holds it."""
+        """Lets event time come as far as it has been told of and nothing in flight holds it.  Where much is fired, or
+        those behind are full, `go_on` does the rest: barriers come in between."""
         for _ in self._chain.advance(self._reached.timestamp):
             await self.deliver()
             await self.snapshots.mind_memory()
             await self._turns.rest()
-            await self.until_outputs_have_room()
+            if self._chain.queues.turn.inside or self.is_wanted() or not self.outputs_have_room():
+                return
         await self.deliver()
         # While something is in flight here, those behind must wait for it even if nothing new is expected.
         watermark = Watermark(self._chain.watermark, self._reached.is_idle and not self._chain.is_held)
@@ -215,11 +273,15 @@ class Subtask:
             self._sent = watermark
             self._send_on(watermark)
 
+    def is_wanted(self) -> bool:
+        """True when there may be a barrier to take part in."""
+        raise NotImplementedError
+
     async def follow_clock(self) -> None:
         """Does what is due by the wall clock, and sees to it that it is done when nothing comes."""
         at = self._chain.next_clock_ms()
         if at is not None and at <= (now := self._chain.clock.now_ms()):
-            if not self.outputs_have_room():
+            if self._chain.queues.turn.inside or not self.outputs_have_room():
                 self._alarm.set(None)
                 return
             self._chain.on_clock(now)
@@ -233,8 +295,9 @@ class Subtask:
 
     async def checkpoint(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
         """Takes this subtask's part of a checkpoint; called between two batches."""
+        held_back = await self._held_back()
         self.snapshots.freeze(checkpoint_id)
-        operators = self._chain.snapshot()
+        operators = self._chain.snapshot() | held_back
         event_time = self.event_time()
         if event_time is not None:
             operators[event_time_key(self.plan.name, self.subtask)] = event_time
@@ -246,6 +309,23 @@ class Subtask:
             self.snapshots.busy(checkpoint_id, f"sink {sink.uid} prepares")
             listed += await sink.prepare(checkpoint_id)
         self.snapshots.finish(checkpoint_id, dict(positions), listed, operators)
+
+    async def _held_back(self) -> dict[str, Any]:
+        """What the barrier overtakes, for the snapshot. What is done in a moment, or cannot be kept, is done first."""
+        queues = self._chain.queues
+        if queues.is_held_back and queues.seconds(self.seconds_per_record) > _KEEPING_SECONDS:
+            kept = queues.kept(self.subtask)
+            if kept is not None:
+                return kept
+        while queues.is_held_back:
+            if not await self.go_on(is_urgent=True):
+                await self.until_outputs_have_room()
+        return {}
+
+    @property
+    def seconds_per_record(self) -> float:
+        """What a record at the head of the chain takes."""
+        return 0.0
 
     async def end(self) -> None:
         """Everything was read and taken in: lets the chain finish, and says so downstream and to the coordinator. Where
@@ -269,78 +349,3 @@ class Subtask:
     def _send_on(self, element: Element) -> None:
         for router in self._routers:
             router.broadcast(element)
-
-
-class GatedSubtask(Subtask):
-    """A subtask whose batches come from other subtasks."""
-
-    def __init__(self, *args: Any, gate: InputGate) -> None:
-        super().__init__(*args)
-        self._gate = gate
-        self._unfinished = 0
-        """Records of the last batch, until the next one may begin."""
-        self._full_since: float | None = None
-        self._waited = 0.0
-        gate.on_aligning = lambda checkpoint_id: self.snapshots.busy(checkpoint_id, ALIGNING)
-
-    def interrupt(self) -> None:
-        self._gate.interrupt()
-
-    def event_time(self) -> Any:
-        return self._gate.snapshot()
-
-    async def work(self) -> None:
-        head = self.plan.head
-        enter = [self._chain.enter(head.id, index) for index in range(len(head.inputs))]
-        await self.advance(self._gate.watermarks.current)
-        while True:
-            if self._has_clock:
-                await self.follow_clock()
-            element = await self._gate.next(takes_batches=self._has_room())
-            if isinstance(element, Batch):
-                await self._take(enter[self._gate.input], element)
-            elif isinstance(element, Watermark):
-                await self.advance(element)
-            elif isinstance(element, Barrier):
-                await self.checkpoint(element.checkpoint_id, {})
-            elif isinstance(element, EndOfInput):
-                await self.end()
-
-    async def _take(self, enter: Any, batch: Batch[Any]) -> None:
-        """Works a batch off in pieces, each as long as is right by then."""
-        done = 0
-        while done < len(batch):
-            if self._turns.is_resting:
-                await self._turns.rest()
-            if done and not self.outputs_have_room():
-                began = self._clock.monotonic()
-                await self.until_outputs_have_room()
-                self._waited += self._clock.monotonic() - began
-            size = self._batch_size()
-            piece = batch if not done and len(batch) <= size else batch.part(done, done + size)
-            self._finish()
-            self._begin_turn()
-            self._gate.backlog.begin(self._turn_began)
-            await self.process(enter, piece)
-            self._unfinished = len(piece)
-            await self.snapshots.mind_memory()
-            await self._turns.rest()
-            done += len(piece)
-
-    def _finish(self) -> None:
-        """The next batch may begin: only now it is known what the one before took."""
-        if self._unfinished:
-            self._gate.backlog.done(self._clock.monotonic(), self._unfinished, self._held + self._waited)
-            self._unfinished, self._waited = 0, 0.0
-
-    def _has_room(self) -> bool:
-        """True when a batch may be taken.  What it waits for that counts as time that the batches before took."""
-        has_room = self._chain.has_room and self.outputs_have_room()
-        if self._full_since is None:
-            self._full_since = None if has_room else self._clock.monotonic()
-        elif has_room:
-            self._waited += self._clock.monotonic() - self._full_since
-            self._full_since = None
-        if has_room:
-            self._finish()
-        return has_room
