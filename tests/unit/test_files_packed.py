@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamlet.connect import Source
 from streamlet.errors import DecodeError
-from streamlet_connectors.files import Csv, JsonLines, TextLines
+from streamlet_connectors.files import Csv, FileMissingError, JsonLines, TextLines
 from streamlet_connectors.files import chunks as chunks_module
 from streamlet_connectors.files import content as content_module
 from tests.unit.test_files_sources import Reading, assert_resumes_from_every_position, many
@@ -93,3 +93,17 @@ def test_what_unpacks_to_far_more_than_a_record_may_have_is_refused_in_little_me
         Reading(TextLines(tmp_path / "bomb.gz", max_record_bytes=65536)).fetch()
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()
+
+
+def test_a_zstd_file_that_begins_with_a_frame_of_notes_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.zst").write_bytes(b"\x5a\x2a\x4d\x18\x03\x00\x00\x00abc" + zstd(b"1\n") + zstd(b"2\n"))
+    assert Reading(TextLines(tmp_path / "a.zst")).values() == ["1", "2"]
+
+
+def test_a_pipe_and_a_name_that_is_not_text_are_refused_by_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileMissingError, match="pipe is a pipe, a socket or a device"):
+        Reading(TextLines(tmp_path / "pipe"))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.txt")).write_text("1\n")
+    with pytest.raises(FileMissingError, match="is not UTF-8"):
+        Reading(TextLines(str(tmp_path / "*.txt")))

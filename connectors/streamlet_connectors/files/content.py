@@ -14,6 +14,7 @@ from streamlet_connectors.files.identity import Identity, identity_by
 from streamlet_connectors.files.position import HEAD_BYTES
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"  # behind 0x50 to 0x5f
 _PACKED_BYTES = 64 * 1024
 _UNPACKED_BYTES = 1 << 20
 UNKNOWN_SIZE = 1 << 62
@@ -69,10 +70,15 @@ def open_content(path: str) -> Content:
         head = os.pread(descriptor, 4, 0)
         if head.startswith(_GZIP):
             return Unzipped(descriptor, path)
-        return Spooled(descriptor, path) if head.startswith(_ZSTD) else Plain(descriptor, path)
+        return Spooled(descriptor, path) if _is_zstd(head) else Plain(descriptor, path)
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _is_zstd(head: bytes) -> bool:
+    """Tells whether a frame begins here: of data, or of notes, as parallel packers write first."""
+    return head.startswith(_ZSTD) or (head[1:4] == _SKIPPABLE and head[0] >> 4 == 5)
 
 
 def plain_head(path: str, size: int) -> bytes:
@@ -82,7 +88,7 @@ def plain_head(path: str, size: int) -> bytes:
             head = file.read(min(size, HEAD_BYTES)) if size > 0 else b""
     except OSError:
         return b""
-    return b"" if head.startswith((_GZIP, _ZSTD)) else head
+    return b"" if head.startswith(_GZIP) or _is_zstd(head) else head
 
 
 class Plain:

@@ -215,7 +215,8 @@ class FileFinder:
         if not names and not known and self._bounded:
             raise FileMissingError(
                 f"no file matches {', '.join(self._patterns)} (in {Path.cwd()})",
-                remedy="check the path, or pass follow=True to wait for files that come later",
+                remedy="check the path, or pass follow=True to wait for files that come later; where [, * or ? are part "
+                "of a name, glob.escape writes them",
             )
 
     def names(self) -> dict[str, Identity]:
@@ -223,6 +224,7 @@ class FileFinder:
         found: dict[Identity, str] = {}
         for path in dict.fromkeys(path for pattern in self._patterns for path in self._matching(pattern)):
             identity = identity_of(path)
+            _require_text(path)
             if identity is not None and (identity not in found or _is_link(found[identity]) > _is_link(path)):
                 found[identity] = path
         return {path: identity for identity, path in found.items()}
@@ -234,6 +236,11 @@ class FileFinder:
                 f"{pattern} is a directory", remedy=f"name its files with a glob: {path / '*.jsonl'} or {path / '**'}"
             )
         if path.exists():
+            if not path.is_file():
+                raise FileMissingError(
+                    f"{pattern} is a pipe, a socket or a device: it cannot be read again after a failure",
+                    remedy="write what comes through it into a file, and read that (follow=True)",
+                )
             return [pattern]
         if glob.has_magic(pattern):
             matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - takes absolute patterns, skips hidden files
@@ -250,6 +257,16 @@ def base_of(split: str) -> str:
     """The name that a split's file had when it was found."""
     base, open_, number = split.rpartition(" (")
     return base if open_ and number[:-1].isdecimal() and number.endswith(")") else split
+
+
+def _require_text(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise FileMissingError(
+            f"the name of file {os.fsencode(path)!r} is not UTF-8, and a checkpoint cannot hold it",
+            remedy="rename the file, or let the glob leave it out",
+        ) from None
 
 
 def _number(split: str) -> int:
