@@ -215,8 +215,8 @@ class FileFinder:
         if not names and not known and self._bounded:
             raise FileMissingError(
                 f"no file matches {', '.join(self._patterns)} (in {Path.cwd()})",
-                remedy="check the path, or pass follow=True to wait for files that come later; where [, * or ? are part "
-                "of a name, glob.escape writes them",
+                remedy="check the path, or pass follow=True to wait for files that come later; where [, * or ? "
+                "are part of a name, glob.escape writes them",
             )
 
     def names(self) -> dict[str, Identity]:
