@@ -51,7 +51,7 @@ class Spend(msgspec.Struct, frozen=True, gc=False):
     sum: int
 
 
-class Lane:
+class PartitionBatch:
     """The open record batch of one partition."""
 
     def __init__(self) -> None:
@@ -67,8 +67,8 @@ class Stages:
 
     def __init__(self, folder: Path) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)
-        self._lanes = [Lane() for _ in range(PARTITIONS)]
-        self._router = Router(self._lanes, key="stream", key_format=None, partition=None, owns_memo=True)
+        self._open = [PartitionBatch() for _ in range(PARTITIONS)]
+        self._router = Router(self._open, key="stream", key_format=None, partition=None, owns_memo=True)
         self._in, self._out = Json(Payment), Json[Spend]()
         operator = aggregating((Count(), Sum(lambda payment: payment.amount)), Spend)
         self._keyed = Keyed(MemoryKeyedStore, folder, operator)
@@ -104,16 +104,16 @@ class Stages:
         return result
 
 
-def _append(results: Batch[Any], lines: Sequence[bytes], router: Router[Lane]) -> None:
+def _append(results: Batch[Any], lines: Sequence[bytes], router: Router[PartitionBatch]) -> None:
     # As the writer does it.
     remember, headers = router.remember, list[Any]()
     for keyed, value in zip(results.keys or (), lines, strict=False):
         key = keyed.key.encode()
-        lane = keyed.memo or remember(keyed, key)
-        if lane.append(lane.count, _NOW_MS, key, value, headers) is None:
-            lane.begin()
-            lane.append(0, _NOW_MS, key, value, headers)
-        lane.count += 1
+        target = keyed.memo or remember(keyed, key)
+        if target.append(target.count, _NOW_MS, key, value, headers) is None:
+            target.begin()
+            target.append(0, _NOW_MS, key, value, headers)
+        target.count += 1
 
 
 def record_batches(records: int) -> Iterator[bytes]:
@@ -142,15 +142,15 @@ def by_stages(batches: Sequence[bytes], records: int) -> dict[str, float]:
 
 def by_hand(batches: Sequence[bytes], records: int) -> dict[str, float]:
     """CPU nanoseconds per record of the hand-written work."""
-    work, lanes = handwritten.spend(), [Lane() for _ in range(PARTITIONS)]
+    work, targets = handwritten.spend(), [PartitionBatch() for _ in range(PARTITIONS)]
     began = 0.0
 
     def append(partition: int, now_ms: int, key: bytes | None, value: bytes) -> None:
-        lane = lanes[partition]
-        if lane.append(lane.count, now_ms, key, value, []) is None:
-            lane.begin()
-            lane.append(0, now_ms, key, value, [])
-        lane.count += 1
+        target = targets[partition]
+        if target.append(target.count, now_ms, key, value, []) is None:
+            target.begin()
+            target.append(0, now_ms, key, value, [])
+        target.count += 1
 
     for _ in range(2):
         began = time.thread_time()

@@ -353,7 +353,7 @@ def test_a_slow_job_bounds_what_is_fetched_ahead(kafka: Kafka) -> None:
 
 
 def _buffered(reader: KafkaReader) -> int:
-    return sum(feed.buffered for feed in reader._fetcher.feeds)
+    return sum(part.buffered for part in reader._fetcher.partitions)
 
 
 def test_closing_at_any_time_leaves_no_task_and_may_be_done_twice(kafka: Kafka) -> None:

@@ -169,13 +169,13 @@ def flush_does_not_wait_for_acknowledgements(patches: Patches) -> None:
 def sequence_goes_on_in_the_next_transaction(patches: Patches) -> None:
     def write(original: Any) -> Any:
         async def going_on(self: KafkaWriter, batch: Any) -> None:
-            before = [lane.sequence for lane in self._lanes]
+            before = [target.sequence for target in self._open]
             is_new = self._producer is None
             if is_new and self._pool is not None:
                 await self._delivery.room()
                 self._producer = await self._pool.take()
-                for lane, sequence in zip(self._lanes, before, strict=True):
-                    lane.sequence = sequence
+                for target, sequence in zip(self._open, before, strict=True):
+                    target.sequence = sequence
             await original(self, batch)
 
         return going_on
@@ -203,13 +203,16 @@ def write_without_an_answer_is_sent_as_a_new_one(patches: Patches) -> None:
             except TransportError:
                 # As a client does that has another identity after a reconnect: nobody knows the batch any more.
                 await original(self, partition, request, size)
-                shipment = self._queues[partition][0]
+                producer_batch = self._queues[partition][0]
                 self._queues[partition].append(
-                    delivery.Shipment(
-                        shipment.builder, shipment.records, shipment.producer, shipment.sequence + shipment.records
+                    delivery.ProducerBatch(
+                        producer_batch.builder,
+                        producer_batch.records,
+                        producer_batch.producer,
+                        producer_batch.sequence + producer_batch.records,
                     )
                 )
-                self.in_flight += shipment.size
+                self.in_flight += producer_batch.size
                 return 0
             return answer.base_offset if not answer.error else int(await original(self, partition, request, size))
 
@@ -246,11 +249,11 @@ def the_epoch_of_the_first_leader_is_kept(patches: Patches) -> None:
     """Each later one says that it knows a newer epoch, however often it is asked."""
 
     def judge(original: Any) -> Any:
-        def keeping(self: Any, feed: Any, infos: Any) -> None:
-            known = feed.leader_epoch
-            original(self, feed, infos)
+        def keeping(self: Any, part: Any, infos: Any) -> None:
+            known = part.leader_epoch
+            original(self, part, infos)
             if known >= 0:
-                feed.leader_epoch = known
+                part.leader_epoch = known
 
         return keeping
 
@@ -263,9 +266,9 @@ def the_epoch_of_the_first_leader_is_kept(patches: Patches) -> None:
 @planted
 def positions_advance_at_fetch_instead_of_send(patches: Patches) -> None:
     def cut(original: Any) -> Any:
-        def ahead(self: KafkaReader, feed: Any, rows: Any) -> Any:
-            made = original(self, feed, rows)
-            made[-1].next_position = position_at(feed.offset, feed.topic_id, feed.stop)
+        def ahead(self: KafkaReader, part: Any, rows: Any) -> Any:
+            made = original(self, part, rows)
+            made[-1].next_position = position_at(part.offset, part.topic_id, part.stop)
             return made
 
         return ahead
@@ -300,12 +303,12 @@ def offsets_are_counted_instead_of_read(patches: Patches) -> None:
     """Markers and aborted records take offsets too."""
 
     def cut(original: Any) -> Any:
-        def counting(self: KafkaReader, feed: Any, rows: Any) -> Any:
+        def counting(self: KafkaReader, part: Any, rows: Any) -> Any:
             counts = self.__dict__.setdefault("counts", {})
-            start = counts.get(feed.split, rows[0].offset if rows else feed.given)
-            counts[feed.split] = start + len(rows)
-            made = original(self, feed, rows)
-            made[-1].next_position = position_at(counts[feed.split], feed.topic_id, feed.stop)
+            start = counts.get(part.split, rows[0].offset if rows else part.given)
+            counts[part.split] = start + len(rows)
+            made = original(self, part, rows)
+            made[-1].next_position = position_at(counts[part.split], part.topic_id, part.stop)
             return made
 
         return counting

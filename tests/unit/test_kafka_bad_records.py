@@ -18,7 +18,7 @@ from streamlet_connectors.files import FileSink
 from streamlet_connectors.kafka import BadRecord, KafkaSource
 from streamlet_connectors.kafka.protocol.options import KafkaOptions
 from streamlet_connectors.kafka.reading.decoding import Decoder
-from streamlet_connectors.kafka.reading.feed import Feed, FetchLimits
+from streamlet_connectors.kafka.reading.partition_fetch import FetchLimits, PartitionFetch
 from streamlet_connectors.kafka.reading.reader import KafkaReader, ReadingOptions
 from tests.kafka.source_driving import reader_context
 from tests.unit.job_kit import Failing, lines, make_job, run
@@ -91,13 +91,13 @@ def test_the_position_of_each_batch_is_behind_its_own_records(null_values: str) 
         reader = KafkaReader(
             KafkaOptions.of("localhost:1", {}, where="test"), options, decoder, reader_context(), {}, bounded=True
         )
-        feed = Feed("t-0", "t", 0, 0, "id", None)
-        feed.given = 5
+        part = PartitionFetch("t-0", "t", 0, 0, "id", None)
+        part.given = 5
         stop = column.index(None) if null_values == "fail" and None in column else 5
         if stop == 0:
             continue
         at = 0
-        for batch in reader._cut(feed, _rows(*column)):
+        for batch in reader._cut(part, _rows(*column)):
             behind, _, _ = batch.next_position
             kinds = [one for one in column[at:behind] if one is not None or null_values == "pass"]
             assert len(batch) == len(kinds), column

@@ -11,8 +11,8 @@ from streamlet.testing.loop import SimulatedLoop, VirtualClock
 from streamlet_connectors.kafka.protocol.errors import TransportError
 from streamlet_connectors.kafka.protocol.fetch_api import Fetched
 from streamlet_connectors.kafka.protocol.requests import TopicInfo
-from streamlet_connectors.kafka.reading.feed import Feed, FetchLimits
 from streamlet_connectors.kafka.reading.fetching import Fetcher
+from streamlet_connectors.kafka.reading.partition_fetch import FetchLimits, PartitionFetch
 
 
 class Cluster:
@@ -49,7 +49,7 @@ def _run(moves_at: float, seconds: float, *, closes: bool = False) -> str:
 
     async def read() -> str:
         fetcher = Fetcher(cluster, clock, FetchLimits())  # type: ignore[arg-type]
-        fetcher.add([Feed("in-0", "in", 0, 0, "", None), Feed("in-1", "in", 1, 0, "", None)])
+        fetcher.add([PartitionFetch("in-0", "in", 0, 0, "", None), PartitionFetch("in-1", "in", 1, 0, "", None)])
         fetcher.start()
         await asyncio.sleep(seconds)
         described = cluster.outages.describe()

@@ -13,8 +13,8 @@ from streamlet.testing.loop import SimulatedLoop, VirtualClock
 from streamlet_connectors.kafka.protocol.fetch_api import Fetched
 from streamlet_connectors.kafka.protocol.requests import TopicInfo
 from streamlet_connectors.kafka.protocol.wire import DefaultRecordBatchBuilder
-from streamlet_connectors.kafka.reading.feed import Feed, FetchLimits
 from streamlet_connectors.kafka.reading.fetching import Fetcher
+from streamlet_connectors.kafka.reading.partition_fetch import FetchLimits, PartitionFetch
 
 ANSWER_SECONDS = 0.0002
 
@@ -63,7 +63,7 @@ def test_a_record_every_millisecond(value: bytes, least: int, most: int) -> None
 
     async def read() -> int:
         fetcher = Fetcher(broker, clock, FetchLimits())  # type: ignore[arg-type]
-        fetcher.add([Feed("in-0", "in", 0, 0, "", None)])
+        fetcher.add([PartitionFetch("in-0", "in", 0, 0, "", None)])
         fetcher.start()
         count = 0
         while clock.seconds < 1.0:

@@ -37,8 +37,8 @@ def router(**given: Any) -> Router[str]:
 
 
 def routes(router: Router[str], values: list[Any], keys: list[Any] | None = None) -> list[tuple[int, bytes | None]]:
-    lanes, data = router.route(Batch(values, None, None if keys is None else [Slot(key) for key in keys]))
-    return list(zip(map(int, lanes), data, strict=True))
+    targets, data = router.route(Batch(values, None, None if keys is None else [Slot(key) for key in keys]))
+    return list(zip(map(int, targets), data, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_streams_key_decides_the_partition(owns_memo: bool) -> None:
     assert chosen == [(partition_of(key.encode(), PARTITIONS), key.encode()) for key in keys]
 
 
-def test_a_lane_is_remembered_at_the_key_when_the_sink_owns_the_memo() -> None:
+def test_a_partition_is_remembered_at_the_key_when_the_sink_owns_the_memo() -> None:
     slot = Slot("a")
     one = router(owns_memo=True)
     assert one.route(Batch([1], None, [slot])) == ([slot.memo], [b"a"])

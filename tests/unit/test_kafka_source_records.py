@@ -15,7 +15,7 @@ from streamlet.errors import DecodeError
 from streamlet_connectors.kafka.protocol.errors import CorruptRecordsError, RecordsDamagedError
 from streamlet_connectors.kafka.protocol.wire import DefaultRecordBatch, DefaultRecordBatchBuilder
 from streamlet_connectors.kafka.reading.decoding import Decoder
-from streamlet_connectors.kafka.reading.feed import Feed
+from streamlet_connectors.kafka.reading.partition_fetch import PartitionFetch
 from streamlet_connectors.kafka.reading.records import Chunk, Row
 
 ABORT = struct.pack(">hh", 0, 0)
@@ -147,32 +147,32 @@ def test_damage_is_told_when_the_rows_before_it_were_given() -> None:
 def test_damaged_records_are_fetched_again_once_and_then_final() -> None:
     damaged = bytearray(_batch(range(3)))
     damaged[-2] ^= 1
-    feed = Feed("t-0", "t", 0, 0, "id", None)
+    part = PartitionFetch("t-0", "t", 0, 0, "id", None)
     for tries in (1, 2):
-        feed.add(Chunk(bytes(damaged), 0))
-        assert feed.offset == 3
+        part.add(Chunk(bytes(damaged), 0))
+        assert part.offset == 3
         if tries == 1:
-            assert feed.take(10) is None
-            assert (feed.offset, feed.buffered) == (0, 0), "it goes back to what was given"
+            assert part.take(10) is None
+            assert (part.offset, part.buffered) == (0, 0), "it goes back to what was given"
     with pytest.raises(RecordsDamagedError, match=r"topic t, partition 0.*also when fetched again"):
-        feed.take(10)
+        part.take(10)
 
 
 def test_a_jump_moves_the_position_both_ways() -> None:
-    feed = Feed("t-0", "t", 0, 50, "id", None)
-    feed.add(Chunk.jump(50, 20))
-    assert (feed.offset, feed.take(10), feed.given) == (20, [], 20)
+    part = PartitionFetch("t-0", "t", 0, 50, "id", None)
+    part.add(Chunk.jump(50, 20))
+    assert (part.offset, part.take(10), part.given) == (20, [], 20)
 
 
 def test_pauses_grow_to_two_seconds() -> None:
-    feed = Feed("t-0", "t", 0, 0, "id", None)
+    part = PartitionFetch("t-0", "t", 0, 0, "id", None)
     pauses = []
     for _ in range(9):
-        pauses.append(feed.pause_seconds)
-        feed.lose_leader()
+        pauses.append(part.pause_seconds)
+        part.lose_leader()
     assert pauses == [0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2]
-    feed.fetched_well(0, 0, 0.0)
-    assert feed.pause_seconds == 0
+    part.fetched_well(0, 0, 0.0)
+    assert part.pause_seconds == 0
 
 
 # -- decoding

@@ -1,8 +1,8 @@
 """Prefetching: one task per leader keeps a bounded number of bytes ready; one more task finds leaders.
 
 ```text
-  task of leader 1 --+                                  +-- feed payments-0 --+
-  task of leader 2 --+--> Fetch --> policy of errors -->+-- feed payments-1 --+--> take(), in turn
+  task of leader 1 --+                                  +-- part payments-0 --+
+  task of leader 2 --+--> Fetch --> policy of errors -->+-- part payments-1 --+--> take(), in turn
         ^                                 |             +-- ...             --+
         |                                 v  not the leader, no answer
         +------------------------- LeaderFinder
@@ -33,8 +33,8 @@ from streamlet_connectors.kafka.protocol.errors import (
 )
 from streamlet_connectors.kafka.protocol.fetch_api import Fetched, Place, fetch
 from streamlet_connectors.kafka.protocol.wire import Request
-from streamlet_connectors.kafka.reading.feed import Feed, FetchLimits
 from streamlet_connectors.kafka.reading.leaders import LeaderFinder, OutOfRange
+from streamlet_connectors.kafka.reading.partition_fetch import FetchLimits, PartitionFetch
 from streamlet_connectors.kafka.reading.records import Chunk, Row
 
 _SHORT_WAIT_MS = 10
@@ -60,7 +60,7 @@ class Fetcher:
         self._clock = clock
         self._limits = limits
         self._isolation = isolation
-        self._feeds: list[Feed] = []
+        self._partitions: list[PartitionFetch] = []
         self._tasks: dict[int | None, asyncio.Task[None]] = {}
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -69,7 +69,7 @@ class Fetcher:
         self._finder = LeaderFinder(
             connection,
             clock,
-            self._feeds,
+            self._partitions,
             isolation=isolation,
             out_of_range=out_of_range,
             found=self._start_leader,
@@ -77,13 +77,13 @@ class Fetcher:
         )
 
     @property
-    def feeds(self) -> Sequence[Feed]:
+    def partitions(self) -> Sequence[PartitionFetch]:
         """The partitions, in no particular order."""
-        return self._feeds
+        return self._partitions
 
-    def add(self, feeds: Iterable[Feed]) -> None:
+    def add(self, partitions: Iterable[PartitionFetch]) -> None:
         """Takes further partitions; their leaders are looked for."""
-        self._feeds.extend(feeds)
+        self._partitions.extend(partitions)
         self._finder.look_soon()
 
     def start(self) -> None:
@@ -91,22 +91,22 @@ class Fetcher:
         if None not in self._tasks and not self._is_closed:
             self._start(None, self._finder.run())
 
-    def take(self, limit: int) -> tuple[Feed, list[Row]] | None:
+    def take(self, limit: int) -> tuple[PartitionFetch, list[Row]] | None:
         """Gives rows of the next partition that has some, or none of one whose position moved; None: nothing is ready.
 
         Raises what went wrong, a partition's own failure when all its rows before it were taken.
         """
         if self._failure is not None:
             raise self._failure
-        for turn, feed in enumerate(self._feeds):
-            if feed.has_something:
-                buffered = feed.buffered
-                rows = feed.take(limit)
-                if feed.buffered != buffered:  # a chunk was used up; else there is no more room than before
+        for turn, part in enumerate(self._partitions):
+            if part.has_something:
+                buffered = part.buffered
+                rows = part.take(limit)
+                if part.buffered != buffered:  # a chunk was used up; else there is no more room than before
                     self._room.set()
                 if rows is not None:
-                    self._feeds.append(self._feeds.pop(turn))
-                    return feed, rows
+                    self._partitions.append(self._partitions.pop(turn))
+                    return part, rows
         return None
 
     async def wait(self, seconds: float) -> None:
@@ -118,9 +118,9 @@ class Fetcher:
         except TimeoutError:
             pass
 
-    def held_back(self, feed: Feed) -> int:
+    def held_back(self, part: PartitionFetch) -> int:
         """How many offsets of it wait for the end of a transaction that has been open for long."""
-        return self._finder.held_back.offsets(feed)
+        return self._finder.held_back.offsets(part)
 
     async def close(self) -> None:
         """Ends every task; they are gone when it returns. May be called twice."""
@@ -155,9 +155,9 @@ class Fetcher:
                 await self._room.wait()
                 continue
             request = self._request(node, asked)
-            for feed in asked:
-                feed.is_asked = True
-            offsets = {(feed.topic, feed.partition): (feed, feed.offset) for feed in asked}
+            for part in asked:
+                part.is_asked = True
+            offsets = {(part.topic, part.partition): (part, part.offset) for part in asked}
             brought = 0
             try:
                 answers = await self._connection.send(node, request, group=Group.FETCH)
@@ -169,33 +169,33 @@ class Fetcher:
                 self._accept(answers, offsets)
                 brought = sum(len(answer.records) for answer in answers)
             finally:
-                for feed in asked:
-                    feed.is_asked = False
+                for part in asked:
+                    part.is_asked = False
             if 0 < brought < min(_LITTLE_BYTES, self._limits.partition_bytes):
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    def _wanted(self, node: int) -> list[Feed]:
-        if sum(feed.buffered for feed in self._feeds) >= self._limits.buffer_bytes:
+    def _wanted(self, node: int) -> list[PartitionFetch]:
+        if sum(part.buffered for part in self._partitions) >= self._limits.buffer_bytes:
             return []
         return [
-            feed
-            for feed in self._feeds
-            if feed.leader == node
-            and not feed.is_asked
-            and not feed.is_fetched
-            and feed.buffered < self._limits.partition_bytes
+            part
+            for part in self._partitions
+            if part.leader == node
+            and not part.is_asked
+            and not part.is_fetched
+            and part.buffered < self._limits.partition_bytes
         ]
 
-    def _request(self, node: int, asked: Sequence[Feed]) -> Request[tuple[Fetched, ...]]:
+    def _request(self, node: int, asked: Sequence[PartitionFetch]) -> Request[tuple[Fetched, ...]]:
         places: dict[str, list[Place]] = {}
-        for feed in asked:
-            place = Place(feed.partition, feed.offset, feed.leader_epoch, feed.epoch)
-            places.setdefault(feed.topic, []).append(place)
+        for part in asked:
+            place = Place(part.partition, part.offset, part.leader_epoch, part.epoch)
+            places.setdefault(part.topic, []).append(place)
         # A partition that is left out now must not wait behind the others' long poll.
-        led = sum(feed.leader == node and not feed.is_fetched for feed in self._feeds)
+        led = sum(part.leader == node and not part.is_fetched for part in self._partitions)
         return fetch(
             places,
-            {feed.topic: bytes.fromhex(feed.topic_id) for feed in asked},
+            {part.topic: bytes.fromhex(part.topic_id) for part in asked},
             max_wait_ms=self._limits.max_wait_ms if led == len(asked) else _SHORT_WAIT_MS,
             max_bytes=self._limits.request_bytes,
             partition_max_bytes=self._limits.partition_bytes,
@@ -204,59 +204,59 @@ class Fetcher:
 
     # -- answers
 
-    def _accept(self, answers: Iterable[Fetched], asked: Mapping[tuple[str, int], tuple[Feed, int]]) -> None:
+    def _accept(self, answers: Iterable[Fetched], asked: Mapping[tuple[str, int], tuple[PartitionFetch, int]]) -> None:
         answers = list(answers)
         nothing_at_all = not any(answer.records or answer.error for answer in answers)
         for answer in answers:
-            feed, offset = asked[answer.topic, answer.partition]
-            if feed.offset != offset:
+            part, offset = asked[answer.topic, answer.partition]
+            if part.offset != offset:
                 continue  # it was sent back to read again while this was on its way
             if answer.error:
-                self._refused(feed, answer)
+                self._refused(part, answer)
                 continue
             if answer.diverging is not None:
-                feed.parts(answer.diverging)
+                part.parts(answer.diverging)
                 self._room.set()
-                if feed.is_out_of_range:
-                    self._lose([feed])
+                if part.is_out_of_range:
+                    self._lose([part])
                 continue
             end = answer.last_stable_offset if self._isolation else answer.high_watermark
-            feed.fetched_well(end, answer.high_watermark, self._clock.monotonic())
+            part.fetched_well(end, answer.high_watermark, self._clock.monotonic())
             if answer.records:
-                self._add(feed, answer)
-            elif nothing_at_all and feed.stop is not None and feed.end >= feed.stop:
+                self._add(part, answer)
+            elif nothing_at_all and part.stop is not None and part.end >= part.stop:
                 # Compaction has removed the last records before `stop`: none will come.
-                feed.add(Chunk.jump(offset, feed.stop, feed.epoch))
+                part.add(Chunk.jump(offset, part.stop, part.epoch))
                 self._arrived.set()
 
-    def _add(self, feed: Feed, answer: Fetched) -> None:
+    def _add(self, part: PartitionFetch, answer: Fetched) -> None:
         try:
-            chunk = Chunk(answer.records, feed.offset, answer.aborted, feed.stop)
-            if chunk.end <= feed.offset:
-                raise CorruptRecordsError(feed.offset, "the answer holds no complete batch")
+            chunk = Chunk(answer.records, part.offset, answer.aborted, part.stop)
+            if chunk.end <= part.offset:
+                raise CorruptRecordsError(part.offset, "the answer holds no complete batch")
         except CorruptRecordsError as error:
-            feed.damaged(error)
+            part.damaged(error)
         else:
-            feed.add(chunk)
+            part.add(chunk)
         self._arrived.set()
 
-    def _refused(self, feed: Feed, answer: Fetched) -> None:
+    def _refused(self, part: PartitionFetch, answer: Fetched) -> None:
         code = answer.error
         if code == codes.OFFSET_OUT_OF_RANGE:
-            feed.is_out_of_range = True
-            self._lose([feed])
+            part.is_out_of_range = True
+            self._lose([part])
         elif code == codes.CORRUPT_MESSAGE:
-            feed.damaged(CorruptRecordsError(feed.offset, "the broker says so"))
+            part.damaged(CorruptRecordsError(part.offset, "the broker says so"))
         elif code in _GO_AWAY:
-            self._lose([feed])
+            self._lose([part])
         elif code in codes.ACCESS_DENIED:
             remedy = "give this user the ACLs Describe and Read on the topic"
-            feed.failure = AccessDeniedError(f"{feed}: {codes.code_name(code)}", remedy=remedy)
+            part.failure = AccessDeniedError(f"{part}: {codes.code_name(code)}", remedy=remedy)
         else:
-            feed.failure = BrokerAnswerError(f"fetching {feed} at offset {feed.offset}", code)
+            part.failure = BrokerAnswerError(f"fetching {part} at offset {part.offset}", code)
         self._arrived.set()
 
-    def _lose(self, feeds: Iterable[Feed]) -> None:
-        for feed in feeds:
-            feed.lose_leader()
+    def _lose(self, partitions: Iterable[PartitionFetch]) -> None:
+        for part in partitions:
+            part.lose_leader()
         self._finder.look_soon()

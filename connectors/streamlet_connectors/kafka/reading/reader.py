@@ -16,9 +16,9 @@ from streamlet_connectors.kafka.protocol.client import KafkaConnection
 from streamlet_connectors.kafka.protocol.offsets import commit_group_offsets, position_at, position_parts, split_parts
 from streamlet_connectors.kafka.protocol.options import KafkaOptions
 from streamlet_connectors.kafka.reading.decoding import BadRecord, Decoder, KafkaOrigin
-from streamlet_connectors.kafka.reading.feed import Feed, FetchLimits
 from streamlet_connectors.kafka.reading.fetching import Fetcher
 from streamlet_connectors.kafka.reading.leaders import OutOfRange
+from streamlet_connectors.kafka.reading.partition_fetch import FetchLimits, PartitionFetch
 from streamlet_connectors.kafka.reading.records import Row
 
 _log = logging.getLogger("streamlet.kafka")
@@ -77,18 +77,18 @@ class KafkaReader:
         self._fetcher.start()
         taken = self._fetcher.take(self._limit())
         if taken is None:
-            if self._bounded and all(feed.is_done for feed in self._fetcher.feeds):
+            if self._bounded and all(part.is_done for part in self._fetcher.partitions):
                 return None
             await self._fetcher.wait(_WAIT_SECONDS)
             taken = self._fetcher.take(self._limit())
         return [] if taken is None else self._batches(taken)
 
     def add_splits(self, splits: Mapping[str, Position]) -> None:
-        feeds = []
+        partitions = []
         for split, position in splits.items():
             at = position_parts(position, split)
-            feeds.append(Feed(split, *split_parts(split), at.offset, at.topic_id, at.stop, at.epoch))
-        self._fetcher.add(feeds)
+            partitions.append(PartitionFetch(split, *split_parts(split), at.offset, at.topic_id, at.stop, at.epoch))
+        self._fetcher.add(partitions)
 
     async def marked(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
         """Commits the offsets to the group, if one is named. Nobody reads them back, so a failure is only logged."""
@@ -121,12 +121,13 @@ class KafkaReader:
         """How many offsets each split is behind what may be read, as last heard, and what an open transaction has held
         back for long. Markers count as offsets."""
         return {
-            feed.split: max(0, feed.end - feed.given) + self._fetcher.held_back(feed) for feed in self._fetcher.feeds
+            part.split: max(0, part.end - part.given) + self._fetcher.held_back(part)
+            for part in self._fetcher.partitions
         }
 
     # -- from rows to a batch
 
-    def _batches(self, taken: tuple[Feed, list[Row]] | None) -> Iterator[Batch[Any]]:
+    def _batches(self, taken: tuple[PartitionFetch, list[Row]] | None) -> Iterator[Batch[Any]]:
         """Cuts batches for as long as something is there; a bad record ends it, and the next `fetch` raises."""
         while taken is not None:
             batches = self._cut(*taken)
@@ -135,21 +136,21 @@ class KafkaReader:
             if self._failure is None and not self._is_closed:
                 taken = self._fetcher.take(self._limit())
 
-    def _cut(self, feed: Feed, rows: list[Row]) -> list[Batch[Any]]:
+    def _cut(self, part: PartitionFetch, rows: list[Row]) -> list[Batch[Any]]:
         """One batch, or where records are bad that are given beside the stream, one for each run of good or bad ones:
         so the position of each is behind its own records."""
         values: list[Any] = []
         bad: Sequence[BadRecord] = ()
-        end = feed.given
+        end = part.given
         if rows:
-            rows, values, error, bad = self._decoder.decode(feed.topic, feed.partition, rows)
+            rows, values, error, bad = self._decoder.decode(part.topic, part.partition, rows)
             if error is not None:
                 self._failure = error
                 if not rows and not bad:
                     raise error
                 end = max(one.offset for one in (*rows[-1:], *bad[-1:])) + 1
         if not bad:
-            return [self._batch(feed, rows, values, end)]
+            return [self._batch(part, rows, values, end)]
         batches: list[Batch[Any]] = []
         at = 0
         for start, stop in _runs(bad, rows):
@@ -157,29 +158,29 @@ class KafkaReader:
             while at < len(rows) and rows[at].offset < bad[start].offset:
                 at += 1
             if at > first:
-                batches.append(self._batch(feed, rows[first:at], values[first:at], bad[start].offset))
+                batches.append(self._batch(part, rows[first:at], values[first:at], bad[start].offset))
             behind = rows[at].offset if at < len(rows) else end
-            batches.append(self._beside(feed, bad[start:stop], behind))
+            batches.append(self._beside(part, bad[start:stop], behind))
         if at < len(rows):
-            batches.append(self._batch(feed, rows[at:], values[at:], end))
+            batches.append(self._batch(part, rows[at:], values[at:], end))
         return batches
 
-    def _beside(self, feed: Feed, bad: Sequence[BadRecord], offset: int) -> Batch[Any]:
+    def _beside(self, part: PartitionFetch, bad: Sequence[BadRecord], offset: int) -> Batch[Any]:
         tag = self._decoder.bad_tag
-        return Batch(list(bad), split=feed.split, next_position=_position(feed, offset), tag=tag)
+        return Batch(list(bad), split=part.split, next_position=_position(part, offset), tag=tag)
 
-    def _batch(self, feed: Feed, rows: list[Row], values: list[Any], offset: int) -> Batch[Any]:
+    def _batch(self, part: PartitionFetch, rows: list[Row], values: list[Any], offset: int) -> Batch[Any]:
         return Batch(
             values,
             [row.timestamp for row in rows] if self._gives_timestamps else None,
-            split=feed.split,
-            next_position=_position(feed, offset),
-            origin=KafkaOrigin(feed.topic, feed.partition, rows),
+            split=part.split,
+            next_position=_position(part, offset),
+            origin=KafkaOrigin(part.topic, part.partition, rows),
         )
 
 
-def _position(feed: Feed, offset: int) -> Position:
-    return position_at(offset, feed.topic_id, feed.stop, feed.given_epoch)
+def _position(part: PartitionFetch, offset: int) -> Position:
+    return position_at(offset, part.topic_id, part.stop, part.given_epoch)
 
 
 def _runs(bad: Sequence[BadRecord], rows: Sequence[Row]) -> Iterator[tuple[int, int]]:

@@ -22,8 +22,8 @@ from streamlet_connectors.kafka.protocol.offsets import (
 from streamlet_connectors.kafka.protocol.options import KafkaOptions
 from streamlet_connectors.kafka.protocol.requests import TopicInfo
 from streamlet_connectors.kafka.reading.decoding import Decoder, KafkaRecord, NullValues, OnBadRecord
-from streamlet_connectors.kafka.reading.feed import FetchLimits
 from streamlet_connectors.kafka.reading.leaders import OutOfRange, gone, replaced
+from streamlet_connectors.kafka.reading.partition_fetch import FetchLimits
 from streamlet_connectors.kafka.reading.reader import KafkaReader, ReadingOptions
 
 T = TypeVar("T")

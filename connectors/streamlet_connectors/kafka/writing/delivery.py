@@ -38,7 +38,7 @@ class Idempotent:
         self.epoch = epoch
 
 
-class Shipment:
+class ProducerBatch:
     """A batch to deliver: `sequence` is the number of its first record in its partition, under this producer."""
 
     __slots__ = ("builder", "producer", "records", "sequence", "size")
@@ -78,14 +78,14 @@ class Delivery:
         self._clock = clock
         self._seconds = seconds
         self._limit_of = limit_of
-        self._queues: dict[int, deque[Shipment]] = {}
+        self._queues: dict[int, deque[ProducerBatch]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._progress = asyncio.Event()
 
-    def ship(self, partition: int, shipment: Shipment) -> None:
+    def ship(self, partition: int, producer_batch: ProducerBatch) -> None:
         """Puts a batch behind the earlier ones of its partition."""
-        self.in_flight += shipment.size
-        self._queues.setdefault(partition, deque()).append(shipment)
+        self.in_flight += producer_batch.size
+        self._queues.setdefault(partition, deque()).append(producer_batch)
         if partition not in self._tasks:
             self._tasks[partition] = asyncio.ensure_future(self._run(partition))
 
@@ -129,10 +129,10 @@ class Delivery:
         queue = self._queues[partition]
         try:
             while queue and self.failure is None:
-                shipment = queue[0]
-                await self._deliver(partition, shipment)
+                producer_batch = queue[0]
+                await self._deliver(partition, producer_batch)
                 queue.popleft()
-                self.in_flight -= shipment.size
+                self.in_flight -= producer_batch.size
                 self._progress.set()
         except Exception as error:
             self.failure = self.failure or error
@@ -140,12 +140,12 @@ class Delivery:
             del self._tasks[partition]
             self._progress.set()
 
-    async def _deliver(self, partition: int, shipment: Shipment) -> None:
-        producer = shipment.producer
+    async def _deliver(self, partition: int, producer_batch: ProducerBatch) -> None:
+        producer = producer_batch.producer
         transaction = producer if isinstance(producer, Transaction) else None
         if transaction is not None:
             await transaction.join(self._topic, partition)
-        data = await self._sealed(shipment)
+        data = await self._sealed(producer_batch)
         if len(data) > self._limit_of():
             raise EncodeError(  # only a batch of one record can be that large
                 f"a record for topic {self._topic!r}, partition {partition} has {len(data)} bytes as it is sent, "
@@ -160,24 +160,24 @@ class Delivery:
         )
         base_offset = await self._produce(partition, request, data)
         if transaction is not None and partition not in transaction.first_offsets:
-            assert shipment.sequence == 0 and base_offset >= 0, (partition, shipment.sequence, base_offset)
+            assert producer_batch.sequence == 0 and base_offset >= 0, (partition, producer_batch.sequence, base_offset)
             transaction.first_offsets[partition] = base_offset
 
-    async def _sealed(self, shipment: Shipment) -> bytearray:
-        producer = shipment.producer
+    async def _sealed(self, producer_batch: ProducerBatch) -> bytearray:
+        producer = producer_batch.producer
         is_transactional = isinstance(producer, Transaction)
 
         def build() -> bytearray:
             return seal(
-                shipment.builder,
+                producer_batch.builder,
                 producer.producer_id,
                 producer.epoch,
-                shipment.sequence,
+                producer_batch.sequence,
                 self._compression,
                 is_transactional=is_transactional,
             )
 
-        if self._compression is not None and shipment.size > _BLOCKING_BYTES:
+        if self._compression is not None and producer_batch.size > _BLOCKING_BYTES:
             return await self._run_blocking(build)
         return build()
 

@@ -84,25 +84,25 @@ def _choose(partition: Partition, key: Any, count: int, value: Any) -> int:
 
 
 class Router(Generic[L]):
-    """Gives each record of a batch its lane (a partition's writer) and the bytes of its key.
+    """Gives each record of a batch its target (a partition's writer) and the bytes of its key.
 
-    Records with one key go to one lane, the one that every Java client would choose.  Records without a key go to one
-    lane per batch, in turn.  Lanes are true in the sense of `bool`.
+    Records with one key go to one target, the one that every Java client would choose.  Records without a key go to one
+    target per batch, in turn.  Open batches are true in the sense of `bool`.
 
-    A lane is remembered for each key, but the bytes are made again for each record: kept, they would double what lies
+    A target is remembered for each key, but the bytes are made again for each record: kept, they would double what lies
     in memory for a key here, and fetching that from where no cache holds it takes longer.
     """
 
     def __init__(
         self,
-        lanes: Sequence[L],
+        targets: Sequence[L],
         *,
         key: Callable[[Any], Any] | StreamKey | None,
         key_format: Format[Any] | None,
         partition: Partition | None,
         owns_memo: bool,
     ) -> None:
-        self._lanes = lanes
+        self._open = targets
         self._key = key
         self._key_format = key_format
         self._partition = partition
@@ -111,12 +111,12 @@ class Router(Generic[L]):
         self._remembered: dict[bytes, L] = {}
 
     def route(self, batch: Batch[Any]) -> tuple[Sequence[L], Sequence[bytes | None]]:
-        """Gives the column of lanes and that of keys."""
+        """Gives the column of targets and that of keys."""
         keys = self._keys(batch)
         if self._partition is not None:
             return self._chosen(batch, keys, self._partition), self._encoded(keys or [None] * len(batch))
         if keys is None:
-            return self._next_lane(len(batch)), [None] * len(batch)
+            return self._next_target(len(batch)), [None] * len(batch)
         data = self._encoded(keys)
         if self._key == "stream" and self._owns_memo and batch.keys is not None:
             remember = self.remember
@@ -124,7 +124,7 @@ class Router(Generic[L]):
         return self._looked_up(data), data
 
     def is_plain(self, batch: Batch[Any]) -> bool:
-        """True when records have the stream's keys, which are text as far as the first one tells, and lanes stand in
+        """True when records have the stream's keys, which are text as far as the first one tells, and targets stand in
         their `memo`."""
         if not batch.keys or self._key != "stream" or self._key_format is not None or self._partition is not None:
             return False
@@ -136,39 +136,39 @@ class Router(Generic[L]):
             return None if batch.keys is None else [keyed.key for keyed in batch.keys]
         return None if self._key is None else applied(self._key, batch.values, "key=", batch)
 
-    def _next_lane(self, count: int) -> list[L]:
-        self._turn = (self._turn + 1) % len(self._lanes)
-        return [self._lanes[self._turn]] * count
+    def _next_target(self, count: int) -> list[L]:
+        self._turn = (self._turn + 1) % len(self._open)
+        return [self._open[self._turn]] * count
 
     def remember(self, keyed: Keyed, data: bytes | None) -> L:
-        """Finds the lane of a key, and leaves it there."""
-        lane = keyed.memo = self._lane(data)
-        return lane
+        """Finds the target of a key, and leaves it there."""
+        target = keyed.memo = self._target(data)
+        return target
 
-    def _lane(self, data: bytes | None) -> L:
-        return self._lanes[self._turn if data is None else partition_of(data, len(self._lanes))]
+    def _target(self, data: bytes | None) -> L:
+        return self._open[self._turn if data is None else partition_of(data, len(self._open))]
 
     def _looked_up(self, column: Sequence[bytes | None]) -> Sequence[L]:
         if not any(column) and column.count(None) == len(column):
-            return self._next_lane(len(column))
+            return self._next_target(len(column))
         known: dict[Any, L] = self._remembered
         if len(known) > _REMEMBERED:
             known.clear()
-        lanes = list(map(known.get, column))
-        if not all(lanes):
-            for row, lane in enumerate(lanes):
-                if lane is None:
-                    lanes[row] = self._lane_of(column[row])
-        return lanes  # type: ignore[return-value]  # no None is left
+        targets = list(map(known.get, column))
+        if not all(targets):
+            for row, target in enumerate(targets):
+                if target is None:
+                    targets[row] = self._target_of(column[row])
+        return targets  # type: ignore[return-value]  # no None is left
 
-    def _lane_of(self, data: bytes | None) -> L:
-        """The lane of what was not known when its batch came; the same key may stand in several rows."""
+    def _target_of(self, data: bytes | None) -> L:
+        """The target of what was not known when its batch came; the same key may stand in several rows."""
         if data is None:
-            return self._lane(None)
-        lane = self._remembered.get(data)
-        if lane is None:
-            lane = self._remembered[data] = self._lane(data)
-        return lane
+            return self._target(None)
+        target = self._remembered.get(data)
+        if target is None:
+            target = self._remembered[data] = self._target(data)
+        return target
 
     def _encoded(self, keys: Sequence[Any]) -> Sequence[bytes | None]:
         try:
@@ -194,8 +194,8 @@ class Router(Generic[L]):
             ) from error
 
     def _chosen(self, batch: Batch[Any], keys: Sequence[Any] | None, partition: Partition) -> list[L]:
-        count = len(self._lanes)
-        lanes: list[L] = []
+        count = len(self._open)
+        targets: list[L] = []
         for index, (key, value) in enumerate(zip(keys or repeat(None), batch.values, strict=False)):
             (chosen,) = applied(partial(_choose, partition, key, count), [value], "partition=", batch, index)
             if type(chosen) is not int or not 0 <= chosen < count:
@@ -205,5 +205,5 @@ class Router(Generic[L]):
                     index=index,
                     remedy="give an int from 0 to the third argument - 1",
                 )
-            lanes.append(self._lanes[chosen])
-        return lanes
+            targets.append(self._open[chosen])
+        return targets

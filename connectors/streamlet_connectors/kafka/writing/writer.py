@@ -23,7 +23,7 @@ from streamlet_connectors.kafka.protocol import requests
 from streamlet_connectors.kafka.protocol.client import KafkaConnection, Pauses
 from streamlet_connectors.kafka.protocol.requests import TopicInfo
 from streamlet_connectors.kafka.writing.batching import HEADER_BYTES, new_builder
-from streamlet_connectors.kafka.writing.delivery import Delivery, Idempotent, Shipment
+from streamlet_connectors.kafka.writing.delivery import Delivery, Idempotent, ProducerBatch
 from streamlet_connectors.kafka.writing.extras import TimeLimits, header_column, listed, require_small, time_column
 from streamlet_connectors.kafka.writing.refusals import SETTINGS
 from streamlet_connectors.kafka.writing.routing import Router, named_row, shortened
@@ -46,7 +46,7 @@ _SEQUENCES = 1 << 31
 _NO_HEADERS: list[tuple[str, bytes]] = []
 
 
-class Lane:
+class PartitionBatch:
     """What is being written to one partition.  `append` is the open batch's own; without one it opens a batch."""
 
     __slots__ = ("append", "builder", "count", "partition", "sequence", "writer")
@@ -69,17 +69,17 @@ class Lane:
         self.writer.filled.append(self)
         return appended
 
-    def take(self, producer: Transaction | Idempotent) -> Shipment:
+    def take(self, producer: Transaction | Idempotent) -> ProducerBatch:
         """Closes the open batch."""
-        shipment = Shipment(self.builder, self.count, producer, self.sequence)
+        producer_batch = ProducerBatch(self.builder, self.count, producer, self.sequence)
         self.sequence = (self.sequence + self.count) % _SEQUENCES
         self.count = 0
         self.builder = None
         self.append = self.begin
-        return shipment
+        return producer_batch
 
     def shut(self) -> None:
-        """Makes a write through a remembered lane of an ended writer fail, rather than be lost."""
+        """Makes a write through a remembered target of an ended writer fail, rather than be lost."""
         self.append = _shut
 
 
@@ -91,8 +91,8 @@ class KafkaWriter:
     """The writer of one subtask: exactly-once through transactions, or at-least-once as it goes."""
 
     def __init__(self, spec: SinkSpec, context: SinkContext) -> None:
-        self.filled: list[Lane] = []
-        """The lanes with an open batch, in the order they were opened."""
+        self.filled: list[PartitionBatch] = []
+        """The targets with an open batch, in the order they were opened."""
         self._spec = spec
         self._context = context
         self._connection = KafkaConnection(
@@ -108,8 +108,8 @@ class KafkaWriter:
             limit_of=lambda: self._max_message_bytes,
         )
         self._topic: TopicInfo | None = None
-        self._lanes: list[Lane] = []
-        self._router: Router[Lane] | None = None
+        self._open: list[PartitionBatch] = []
+        self._router: Router[PartitionBatch] | None = None
         self._pool: TransactionPool | None = None
         self._producer: Transaction | Idempotent | None = None
         self._max_message_bytes = _DEFAULT_MAX_MESSAGE_BYTES
@@ -128,9 +128,9 @@ class KafkaWriter:
         await self._connection.open()
         self._topic = topic = await self._connection.wait_for_topic(spec.topic, at_start=True)
         await self._learn_limits(topic.partitions)
-        self._lanes = [Lane(self, partition) for partition in range(topic.partitions)]
+        self._open = [PartitionBatch(self, partition) for partition in range(topic.partitions)]
         self._router = Router(
-            self._lanes,
+            self._open,
             key=spec.key,
             key_format=spec.key_format,
             partition=spec.partition,
@@ -149,8 +149,8 @@ class KafkaWriter:
         work is ended and sockets are closed also when this is cancelled, as when a second task of the attempt fails."""
         if self._linger is not None:
             self._linger.cancel()
-        for lane in self._lanes:
-            lane.shut()
+        for target in self._open:
+            target.shut()
         try:
             await self._delivery.close()
             await self._abandon()
@@ -203,8 +203,8 @@ class KafkaWriter:
         if self._producer is None:
             assert self._pool is not None, "open() comes first"
             self._producer = await self._pool.take()
-            for lane in self._lanes:
-                lane.sequence = 0
+            for target in self._open:
+                target.sequence = 0
         if not batch.values:
             return
         before = len(self.filled)
@@ -232,7 +232,7 @@ class KafkaWriter:
             before = written
             batch, encoded = batch.part(written, len(batch)), encoded[written:]
         try:
-            lanes, keys = router.route(batch)
+            targets, keys = router.route(batch)
             if self._needs_keys:
                 self._require_keys(keys)
             if spec.max_record_bytes is not None:
@@ -244,16 +244,16 @@ class KafkaWriter:
         column = iter(encoded)
         try:
             # This loop is what a record costs. No calls but one, no objects but the builder's own.
-            for lane, key, timestamp, value, header in zip(lanes, keys, times, column, headers, strict=False):
-                if lane.append(lane.count, timestamp, key, value, header) is None:
-                    self._ship(lane)
-                    lane.append(0, timestamp, key, value, header)
-                lane.count += 1
+            for target, key, timestamp, value, header in zip(targets, keys, times, column, headers, strict=False):
+                if target.append(target.count, timestamp, key, value, header) is None:
+                    self._ship(target)
+                    target.append(0, timestamp, key, value, header)
+                target.count += 1
         except EncodeError as error:
             row = len(encoded) - length_hint(column) - 1
             raise self._refused(batch, row, error, before, row) from error
 
-    def _append_plain(self, batch: Batch[Any], encoded: list[Any], router: Router[Lane]) -> int:
+    def _append_plain(self, batch: Batch[Any], encoded: list[Any], router: Router[PartitionBatch]) -> int:
         """The same, without columns, where a record is its stream's key and a value, and the time is that of writing.
         Gives how many are written: it stops at a key that is not text."""
         remember, now, column = router.remember, self._context.clock.now_ms(), iter(encoded)
@@ -264,11 +264,11 @@ class KafkaWriter:
                     key = encode(keyed.key)
                 except (TypeError, UnicodeEncodeError):
                     return len(encoded) - length_hint(column) - 1
-                lane = keyed.memo or remember(keyed, key)
-                if lane.append(lane.count, now, key, value, _NO_HEADERS) is None:
-                    self._ship(lane)
-                    lane.append(0, now, key, value, _NO_HEADERS)
-                lane.count += 1
+                target = keyed.memo or remember(keyed, key)
+                if target.append(target.count, now, key, value, _NO_HEADERS) is None:
+                    self._ship(target)
+                    target.append(0, now, key, value, _NO_HEADERS)
+                target.count += 1
         except EncodeError as error:
             row = len(encoded) - length_hint(column) - 1
             raise self._refused(batch, row, error, 0, row) from error
@@ -323,25 +323,25 @@ class KafkaWriter:
     def _announce(self, before: int) -> None:
         """Lets partitions join the transaction while their first batch still fills."""
         if len(self.filled) > before and isinstance(self._producer, Transaction):
-            self._producer.want(self._spec.topic, [lane.partition for lane in self.filled[before:]])
+            self._producer.want(self._spec.topic, [target.partition for target in self.filled[before:]])
         if self._linger is None and self._spec.delivery == "at_least_once":
             self._linger = asyncio.get_running_loop().call_later(self._spec.linger_seconds, self._ship_filled)
 
-    def _ship(self, lane: Lane) -> None:
+    def _ship(self, target: PartitionBatch) -> None:
         assert self._producer is not None
-        self.filled.remove(lane)
-        shipment = lane.take(self._producer)
+        self.filled.remove(target)
+        producer_batch = target.take(self._producer)
         if isinstance(self._producer, Transaction):
-            self._producer.records += shipment.records
-        self._delivery.ship(lane.partition, shipment)
+            self._producer.records += producer_batch.records
+        self._delivery.ship(target.partition, producer_batch)
 
     def _ship_filled(self) -> None:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
         if self._delivery.failure is None:
-            for lane in list(self.filled):
-                self._ship(lane)
+            for target in list(self.filled):
+                self._ship(target)
 
     def new_builder(self) -> Any:
         return new_builder(self._batch_bytes, is_transactional=self._spec.delivery == "exactly_once")

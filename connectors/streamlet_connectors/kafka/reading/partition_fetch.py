@@ -1,4 +1,4 @@
-"""A Feed: one partition, what was fetched of it and is not taken yet, and how fetching it goes."""
+"""PartitionFetch: one partition, what was fetched of it and is not taken yet, and how fetching it goes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FetchLimits(msgspec.Struct, frozen=True):
     max_wait_ms: int = 100
 
 
-class Feed:
+class PartitionFetch:
     """One partition of one reader. The leader task adds chunks, the reader takes rows, in one event loop."""
 
     def __init__(
