@@ -123,6 +123,10 @@ class StateTypeError(FinalError):
     """A value, key or restored state is not of the declared type."""
 
 
+class StateRefusedError(FinalError):
+    """What a checkpoint holds does not fit the job as it is now, and how it would is not said."""
+
+
 class UserFunctionError(StreamletError):
     """A function of the job raised: names the user's line, the operator and the record."""
 

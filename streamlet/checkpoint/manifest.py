@@ -24,7 +24,9 @@ from streamlet.sink import Committable
 from streamlet.state.snapshot import FileRef, StateSpec, StoreSnapshot
 
 MAGIC = b"STRMLTCK"
-VERSION = 1
+VERSION = 2
+"""1 had the types of states as text only, and named operators without a uid by number."""
+OLDEST = 1
 _HEAD = struct.Struct(">8sHQ")
 _CHECKSUM_BYTES = 16
 _ROLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
@@ -123,9 +125,9 @@ def decode(data: bytes, place: str) -> Manifest:
     """Reads a manifest. `place` names the file in errors: `CheckpointDamagedError` for bytes that are not what was
     written, `CheckpointError` for a version that this streamlet does not know."""
     version, body = _open(data, place)
-    if version != VERSION:
+    if not OLDEST <= version <= VERSION:
         raise CheckpointError(
-            f"{place} is a checkpoint of format {version}; this streamlet reads format {VERSION}",
+            f"{place} is a checkpoint of format {version}; this streamlet reads formats {OLDEST} to {VERSION}",
             remedy="start it with the version of streamlet that wrote it",
         )
     try:
@@ -133,6 +135,8 @@ def decode(data: bytes, place: str) -> Manifest:
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged(place, f"its content is not a manifest: {error}") from error
     problem = _problem(manifest)
+    if manifest.format_version != version:
+        problem = f"it says format {manifest.format_version} inside a file of format {version}"
     if problem is not None:
         raise _damaged(place, problem)
     return manifest
@@ -163,8 +167,6 @@ def _checksum(head: bytes, body: bytes) -> bytes:
 
 def _problem(manifest: Manifest) -> str | None:
     """What makes a well-formed manifest unusable. A name from a manifest becomes a path, so it is checked here."""
-    if manifest.format_version != VERSION:
-        return f"it says format {manifest.format_version} inside a file of format {VERSION}"
     if manifest.checkpoint_id < 0 or manifest.key_groups < 1:
         return f"checkpoint id {manifest.checkpoint_id} or key groups {manifest.key_groups} out of range"
     if manifest.parent is not None and not 0 <= manifest.parent < manifest.checkpoint_id:

@@ -63,6 +63,18 @@ def main() -> None:
 )
 @click.option("--take-over", is_flag=True, help="Take the job from a process that holds it and does not answer.")
 @click.option("--accept-lost-output", is_flag=True, help="Go on though prepared output was lost.")
+@click.option(
+    "--allow-dropped-state",
+    multiple=True,
+    metavar="UID[.STATE[.FIELD]]",
+    help="Let this go, which the checkpoint holds; may be given several times.",
+)
+@click.option(
+    "--allow-changed-state",
+    multiple=True,
+    metavar="UID[.STATE[.PART]]",
+    help="Keep what the checkpoint holds here, though it was made otherwise; may be given several times.",
+)
 def run(job_file: str, arguments: tuple[str, ...], **options: Any) -> None:
     """Run a job until its input ends or Ctrl-C; started again, it goes on from its last checkpoint.
 

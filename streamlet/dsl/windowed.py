@@ -13,7 +13,7 @@ from streamlet.dsl.policies import OnError
 from streamlet.dsl.shorthands import WindowShorthands
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.aggregates.functions import AggregateFunction, Composed, names_of
+from streamlet.operators.aggregates.functions import AggregateFunction, Composed, names_of, schema_of_functions
 from streamlet.operators.aggregates.rolling import Reduce
 from streamlet.operators.operator import Operator
 from streamlet.operators.user_code.misuse import check_arguments, check_methods
@@ -228,14 +228,14 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         functions = checked_functions(functions, named, into, result, self._line())
         if result is not None:
             check_arguments(result, ["key", "window", *map(kind_of, functions)], "result=", self._line())
-        made_by = names_of(functions)
+        made_by, schema = names_of(functions), schema_of_functions(functions)
         if named:
             (composed,) = functions
             assert isinstance(composed, Composed), "functions by name are one"
             functions, result = tuple(composed.parts.values()), partial(_finished, composed)
 
         def make() -> Contents:
-            return Folded(folding_of(functions), result, made_by)
+            return Folded(folding_of(functions), result, made_by, schema)
 
         return self._then("aggregate", make, make if result is None else result, uid, parallelism, on_error)
 

@@ -18,6 +18,7 @@ from streamlet.graph.validate import validate
 from streamlet.operators.operator import Operator
 from streamlet.operators.user_code.place import Place
 from streamlet.state.descriptors import Descriptor
+from streamlet.state.evolution.findings import NOTHING_ALLOWED, Allowed
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class ExecutionPlan:
 
     tasks: list[TaskPlan]
     config: JobConfig
+    allowed: Allowed = NOTHING_ALLOWED
+    """What of a checkpoint may go, or may have another meaning, when a start goes on from it."""
 
     @property
     def sources(self) -> dict[str, tuple[TaskPlan, Node]]:

@@ -59,6 +59,16 @@ def selector(function: Callable[[Any], Any]) -> Selector | None:
     return None
 
 
+def taken(function: Callable[[Any], Any]) -> str | None:
+    """What such a function takes: `field user`, `item 'id'`; None for any other function."""
+    if type(function) is not FunctionType:
+        return None
+    code, shape = function.__code__, _shape(function.__code__)
+    if shape == _ATTRIBUTE:
+        return f"field {code.co_names[0]}"
+    return f"item {code.co_consts[_WHICH]!r}" if shape == _ITEM else None
+
+
 def _with_other(code: CodeType, old: str, new: Any) -> CodeType:
     """The same code with another name or constant; before Python 3.12 a comprehension has code of its own in it."""
     return code.replace(

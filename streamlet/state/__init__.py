@@ -9,5 +9,5 @@ encoding/  values, keys and key groups as bytes        memory/    slots, cells, 
 log/       what changed between two freezes            backends/  the two stores: RocksDB and memory
 ```
 
-May import: contracts, state.encoding, state.memory
+May import: contracts, state.encoding, state.memory, state.evolution
 """

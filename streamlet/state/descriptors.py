@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
-import msgspec
-
 from streamlet.errors import JobDefinitionError
+from streamlet.state.declaration import Renamed, StateDeclaration, Upgrade
 from streamlet.state.encoding.key_type import declared_shape, forms_text
 from streamlet.state.encoding.types import type_text
+from streamlet.state.evolution.describing import schema_of
+from streamlet.state.evolution.needs import Evolves, Judge
+from streamlet.state.evolution.schema import INT, Row, Schema
 from streamlet.state.expiring import ExpiringListHandle, ExpiringMapHandle, ExpiringValueHandle, Extent
 from streamlet.state.handles import (
     Aggregating,
@@ -35,16 +37,6 @@ D = TypeVar("D")
 Ttl = timedelta | StateTtl | None
 
 
-class StateDeclaration(msgspec.Struct, frozen=True):
-    """One state as the store needs it: what the manifest says of it, and the Python types behind the text."""
-
-    spec: StateSpec
-    type: Any
-    key_type: Any = None
-    option: str = ""
-    """What says the type, where that is an option of a step and no declaration of the user's: `type=`."""
-
-
 class Descriptor:
     """What all declarations share: a kind, a type, perhaps a time to live, and the name of the attribute."""
 
@@ -57,6 +49,9 @@ class Descriptor:
         self.name = ""
         self.option = ""
         self.functions = ""
+        self.kept: Schema | None = None
+        self.settings: dict[str, Any] = {}
+        self.evolves = Evolves()
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -79,6 +74,38 @@ class Descriptor:
         self.functions = functions
         return self
 
+    def keeping(self, kept: Schema | None) -> Self:
+        """The same declaration; its schema says more than its type, such as what aggregate functions it is of."""
+        self.kept = kept
+        return self
+
+    def under(self, settings: dict[str, Any], judge: Judge) -> Self:
+        """The same declaration, of values that mean something under these settings alone; `judge` says what becomes of
+        them under others."""
+        self.settings, self.evolves = settings, self.evolves._replace(judge=judge)
+        return self
+
+    def evolving(self, renamed: Mapping[str, str] | None, upgrade: Callable[[Any], Any] | None) -> Self:
+        """The same declaration; says how values of an earlier type go on."""
+        if upgrade is not None and not callable(upgrade):
+            raise JobDefinitionError(
+                f"upgrade={upgrade!r:.80} is no function", remedy="give one that takes the old value"
+            )
+        self.evolves = self.evolves._replace(renamed=dict(renamed or {}), upgrade=upgrade)
+        return self
+
+    @property
+    def schema(self) -> Schema:
+        """What cells hold, as data."""
+        value = self.kept or schema_of(self.type)
+        times = self.times_beside
+        return value if not times else Row((*[INT] * times, value))
+
+    @property
+    def times_beside(self) -> int:
+        """How many times lie before the value in a cell."""
+        return 0 if self.ttl is None else 2
+
     @property
     def stored_type(self) -> Any:
         """The type of what cells hold: with a ttl, also the times of an entry."""
@@ -91,8 +118,20 @@ class Descriptor:
         if self.kind == "map":
             shape = declared_shape(self.key_type, where=f"map state {name!r} of {uid!r}")
             key_text = type_text(self.key_type) + forms_text(shape)
-        spec = StateSpec(id, uid, name, self.kind, type_text(self.stored_type), key_text, self.functions)
-        return StateDeclaration(spec, self.stored_type, self.key_type, self.option)
+        spec = StateSpec(
+            id,
+            uid,
+            name,
+            self.kind,
+            type_text(self.stored_type),
+            key_text,
+            self.functions,
+            self.schema,
+            schema_of(self.key_type) if self.kind == "map" else None,
+            self.settings,
+        )
+        evolves = self.evolves._replace(place_of_value=self.times_beside or None)
+        return StateDeclaration(spec, self.stored_type, self.key_type, self.option, evolves)
 
     def bind(self, store: KeyedStore, spec: StateSpec, timers: StateSpec | None, lifetimes: Lifetimes | None) -> Any:
         """Gives the handle of this state. `timers` are those that free it, where it has a ttl."""
@@ -128,9 +167,14 @@ class ValueState(Descriptor, Generic[T]):
     @overload
     def __init__(self: ValueState[Any]) -> None: ...
     @overload
-    def __init__(self, type: type[T], *, ttl: Ttl = None) -> None: ...
-    def __init__(self, type: Any = Any, *, ttl: Ttl = None) -> None:
+    def __init__(
+        self, type: type[T], *, ttl: Ttl = None, renamed: Renamed = None, upgrade: Upgrade[T] = None
+    ) -> None: ...
+    def __init__(
+        self, type: Any = Any, *, ttl: Ttl = None, renamed: Renamed = None, upgrade: Upgrade[Any] = None
+    ) -> None:
         super().__init__(type, ttl=ttl)
+        self.evolving(renamed, upgrade)
 
     @overload
     def __get__(self, instance: None, owner: type) -> ValueState[T]: ...
@@ -148,8 +192,17 @@ class ReducingState(Descriptor, Generic[T]):
 
     kind = "value"
 
-    def __init__(self, function: Callable[[T, T], T], type: type[T], *, ttl: Ttl = None) -> None:
+    def __init__(
+        self,
+        function: Callable[[T, T], T],
+        type: type[T],
+        *,
+        ttl: Ttl = None,
+        renamed: Renamed = None,
+        upgrade: Upgrade[T] = None,
+    ) -> None:
         super().__init__(type, ttl=ttl)
+        self.evolving(renamed, upgrade)
         if not callable(function):
             raise JobDefinitionError(
                 f"ReducingState takes a function of two values, not {function!r:.80}",
@@ -187,6 +240,8 @@ class AggregatingState(Descriptor, Generic[T, R]):
         super().__init__(aggregate.accumulator_type, ttl=ttl)
         self.aggregate = aggregate
         self.functions = getattr(aggregate, "described", type(aggregate).__name__)
+        self.keeping(getattr(aggregate, "schema", None))
+        self.evolving(getattr(aggregate, "renamed", None), getattr(aggregate, "upgrade", None))
 
     def bind(self, store: KeyedStore, spec: StateSpec, timers: StateSpec | None, lifetimes: Lifetimes | None) -> Any:
         return AggregatingHandle[Any, Any](super().bind(store, spec, timers, lifetimes), self.aggregate)
@@ -209,9 +264,14 @@ class ListState(Descriptor, Generic[T]):
     @overload
     def __init__(self: ListState[Any]) -> None: ...
     @overload
-    def __init__(self, type: type[T], *, ttl: Ttl = None) -> None: ...
-    def __init__(self, type: Any = Any, *, ttl: Ttl = None) -> None:
+    def __init__(
+        self, type: type[T], *, ttl: Ttl = None, renamed: Renamed = None, upgrade: Upgrade[T] = None
+    ) -> None: ...
+    def __init__(
+        self, type: Any = Any, *, ttl: Ttl = None, renamed: Renamed = None, upgrade: Upgrade[Any] = None
+    ) -> None:
         super().__init__(type, ttl=ttl)
+        self.evolving(renamed, upgrade)
         if self.ttl is not None and self.ttl.refresh == "read":
             raise JobDefinitionError(
                 "elements of a ListState live from when they were added",
@@ -221,6 +281,10 @@ class ListState(Descriptor, Generic[T]):
     @property
     def stored_type(self) -> Any:
         return self.type if self.ttl is None else tuple[int, self.type]  # type: ignore[name-defined]
+
+    @property
+    def times_beside(self) -> int:
+        return 0 if self.ttl is None else 1
 
     def _expiring(self, store: KeyedStore, spec: StateSpec, lifetime: Lifetime) -> Any:
         return ExpiringListHandle[Any](store, store.value_cells(spec), store.length_cells(spec, Extent), lifetime)
@@ -243,9 +307,26 @@ class MapState(Descriptor, Generic[K, V]):
     @overload
     def __init__(self: MapState[K, Any], key_type: type[K]) -> None: ...
     @overload
-    def __init__(self, key_type: type[K], type: type[V], *, ttl: Ttl = None) -> None: ...
-    def __init__(self, key_type: Any, type: Any = Any, *, ttl: Ttl = None) -> None:
+    def __init__(
+        self,
+        key_type: type[K],
+        type: type[V],
+        *,
+        ttl: Ttl = None,
+        renamed: Renamed = None,
+        upgrade: Upgrade[V] = None,
+    ) -> None: ...
+    def __init__(
+        self,
+        key_type: Any,
+        type: Any = Any,
+        *,
+        ttl: Ttl = None,
+        renamed: Renamed = None,
+        upgrade: Upgrade[Any] = None,
+    ) -> None:
         super().__init__(type, key_type, ttl)
+        self.evolving(renamed, upgrade)
 
     def _expiring(self, store: KeyedStore, spec: StateSpec, lifetime: Lifetime) -> Any:
         return ExpiringMapHandle[Any, Any](store, store.value_cells(spec), self.key_type, lifetime)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from streamlet.ports import Disk
+from streamlet.state.evolution.schema import Schema
 
 
 class FileRef(msgspec.Struct, frozen=True):
@@ -36,6 +37,8 @@ class KeyedStates(Protocol):
 
     first_group: int
     end_group: int
+    is_upgrading: bool
+    """True while values of an earlier type are made ones of the declared type."""
 
     @property
     def states(self) -> Collection[int]:
@@ -61,10 +64,10 @@ class StoreSnapshot(msgspec.Struct, frozen=True):
     must never be read."""
 
     def is_of(self, store: KeyedStates) -> bool:
-        """True when it is the part of just these key groups and states: then its files can be taken over as they are.
-        With other states in them they would bring back, one day, what is over."""
+        """True when it is the part of just these key groups and states, with values as they are declared: then its
+        files can be taken over as they are.  With other states in them they would bring back, one day, what is over."""
         same_groups = (self.first_group, self.end_group) == (store.first_group, store.end_group)
-        return same_groups and (not self.states or set(self.states) == set(store.states))
+        return same_groups and not store.is_upgrading and (not self.states or set(self.states) == set(store.states))
 
     def files(self) -> list[FileRef]:
         """Every file that this snapshot needs."""
@@ -86,6 +89,13 @@ class StateSpec(msgspec.Struct, frozen=True):
     made_by: str = ""
     """The functions whose accumulators it holds, in the order of their parts, or by name in parentheses: types alone do
     not tell a sum from a count, nor one sum from another."""
+
+    schema: Schema | None = None
+    """What a value of it is; None in checkpoints of the first format."""
+    key_schema: Schema | None = None
+    """For a map: what its keys are."""
+    settings: dict[str, Any] = {}
+    """What else decides what the values mean, such as the size of windows."""
 
     @property
     def where(self) -> str:

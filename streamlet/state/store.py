@@ -8,8 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from streamlet.errors import StateTypeError
-from streamlet.state.descriptors import StateDeclaration, declared_states, ttl_timers
+from streamlet.state.descriptors import declared_states, ttl_timers
 from streamlet.state.handles import Handle
 from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.memory.cells import Cell, Slot
@@ -181,34 +180,3 @@ def bind_states(
         handle = descriptor.bind(store, by_name[name], by_name.get(ttl_timers(name)), lifetimes)
         # Not setattr: a function may be a frozen dataclass, and only the instance is changed.
         object.__setattr__(function, name, handle)
-
-
-def check_types(declared: Sequence[StateDeclaration], restored: Sequence[StateSpec]) -> None:
-    """Raises `StateTypeError` when a declared state was another kind or type in the restored checkpoint."""
-    before = {(spec.uid, spec.name): spec for spec in restored}
-    for declaration in declared:
-        now = declaration.spec
-        then = before.get((now.uid, now.name))
-        if then is not None and not _is_same(then, now):
-            raise StateTypeError(
-                f"state {now.name!r} of {now.uid!r} is declared as {_type_of(now)}, "
-                f"but the checkpoint has {_type_of(then)}",
-                remedy="declare the former type again; to start empty, give a state of your own another name, or the "
-                "whole job no state by --from none",
-            )
-
-
-def _type_of(spec: StateSpec) -> str:
-    types = f"{spec.key_type}, {spec.type}" if spec.key_type else spec.type
-    return f"{spec.kind}[{types}]" + (f" of {spec.made_by}" if spec.made_by else "")
-
-
-def _is_same(then: StateSpec, now: StateSpec) -> bool:
-    """Functions by place that were not noted may have been these; by name their places were others.  Nor was always
-    noted how the classes of a map's keys are packed."""
-    is_noted = then.made_by or now.made_by.startswith("(")
-    return (
-        (then.kind, then.type) == (now.kind, now.type)
-        and then.key_type in (now.key_type, now.key_type.partition(";")[0])
-        and (not is_noted or then.made_by == now.made_by)
-    )

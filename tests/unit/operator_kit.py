@@ -10,7 +10,7 @@ from streamlet.connect import Batch
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Operator, OperatorContext
 from streamlet.operators.user_code.place import Place
-from streamlet.state.descriptors import StateDeclaration
+from streamlet.state.declaration import StateDeclaration
 from tests.unit.state_kit import checkpoint, make_store
 
 PLACE = Place(__file__, 1, "operator", "op")

@@ -80,9 +80,9 @@ def test_another_version_is_no_damage_and_says_what_to_do() -> None:
     import hashlib
     import struct
 
-    data = struct.pack(">8sHQ", b"STRMLTCK", 2, 3) + b"new"
+    data = struct.pack(">8sHQ", b"STRMLTCK", 9, 3) + b"new"
     data += hashlib.blake2b(data, digest_size=16).digest()
-    with pytest.raises(CheckpointError, match="format 2") as caught:
+    with pytest.raises(CheckpointError, match="format 9") as caught:
         decode(data, "the-file")
     assert not isinstance(caught.value, CheckpointDamagedError)
     assert "version of streamlet" in str(caught.value.remedy)

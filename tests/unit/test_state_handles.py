@@ -11,8 +11,10 @@ import pytest
 from streamlet import BroadcastState, Job, KeyedBroadcastProcessFunction, KeyedProcessFunction
 from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.state.backends.memory import MemoryKeyedStore
-from streamlet.state.descriptors import ListState, MapState, ValueState, declared_states
-from streamlet.state.store import bind_states, check_types
+from streamlet.state.descriptors import Descriptor, ListState, MapState, ValueState, declared_states
+from streamlet.state.evolution.findings import Allowed
+from streamlet.state.store import bind_states
+from streamlet.state.upgrade.comparing import compare
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 from tests.unit.state_kit import declare, make_store
@@ -112,10 +114,14 @@ def test_a_map_key_that_is_no_key_type_is_refused_at_declaration() -> None:
 
 def test_a_state_that_was_of_another_type_is_refused_with_both_types() -> None:
     before = [state.spec for state in declare(a=ValueState(int), b=MapState(str, int))]
-    check_types(declare(a=ValueState(int), b=MapState(str, int), new=ListState(int)), before)
-    with pytest.raises(StateTypeError, match=r"declared as value\[str\], but the checkpoint has value\[int\]"):
-        check_types(declare(a=ValueState(str)), before)
-    with pytest.raises(StateTypeError, match=r"map\[int, int\], but the checkpoint has map\[str, int\]"):
-        check_types(declare(b=MapState(int, int)), before)
-    with pytest.raises(StateTypeError, match=r"list\[int\], but the checkpoint has value\[int\]"):
-        check_types(declare(a=ListState(int)), before)
+
+    def said(**states: Descriptor) -> list[tuple[str, str, str]]:
+        found = compare(before, declare(**states), Allowed()).findings
+        return [(one.verdict, one.name, one.what) for one in found if one.verdict != "kept"]
+
+    both = {"a": ValueState(int), "b": MapState(str, int)}
+    assert said(**both, new=ListState(int)) == [("new", "new", "")]
+    assert said(**both | {"a": ValueState(str)}) == [("refused", "a", "was int and is str")]
+    assert said(**both | {"b": MapState(int, int)}) == [("refused", "b", "its keys were str and are int")]
+    assert said(**both | {"a": ListState(int)}) == [("refused", "a", "was a value state and is a list state")]
+    assert said(a=ValueState(int)) == [("refused", "b", "the step does not have it any more")]

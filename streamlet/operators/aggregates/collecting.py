@@ -16,6 +16,7 @@ from xxhash import xxh3_64_intdigest
 from streamlet.calling import calling_line
 from streamlet.errors import JobDefinitionError
 from streamlet.operators.aggregates.functions import AggregateFunction, selecting
+from streamlet.operators.aggregates.identity import identity_of
 
 T = TypeVar("T")
 
@@ -46,6 +47,14 @@ class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
         self.by: Callable[[T], Any] = _itself if by is None else selecting(self, by)
         self.accumulator_type = tuple[type, ...]
 
+    @property
+    def takes(self) -> str:
+        return identity_of(None if self.by is _itself else self.by)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"k": self.k}
+
     def create_accumulator(self) -> tuple[T, ...]:
         return ()
 
@@ -61,7 +70,7 @@ class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
         return (*accumulator[:place], value, *accumulator[place : self.k - 1])
 
     def result(self, accumulator: tuple[T, ...]) -> list[T]:
-        return list(accumulator)
+        return list(accumulator[: self.k])
 
     def merge(self, one: tuple[T, ...], other: tuple[T, ...]) -> tuple[T, ...]:
         return tuple(sorted((*one, *other), key=self._rank, reverse=True)[: self.k])
@@ -83,6 +92,10 @@ class Distinct(AggregateFunction[T, frozenset[Any], int]):
     def __init__(self, select: Callable[[T], Any] | None = None, *, type: Any = _PLAIN) -> None:
         self.select: Callable[[T], Any] = _itself if select is None else selecting(self, select)
         self.accumulator_type = frozenset[type]
+
+    @property
+    def takes(self) -> str:
+        return identity_of(None if self.select is _itself else self.select)
 
     def create_accumulator(self) -> frozenset[Any]:
         return frozenset()
@@ -131,6 +144,14 @@ class ApproxDistinct(AggregateFunction[T, bytes, int]):
     def __deepcopy__(self, _: Any) -> ApproxDistinct[T]:
         return self  # nothing in it changes, and classes of the library cannot be copied
 
+    @property
+    def takes(self) -> str:
+        return identity_of(None if self.select is _itself else self.select)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"precision": self.precision}
+
     def create_accumulator(self) -> bytes:
         return bytes(self._sketch(self.precision, self._kind).serialize_compact())
 
@@ -168,6 +189,10 @@ class Collect(AggregateFunction[T, tuple[Any, ...], list[Any]]):
         self.accumulator_type = tuple[type, ...]
         self._warns_at = None if limit is not None else calling_line()
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"limit": self.limit}
+
     def create_accumulator(self) -> tuple[Any, ...]:
         return ()
 
@@ -175,7 +200,7 @@ class Collect(AggregateFunction[T, tuple[Any, ...], list[Any]]):
         return (*accumulator, value) if len(accumulator) < self.limit else self._within(accumulator)
 
     def result(self, accumulator: tuple[Any, ...]) -> list[Any]:
-        return list(accumulator)
+        return list(accumulator[: self.limit])
 
     def merge(self, one: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
         both = (*one, *other)

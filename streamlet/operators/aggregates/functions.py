@@ -7,13 +7,19 @@ never changed in place: `add` returns the next one.
 from __future__ import annotations
 
 import inspect
+import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, overload
+
+import msgspec
 
 from streamlet.calling import calling_line
 from streamlet.errors import JobDefinitionError
+from streamlet.operators.aggregates.identity import identity_of
 from streamlet.operators.functions import is_asynchronous
+from streamlet.state.evolution.describing import as_plain, part_of
+from streamlet.state.evolution.schema import NO_DEFAULT, Accumulators, Part
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -32,6 +38,10 @@ class AggregateFunction(Generic[T, A, R]):
     """
 
     accumulator_type: Any = Any
+    renamed: Mapping[str, str] | None = None
+    """Of an accumulator with fields: old name -> new name, for checkpoints that have the old one."""
+    upgrade: Callable[[Any], A] | None = None
+    """Makes an accumulator of this type of one of an earlier type; see `ValueState`. Write it as a `staticmethod`."""
     type_option = "accumulator_type="
     """How its type is said, for messages."""
 
@@ -39,6 +49,38 @@ class AggregateFunction(Generic[T, A, R]):
     def described(self) -> str:
         """What a checkpoint notes of the function, so that another one does not take its accumulators for its own."""
         return type(self).__name__
+
+    @property
+    def takes(self) -> str:
+        """What it takes from values, as `function_identity` says it."""
+        return identity_of(getattr(self, "select", None))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else decides what is in an accumulator: of a class of your own, its public attributes that are plain
+        data. Accumulators that were made under others are refused."""
+        if type(self).__module__.startswith("streamlet."):
+            return {}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not name.startswith("_") and type(value) in (bool, int, float, str)
+        }
+
+    @property
+    def schema(self) -> Accumulators:
+        """What a checkpoint says of its accumulators."""
+        return Accumulators((self.part(),), in_row=False)
+
+    def part(self, name: str = "") -> Part:
+        """What a checkpoint says of it where it is one of several."""
+        kept = self.schema if isinstance(self, Composed) else self.accumulator_type
+        try:
+            empty = as_plain(self.create_accumulator())
+        except Exception:  # of the user's, who is told when it is first called for a value
+            empty = NO_DEFAULT
+        made = part_of(name, type(self).__name__, self.takes, kept, self.settings)
+        return msgspec.structs.replace(made, empty=empty)
 
     def create_accumulator(self) -> A:
         """Gives the accumulator of no values."""
@@ -163,7 +205,7 @@ class Max(_Extreme[T]):
 
 
 class Mean(SelectingAggregate[T, tuple[Number, int], float]):
-    """The arithmetic mean of what `select` gives."""
+    """The arithmetic mean of what `select` gives; NaN of nothing, as where it was added to an open window."""
 
     accumulator_type = tuple[Number, int]
 
@@ -175,7 +217,7 @@ class Mean(SelectingAggregate[T, tuple[Number, int], float]):
         return (accumulator[0] + value, accumulator[1] + 1)
 
     def result(self, accumulator: tuple[Number, int]) -> float:
-        return accumulator[0] / accumulator[1]
+        return accumulator[0] / accumulator[1] if accumulator[1] else math.nan
 
     def merge(self, one: tuple[Number, int], other: tuple[Number, int]) -> tuple[Number, int]:
         return (one[0] + other[0], one[1] + other[1])
@@ -219,6 +261,10 @@ class Composed(AggregateFunction[T, tuple[Any, ...], R]):
     def described(self) -> str:
         return f"({', '.join(f'{name}={part.described}' for name, part in self.parts.items())})"
 
+    @property
+    def schema(self) -> Accumulators:
+        return Accumulators(tuple(part.part(name) for name, part in self.parts.items()))
+
     def create_accumulator(self) -> tuple[Any, ...]:
         return tuple([part.create_accumulator() for part in self._functions])
 
@@ -234,6 +280,13 @@ class Composed(AggregateFunction[T, tuple[Any, ...], R]):
 
     def merge(self, one: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple([part.merge(*both) for part, *both in zip(self._functions, one, other, strict=True)])
+
+
+def schema_of_functions(functions: Sequence[AggregateFunction[Any, Any, Any]]) -> Accumulators:
+    """What a checkpoint says of the accumulators of these functions."""
+    if len(functions) == 1:
+        return functions[0].schema
+    return Accumulators(tuple(function.part() for function in functions))
 
 
 def names_of(functions: Iterable[AggregateFunction[Any, Any, Any]]) -> str:

@@ -21,12 +21,14 @@ from streamlet.operators.aggregates.functions import (
     SelectingAggregate,
     Sum,
     names_of,
+    schema_of_functions,
 )
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.selectors import Selector, selector
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.state.descriptors import Descriptor, ValueState
+from streamlet.state.evolution.schema import Schema
 from streamlet.state.memory.cells import ABSENT, NOT_LOADED, content
 
 STATE = "accumulator"
@@ -44,6 +46,10 @@ class RollingFold(CallingOperator):
     accumulator_type: Any = Any
     made_by = ""
     """The functions whose accumulators are kept; see `StateSpec.made_by`."""
+    schema: Schema | None = None
+    """What a checkpoint says of accumulators, where that is more than their type."""
+    renamed: Mapping[str, str] | None = None
+    upgrade: Callable[[Any], Any] | None = None
     type_option = "type="
     """What says the type of accumulators."""
     fold: Callable[[Any, Any], Any]
@@ -52,7 +58,8 @@ class RollingFold(CallingOperator):
     """True when accumulators are known to be of their declared type; else each new one is checked."""
 
     def declared_states(self) -> Mapping[str, Descriptor]:
-        return {STATE: ValueState(self.accumulator_type).told_by(self.type_option).made_by(self.made_by)}
+        kept = ValueState(self.accumulator_type, renamed=self.renamed, upgrade=self.upgrade)
+        return {STATE: kept.told_by(self.type_option).made_by(self.made_by).keeping(self.schema)}
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -267,7 +274,9 @@ def aggregating(
 ) -> Aggregate | AggregateSeveral:
     """The operator of one or several aggregate functions; the parts of a composed one are folded side by side."""
     made = _aggregating(functions, result)
-    made.made_by = names_of(functions)
+    made.made_by, made.schema = names_of(functions), schema_of_functions(functions)
+    if len(functions) == 1:
+        made.renamed, made.upgrade = functions[0].renamed, functions[0].upgrade
     return made
 
 

@@ -5,5 +5,5 @@ windows a time is in, `calendar` their bounds in a time zone, `contents` what a 
 out early. One file per way to keep windows: `tumbling`, `sliding` (shared `panes`), `session`, `triggered` (the
 general way).
 
-May import: contracts, state, state.memory, operators, operators.user_code, operators.aggregates
+May import: contracts, state, state.memory, operators, operators.user_code, operators.aggregates, state.evolution
 """

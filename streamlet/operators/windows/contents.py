@@ -18,6 +18,7 @@ from streamlet.operators.user_code.place import call_each, function_error
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.operators.windows.assigners import Window, WindowResult
 from streamlet.state.descriptors import Descriptor, WindowState
+from streamlet.state.evolution.schema import Schema
 from streamlet.state.memory.cells import ABSENT, Slot
 
 K = TypeVar("K")
@@ -33,6 +34,10 @@ class Contents:
 
     kept_type: Any
     """The type of what is kept per key and window."""
+    schema: Schema | None = None
+    """What a checkpoint says of what is kept, where that is more than its type."""
+    renamed: Mapping[str, str] | None = None
+    upgrade: Callable[[Any], Any] | None = None
     made_by = ""
     """The functions whose accumulators are kept; see `StateSpec.made_by`."""
     type_option = "type="
@@ -91,9 +96,16 @@ class Contents:
 class Folded(Contents):
     """An accumulator per window, of aggregate functions or of reduce."""
 
-    def __init__(self, folding: Folding, result: Callable[..., Any] | None, made_by: str = "") -> None:
+    def __init__(
+        self,
+        folding: Folding,
+        result: Callable[..., Any] | None,
+        made_by: str = "",
+        schema: Schema | None = None,
+    ) -> None:
         self.folding = folding
         self.made_by = made_by
+        self.schema = schema
         self.result = result
         self.kept_type = folding.accumulator_type
         self.type_option = folding.type_option

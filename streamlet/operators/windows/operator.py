@@ -23,6 +23,7 @@ from streamlet.operators.windows.assigners import GlobalWindows, Window, WindowA
 from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.triggers import AtEnd, Trigger
 from streamlet.state.descriptors import Descriptor, TimerState, WindowState
+from streamlet.state.evolution.schema import Schema
 from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, Slot
 from streamlet.state.memory.timers import Due, Timers
 
@@ -69,6 +70,10 @@ class WindowOperator(CallingOperator):
         """The declared type of the cells."""
         return self.contents.kept_type
 
+    def kept_schema(self, kept: Schema) -> Schema:
+        """What the cells hold, by the schema of what the contents keep."""
+        return kept
+
     @property
     def side_outputs(self) -> Collection[OutputTag[Any]]:
         return [tag for tag in self.policy.late if tag is not None]
@@ -79,10 +84,14 @@ class WindowOperator(CallingOperator):
         return False
 
     def declared_states(self) -> Mapping[str, Descriptor]:
+        contents = self.contents
+        kept = WindowState(self.kept_type()).told_by(contents.type_option).made_by(contents.made_by)
+        if contents.schema is not None:
+            kept = kept.keeping(self.kept_schema(contents.schema))
         states: dict[str, Descriptor] = {
-            self.kept: WindowState(self.kept_type()).told_by(self.contents.type_option).made_by(self.contents.made_by),
+            self.kept: kept.evolving(contents.renamed, contents.upgrade),
             "timers": TimerState(),
-            **self.contents.declared_states(),
+            **contents.declared_states(),
         }
         return {**states, "clock": TimerState()} if self.may_use_clock else states
 

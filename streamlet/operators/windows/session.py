@@ -20,6 +20,7 @@ from streamlet.operators.windows.assigners import SessionWindows, Window, bounde
 from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.operator import WindowOperator, WindowPolicy, keeps
 from streamlet.operators.windows.triggers import AtEnd, EveryDuration, TriggerContext
+from streamlet.state.evolution.schema import INT, NONE, Choice, Items, Row, Schema
 from streamlet.state.memory.cells import ABSENT, Slot
 from streamlet.state.memory.timers import Due
 
@@ -76,6 +77,9 @@ class Sessions(WindowOperator):
 
     def kept_type(self) -> Any:
         return tuple[tuple[int, int, int, Optional[keeps(self.contents)]], ...]  # type: ignore[misc]  # noqa: UP045
+
+    def kept_schema(self, kept: Schema) -> Schema:
+        return Items("tuple", Row((INT, INT, INT, Choice((kept, NONE)))))
 
     def take(self, batch: Batch[Any], times: Sequence[int], out: Emit) -> None:
         gap_ms, gap_after = self.assigner.gap_ms, self.assigner.gap_after

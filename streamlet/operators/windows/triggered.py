@@ -20,6 +20,7 @@ from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.operator import PIECE, WindowOperator, WindowPolicy, keeps
 from streamlet.operators.windows.triggers import TriggerContext
 from streamlet.state.descriptors import Descriptor, WindowState
+from streamlet.state.evolution.schema import INT, Row, Schema
 from streamlet.state.memory.cells import ABSENT, Slot
 from streamlet.state.memory.timers import Due
 
@@ -57,6 +58,9 @@ class TriggeredWindows(WindowOperator):
 
     def kept_type(self) -> Any:
         return tuple[int, int, int, keeps(self.contents)]  # type: ignore[misc]
+
+    def kept_schema(self, kept: Schema) -> Schema:
+        return Row((INT, INT, INT, kept))
 
     def declared_states(self) -> Mapping[str, Descriptor]:
         return {**super().declared_states(), "trigger": WindowState(int)}

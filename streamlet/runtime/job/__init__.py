@@ -4,5 +4,6 @@
 anything runs) -> `assembly` (subtasks by plan and `restored` snapshots) on a `hosting`; `discovery` finds new splits
 meanwhile, `loop_watch` and `garbage` look after the process.
 
-May import: contracts, graph, operators, state, state.encoding, state.backends, checkpoint, runtime.task
+May import: contracts, graph, operators, state, state.encoding, state.backends, checkpoint, runtime.task,
+state.evolution, state.upgrade
 """

@@ -40,7 +40,7 @@ from streamlet.sink import SinkContext
 from streamlet.source import ReaderContext
 from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.backends.rocksdb import RocksDbKeyedStore
-from streamlet.state.descriptors import StateDeclaration
+from streamlet.state.declaration import StateDeclaration
 from streamlet.state.encoding.key_groups import group_range
 from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.snapshot import StateSpec

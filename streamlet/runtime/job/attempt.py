@@ -37,7 +37,7 @@ from streamlet.runtime.job.assembly import (
 from streamlet.runtime.job.discovery import discover_on, new_input
 from streamlet.runtime.job.hosting import HostMaker, LocalHost
 from streamlet.runtime.job.restored import check_snapshots_have_owners, number_states
-from streamlet.runtime.job.restoring import AttemptOptions, Restorer
+from streamlet.runtime.job.restoring import AttemptOptions, Restorer, wanted_checkpoint
 from streamlet.runtime.task.figures import Figures
 from streamlet.sink import Committer
 from streamlet.task_group import TaskGroup
@@ -157,6 +157,7 @@ class Attempt:
         if self._lock.is_lost:
             raise self._superseded()
         if not self._lock.still_mine():
+            await workers.run_blocking(self._foresee)
             self._lock.acquire(take_over=self._options.take_over)
         self._host.start()
         number = await workers.run_blocking(self._storage.begin_attempt, self._lock.still_mine)
@@ -185,6 +186,13 @@ class Attempt:
                 self._say(f"{self._name}: warning: {text}")
             return Ending.FINISHED
         return await self._from(restored, restorer, around, on_running)
+
+    def _foresee(self) -> None:
+        """Refuses a checkpoint that does not fit the job before anything is written."""
+        info = wanted_checkpoint(self._storage, self._options.from_checkpoint)
+        if info is not None and info.manifest is not None:
+            number_states(self._plan, info.manifest)
+            check_snapshots_have_owners(self._plan, info.manifest)
 
     async def _from(
         self,

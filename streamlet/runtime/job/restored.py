@@ -6,35 +6,43 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.errors import CheckpointError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.runtime.task.held_back import HELD_BACK
-from streamlet.state.descriptors import StateDeclaration
-from streamlet.state.store import check_types
+from streamlet.state.declaration import StateDeclaration
+from streamlet.state.evolution.findings import raise_refused
+from streamlet.state.upgrade.comparing import Compared, GoesOn, compare
 
 
 def number_states(plan: ExecutionPlan, restored: Manifest | None) -> dict[tuple[str, str], StateDeclaration]:
-    """Gives each declared state its id: the one it had, or the next free one. Raises `CheckpointError` for restored
-    state that no operator of the job claims: it is never dropped silently."""
+    """Gives each declared state its id: the one it had, or the next free one; and what makes its values of those that
+    are restored.  Raises `StateRefusedError` for restored state that does not fit what is declared, or that no operator
+    of the job claims: it is never dropped silently."""
     before = {(spec.uid, spec.name): spec for spec in restored.states} if restored is not None else {}
-    declared = plan.states()
-    for (uid, name), spec in before.items():
-        if (uid, name) not in declared:
-            raise CheckpointError(
-                f"the checkpoint has {spec.kind} state {name!r} of operator {uid!r}, which the job does not have",
-                remedy=f"give the operator that this state belongs to uid={uid!r} again, "
-                "or start without any state by --from none",
-            )
+    compared = compare_states(plan, restored)
+    if restored is not None:
+        raise_refused(compared.findings, f"checkpoint {restored.checkpoint_id}")
     next_id = max((spec.id for spec in before.values()), default=0) + 1
     numbered = {}
-    for (uid, name), descriptor in declared.items():
-        known = before.get((uid, name))
+    for (uid, name), descriptor in plan.states().items():
+        how = compared.goes_on.get((uid, name), GoesOn())
+        known = None if how.begins_anew else before.get((uid, name))
         number = known.id if known is not None else next_id
         next_id += known is None
-        numbered[uid, name] = descriptor.declare(number, uid, name)
-    check_types(list(numbered.values()), list(before.values()))
+        numbered[uid, name] = msgspec.structs.replace(descriptor.declare(number, uid, name), convert=how.convert)
     return numbered
+
+
+def compare_states(plan: ExecutionPlan, restored: Manifest | None) -> Compared:
+    """Compares the keyed state of a checkpoint with what the job declares, without reading any."""
+    places = {node.uid: str(node.place) for task in plan.tasks for node in task.nodes}
+    declared = [descriptor.declare(0, uid, name) for (uid, name), descriptor in plan.states().items()]
+    compared = compare(restored.states if restored is not None else [], declared, plan.allowed)
+    findings = [msgspec.structs.replace(one, place=places.get(one.uid, "")) for one in compared.findings]
+    return Compared(findings, compared.goes_on)
 
 
 def snapshots_by_uid(operators: Mapping[str, Any]) -> dict[str, list[Any]]:

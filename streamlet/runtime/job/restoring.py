@@ -16,7 +16,7 @@ from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock
 from streamlet.crash_points import fault_point
 from streamlet.elements import Position
-from streamlet.errors import ConfigError
+from streamlet.errors import CheckpointError, ConfigError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.runtime.job.assembly import Surroundings
 from streamlet.sink import Committer
@@ -32,6 +32,22 @@ class AttemptOptions:
     from_checkpoint: str = "latest"
     take_over: bool = False
     accept_lost_output: bool = False
+
+
+def wanted_checkpoint(storage: CheckpointStorage, wanted: str) -> CheckpointInfo | None:
+    """The checkpoint that a start is about to go on from, as far as can be seen without settling anything; None where
+    it begins empty, or where only the start itself can tell."""
+    if wanted == "none":
+        return None
+    infos = storage.checkpoints()
+    if wanted == "latest":
+        return infos[-1] if infos else None
+    if wanted.isdecimal():
+        return next((info for info in infos if str(info.id) == wanted), None)
+    try:
+        return storage.load(Path(wanted))
+    except CheckpointError:
+        return None
 
 
 class Restorer:
@@ -191,7 +207,7 @@ class Restorer:
             created_ms=self._clock.now_ms(),
             key_groups=self._config.key_groups,
             parallelism=dict(self._plan.parallelisms if manifest is None else manifest.parallelism),
-            states=states,
+            states=states if manifest is None else list(manifest.states),  # as the stores hold them still
             stores=list(manifest.stores) if manifest is not None else [],
             positions=positions,
             finished=list(manifest.finished) if manifest is not None else [],

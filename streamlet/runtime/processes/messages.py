@@ -11,6 +11,7 @@ from streamlet.config import JobConfig
 from streamlet.elements import Position
 from streamlet.errors import WorkerDiedError
 from streamlet.runtime.task.figures import Figures
+from streamlet.state.evolution.findings import Allowed
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class Build(msgspec.Struct, frozen=True, tag=True):
     attempt: int
     manifest: bytes | None
     positions: dict[str, dict[str, Position]]
+    allowed: Allowed = Allowed()
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):

@@ -113,6 +113,7 @@ class Worker:
             self._outages,
         )
         restored = None if build.manifest is None else manifest.decode(build.manifest, "the parent's manifest")
+        self._plan.allowed = build.allowed
         states = number_states(self._plan, restored)
         assembly = Assembly(self._plan, around, states, restored, build.positions, self._exchange)
         assembly.pressure.on_own = lambda is_on: _send(self._parent, Pressure(is_on))

@@ -84,6 +84,7 @@ class WorkerHost:
             around.attempt,
             None if manifest is None else manifests.encode(manifest),
             {uid: dict(splits) for uid, splits in positions.items()},
+            self._plan.allowed,
         )
         async with TaskGroup() as group:
             for worker in self._workers:

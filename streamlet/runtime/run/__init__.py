@@ -4,5 +4,5 @@
 it; `limits` looks at what the system allows, `importing` at the program's files, `option_words` words settings as
 options.
 
-May import: contracts, machine, graph, observe, checkpoint, runtime.job, runtime.processes
+May import: contracts, machine, graph, observe, checkpoint, runtime.job, runtime.processes, state.evolution
 """

@@ -18,7 +18,14 @@ from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.clock import Clock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
-from streamlet.errors import AttemptSupersededError, ConfigError, JobDefinitionError, JobLockedError, StreamletError
+from streamlet.errors import (
+    AttemptSupersededError,
+    ConfigError,
+    JobDefinitionError,
+    JobLockedError,
+    StateRefusedError,
+    StreamletError,
+)
 from streamlet.graph.describe import warnings_of
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.machine.local import local_ports
@@ -39,6 +46,7 @@ from streamlet.runtime.run.limits import check_limits, raise_soft_limits
 from streamlet.runtime.run.option_words import in_words_of_the_command_line, option_of
 from streamlet.runtime.run.signals import Ears, heard_apart
 from streamlet.runtime.run.stopping import Stopping
+from streamlet.state.evolution.findings import Allowed
 from streamlet.tally import told
 
 FINISHED, FAILED, WRONG, LOCKED = 0, 1, 2, 3
@@ -72,6 +80,8 @@ class RunOptions:
     check_mutation: bool | None = None
     take_over: bool = False
     accept_lost_output: bool = False
+    allow_dropped_state: Sequence[str] = ()
+    allow_changed_state: Sequence[str] = ()
     command: str = ""
     """How to start the job again, for messages."""
     job_file: str = ""
@@ -87,6 +97,7 @@ def run_job(job: RunnableJob, *, stream: TextIO | None = None, **options: Any) -
         refuse_while_importing(job.name)
         run = _options(options)
         plan = job.plan(_configured(job.config, run))
+        plan.allowed = Allowed.of(run.allow_dropped_state, run.allow_changed_state)
         raise_soft_limits()
         warnings = [*check_limits(plan), *warnings_of(plan)]
         if plan.config.processes > 1 and not run.job_file:
@@ -311,7 +322,7 @@ def _say_how_it_ended(
     print(f"{name}: {describe(error)}", file=out)
     if isinstance(error, JobLockedError):
         return LOCKED
-    if isinstance(error, ConfigError | JobDefinitionError):
+    if isinstance(error, ConfigError | JobDefinitionError | StateRefusedError):
         return WRONG
     if isinstance(error, AttemptSupersededError):
         return FAILED  # it is not this process that goes on

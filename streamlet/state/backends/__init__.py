@@ -4,5 +4,5 @@
 in `rocksdb_database`). `folding` merges logs in a process of its own, `rescale` reads a part of other stores'
 snapshots, `key_notes` keeps the shape of keys.
 
-May import: contracts, state, state.encoding, state.memory, state.log
+May import: contracts, state, state.encoding, state.memory, state.log, state.evolution, state.upgrade
 """

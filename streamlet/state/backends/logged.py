@@ -19,7 +19,7 @@ import msgspec
 from streamlet.clock import Clock
 from streamlet.errors import CheckpointFailedError, KeyTypeError, StateTypeError
 from streamlet.state.backends.key_notes import KeyNotes
-from streamlet.state.descriptors import StateDeclaration
+from streamlet.state.declaration import StateDeclaration
 from streamlet.state.encoding.codec import Codec, refused_value
 from streamlet.state.encoding.key_groups import NO_STATE, namespace_of, state_of
 from streamlet.state.encoding.key_type import KeyType
@@ -61,6 +61,7 @@ class LoggedStore:
         self.key_groups, self.first_group, self.end_group = key_groups, first_group, end_group
         self.files, self.work_dir, self.memory_bound = files, work_dir, memory_bytes
         self.states = {state.spec.id: state for state in states}
+        self.is_upgrading = any(state.convert is not None for state in states)
         self.clock = clock
         self.epoch = 1
         self.folded_epoch = 0

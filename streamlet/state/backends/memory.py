@@ -68,7 +68,7 @@ class MemoryKeyedStore(LoggedStore):
     def _restore_rescaled(self, restored: Sequence[StoreSnapshot]) -> None:
         cut = max(snapshot.cut for snapshot in restored)
         groups = (self.first_group, self.end_group)
-        with read_part(restored, self.files, self.work_dir.with_suffix(".old"), groups, set(self.states)) as part:
+        with read_part(restored, self.files, self.work_dir.with_suffix(".old"), groups, self.states) as part:
             entries = dict(part)
         out = self.files.scratch() / f"{self.name}-{self.subtask}-part-{cut}.log".replace("/", "_")
         ref = self._write_merged(FoldJob(cut, (), out), entries)

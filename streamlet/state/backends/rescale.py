@@ -6,17 +6,19 @@ Takes time in proportion to the state, since every base that overlaps is read.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import takewhile
 from pathlib import Path
 
 from streamlet.errors import CheckpointDamagedError
 from streamlet.state.backends.rocksdb_database import RocksBase, write_sst
+from streamlet.state.declaration import StateDeclaration
 from streamlet.state.encoding.key_groups import META_STATE, group_prefix, state_of, stored_key
 from streamlet.state.encoding.key_type import KEY_NOTES
 from streamlet.state.log.replayed import Overlay
 from streamlet.state.snapshot import SnapshotFiles, StoreSnapshot
+from streamlet.state.upgrade.entries import upgraded
 
 CACHE_BYTES = 4 << 20
 """Reading from one end to the other uses no block twice."""
@@ -31,7 +33,7 @@ def write_part(
     files: SnapshotFiles,
     scratch: Path,
     groups: Groups,
-    states: Collection[int],
+    states: Mapping[int, StateDeclaration],
 ) -> int:
     """Writes the entries of these key groups and states as one SST; gives their number, 0 for no file. Blocks."""
     with read_part(snapshots, files, scratch, groups, states) as entries:
@@ -44,9 +46,10 @@ def read_part(
     files: SnapshotFiles,
     scratch: Path,
     groups: Groups,
-    states: Collection[int],
+    states: Mapping[int, StateDeclaration],
 ) -> Iterator[Iterator[Entry]]:
-    """Gives the entries of these key groups and states in the order of their keys. Blocks.
+    """Gives the entries of these key groups and states in the order of their keys, with values as the states are
+    declared now. Blocks.
 
     Of each snapshot only states are read that it says it holds: its files may have more, from before a state went to
     another store, and that is over.
@@ -73,7 +76,7 @@ def read_part(
             source = _entries(base, overlay, groups, held)
             stack.callback(source.close)
             sources.append(source)
-        yield _without_doubles(heapq.merge(*sources, notes))
+        yield upgraded(_without_doubles(heapq.merge(*sources, notes)), states)
 
 
 def _with(groups: Groups, group: int) -> Groups:

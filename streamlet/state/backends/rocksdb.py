@@ -120,7 +120,7 @@ class RocksDbKeyedStore(LoggedStore):
         part = self._scratch(f"part-{cut}.sst")
         groups = (self.first_group, self.end_group)
         base: tuple[FileRef, ...] = ()
-        if write_part(part, restored, self.files, self.work_dir.with_suffix(".old"), groups, set(self.states)):
+        if write_part(part, restored, self.files, self.work_dir.with_suffix(".old"), groups, self.states):
             self._base.ingest(part)
             base = self._keep_base(f"base-{cut}")
         self.logbook.restore(cut, base, ())

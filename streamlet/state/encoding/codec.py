@@ -70,7 +70,7 @@ class Codec:
 
     def decode(self, stored: Any) -> Any:
         """Gives the value of what a cell holds: a fresh object when the type is mutable."""
-        return self._read(stored) if self.holds_bytes else stored
+        return self.read(stored) if self.holds_bytes else stored
 
     def pack(self, value: Any) -> bytes:
         """Gives the msgpack bytes of a value."""
@@ -89,7 +89,8 @@ class Codec:
             remedy="keep values of the declared type",
         )
 
-    def _read(self, data: bytes | msgspec.Raw) -> Any:
+    def read(self, data: bytes | msgspec.Raw) -> Any:
+        """Gives the value of its bytes; raises `msgspec.ValidationError` when they are of another type."""
         try:
             return self._decode(data)
         except msgspec.ValidationError:
@@ -99,7 +100,7 @@ class Codec:
     def unpack(self, data: bytes | msgspec.Raw) -> Any:
         """Gives what a cell holds for bytes from a file; raises `StateTypeError` when they are of another type."""
         try:
-            value = self._read(data)
+            value = self.read(data)
         except (msgspec.DecodeError, ValueError) as error:
             how, other = (f", or declare theirs by {self.option}...", "uid") if self.option else ("", "name")
             raise StateTypeError(

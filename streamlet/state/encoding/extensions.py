@@ -78,4 +78,5 @@ def of_extension(code: int, data: memoryview) -> Any:
     return int.from_bytes(data, "big", signed=True)
 
 
-_decode = msgspec.msgpack.Decoder(ext_hook=of_extension).decode
+unpack_plain = _decode = msgspec.msgpack.Decoder(ext_hook=of_extension).decode
+"""The plain data of such bytes, whatever they were declared as."""

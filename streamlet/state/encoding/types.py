@@ -16,7 +16,7 @@ from streamlet.errors import StateTypeError
 SCALARS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 """What may be kept without a declared type: each decodes to exactly what was encoded."""
 
-_NAMES: dict[type, str] = {
+PLAIN_NAMES: dict[type, str] = {
     inspect.AnyType: "Any",
     inspect.NoneType: "None",
     inspect.BoolType: "bool",
@@ -174,8 +174,8 @@ def _is_frozen(facts: inspect.StructType | inspect.DataclassType | inspect.Named
 
 def _text(facts: inspect.Type, seen: tuple[Any, ...]) -> str:
     kind = type(facts)
-    if kind in _NAMES:
-        return _NAMES[kind]
+    if kind in PLAIN_NAMES:
+        return PLAIN_NAMES[kind]
     if isinstance(facts, inspect.UnionType):
         return " | ".join(sorted(_text(part, seen) for part in facts.types))
     if isinstance(facts, inspect.LiteralType):

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from streamlet import (
-    Composed,
     Count,
     Job,
     KeyedProcessFunction,
@@ -31,7 +30,8 @@ from streamlet import (
     ValueState,
     WatermarkStrategy,
 )
-from streamlet.operators.windows.triggers import EveryRecords
+from streamlet.aggregates import Composed
+from streamlet.windows import EveryRecords
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import Waiting, checkpoint_at, make_job, run
 

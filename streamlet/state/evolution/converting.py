@@ -1,0 +1,94 @@
+"""From the bytes of an old value to those of the declared type, once, when a checkpoint is restored."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from streamlet.errors import StateTypeError
+from streamlet.state.encoding.codec import Codec
+from streamlet.state.encoding.extensions import of_extension, pack_wide, unpack_plain
+from streamlet.state.evolution.describing import plain_type, schema_of
+from streamlet.state.evolution.differing import Matcher
+from streamlet.state.evolution.needs import Convert, Step, Wishes
+from streamlet.state.evolution.schema import Row, Schema
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+def by_step(codec: Codec, step: Step) -> Convert:
+    """Converts by a step over plain data. What the new type adds begins as the default of its class, which is written
+    too: a later change of that default does not reach values that had it."""
+
+    def convert(data: bytes) -> bytes:
+        made = step(unpack_plain(data))
+        try:
+            moved = _pack(made)
+        except (TypeError, ValueError, OverflowError):
+            moved = pack_wide(made)
+        return codec.pack(codec.read(moved))
+
+    return convert
+
+
+def by_decoding(codec: Codec) -> Convert:
+    """The same where the new type itself reads the old bytes: fields by name, more or fewer of them."""
+    read, pack = codec.read, codec.pack
+    return lambda data: pack(read(data))
+
+
+def by_function(codec: Codec, function: Callable[[Any], Any], old: Schema, place: int | None) -> Convert:
+    """Converts by a function of the user's. `place` is where its value lies among the times of a state with a ttl."""
+    declared = taken_type(function, old if place is None else _at(old, place))
+    if place is None:
+        whole: Any = declared
+    else:
+        assert isinstance(old, Row)
+        whole = tuple[tuple(declared if at == place else int for at in range(len(old.items)))]  # type: ignore[misc]
+    read = msgspec.msgpack.Decoder(whole, ext_hook=of_extension).decode
+
+    def convert(data: bytes) -> bytes:
+        value = read(data)
+        made = function(value) if place is None else (*value[:place], function(value[place]), *value[place + 1 :])
+        packed = codec.pack(made)
+        codec.read(packed)  # raises for what is not of the declared type
+        return packed
+
+    return convert
+
+
+def taken_type(function: Callable[[Any], Any], old: Schema) -> Any:
+    """The type in which a function gets old values: that of its annotation, where that is what the checkpoint holds;
+    else plain data."""
+    annotated = annotation_of(function)
+    return annotated if annotated is not None and fits(annotated, old) else plain_type(old)
+
+
+def annotation_of(function: Callable[[Any], Any]) -> Any:
+    """The annotated type of the first argument; None where there is none."""
+    try:
+        hints = typing.get_type_hints(function)
+        name = next(iter(inspect.signature(function).parameters))
+    except (TypeError, NameError, ValueError, StopIteration):
+        return None
+    found = hints.get(name)
+    return None if found in (None, Any, dict, object) else found
+
+
+def fits(declared: Any, old: Schema) -> bool:
+    """True when values of a checkpoint are just of this type, by whatever names its classes have now."""
+    try:
+        now = schema_of(declared)
+    except StateTypeError:
+        return False
+    there, back = Matcher(Wishes()), Matcher(Wishes())
+    return there.match(old, now) is None and not there.found and back.match(now, old) is None and not back.found
+
+
+def _at(schema: Schema, place: int) -> Schema:
+    assert isinstance(schema, Row)
+    return schema.items[place]
