@@ -108,7 +108,9 @@ class LeavingOut(Operator):
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
-        inside = msgspec.structs.replace(context, side=self._side, leave_out=self.leave_out, count=self._count)
+        inside = msgspec.structs.replace(
+            context, side=self._side, leave_out=self.leave_out, count=self._count, pause=None
+        )
         self.inner.open(inside)
 
     def process(self, batch: Batch[Any], out: Emit) -> None:

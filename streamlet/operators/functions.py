@@ -21,6 +21,17 @@ class CallingOperator(Operator):
         """Calls `function` per row; a failure names the user's line, this operator and the record."""
         return call_each(function, batch, *columns, fail=self.failure)
 
+    def call_some(self, function: Callable[..., Any], batch: Batch[Any]) -> tuple[Batch[Any], list[Any]]:
+        """The same on the values, but it may be stopped after any of them: gives the rows that were done, and results.
+        The engine comes with the others again."""
+        pause = self.context.pause
+        if pause is None:
+            return batch, self.call(function, batch)
+        ahead = pause.begin(batch.values)
+        results = self.call(function, batch, ahead)
+        pause.end(len(batch), len(results))
+        return (batch if len(results) == len(batch) else batch.part(0, len(results))), results
+
     def pluck(self, function: Callable[[Any], Any], selector: Selector | None, batch: Batch[Any]) -> list[Any]:
         """Like `call`, by the function's `selector`, where it has one."""
         if selector is not None:

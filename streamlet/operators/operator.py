@@ -22,6 +22,7 @@ import msgspec
 
 from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import CheckpointError, UserFunctionError
+from streamlet.operators.user_code.pausing import Pause
 from streamlet.operators.user_code.place import Place
 from streamlet.state.descriptors import Descriptor
 from streamlet.state.encoding.key_type import KeyType
@@ -93,6 +94,8 @@ class OperatorContext(msgspec.Struct, frozen=True):
     """`count(kind, number)` notes records that go another way than the rest: what people see of them."""
     key_type: KeyType | None = None
     """Of a key_by: what the keys of its stream are, as those agree on who keep state by them."""
+    pause: Pause | None = None
+    """Lets a function be stopped in the middle of a batch; None where it must not be."""
     key_groups: int = 128
     """Into how many groups the job's keys are dealt."""
 

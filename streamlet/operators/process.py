@@ -101,9 +101,11 @@ class FunctionRunner(CallingOperator, Generic[F]):
         timestamps = batch.timestamps
         values: list[Any] = []
         rows: list[int] = []
-        row = 0
+        row = -1
+        pause = self.context.pause
+        ahead = batch.values if pause is None else pause.begin(batch.values)
         try:
-            for row, (slot, value) in enumerate(zip(batch.keys or (), batch.values, strict=True)):
+            for row, (slot, value) in enumerate(zip(batch.keys or (), ahead, strict=False)):
                 store.current = slot
                 record.key = slot.key
                 record._row = row
@@ -116,6 +118,8 @@ class FunctionRunner(CallingOperator, Generic[F]):
         except RAISED as error:
             record._sides = {}
             raise self.failure(error, batch, row) from error
+        if pause is not None:
+            pause.end(len(batch), row + 1)
         assigned(self.running, self._handles, str(self.context.place))
         self.put_out(batch, values, rows, record, out)
         self._fire_overdue(out)

@@ -21,7 +21,7 @@ class Map(FunctionOperator):
     """One value for each value. Nothing is in its state."""
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        values = self.call(self.function, batch)
+        batch, values = self.call_some(self.function, batch)
         out(Batch(values, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows))
 
 
@@ -29,7 +29,7 @@ class Filter(FunctionOperator):
     """The values for which the function is true. Nothing is in its state."""
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        chosen = self.call(self.function, batch)
+        batch, chosen = self.call_some(self.function, batch)
         try:
             is_whole = all(chosen)
             values = batch.values if is_whole else list(compress(batch.values, chosen))
@@ -55,7 +55,7 @@ class FlatMap(FunctionOperator):
     """Any number of values for each value, in order. Nothing is in its state."""
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        groups = self.call(_listing(self.function), batch)
+        batch, groups = self.call_some(_listing(self.function), batch)
         values = list(chain.from_iterable(groups))
         if values:
             counts = list(map(len, groups))
@@ -94,7 +94,7 @@ class Inspect(FunctionOperator):
     """The values as they are, each shown to the function first. Nothing is in its state."""
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        self.call(self.function, batch)
+        batch, _ = self.call_some(self.function, batch)
         out(batch)
 
 
@@ -106,7 +106,7 @@ class Split(FunctionOperator):
         self.names = names
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        chosen = self.call(self.function, batch)
+        batch, chosen = self.call_some(self.function, batch)
         for row, name in enumerate(chosen):
             if name not in self.names:
                 error = ValueError(f"split got {name!r:.80} for a record, which is none of {', '.join(self.names)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.batch_size import BatchSize
-from streamlet.runtime.task.held_back import HeldBack, Queues
+from streamlet.runtime.task.held_back import HeldBack, Queues, Turn
 from streamlet.runtime.task.pace import Pace
 from streamlet.runtime.task.subtask import Subtask
 from tests.simulation.patches import Patches
@@ -104,3 +104,15 @@ def what_waited_comes_behind_what_is_new(patches: Patches) -> None:
         return in_front
 
     patches.put(HeldBack, "hold", hold)
+
+
+@planted_in_queues
+def what_a_pause_left_undone_is_dropped(patches: Patches) -> None:
+    def run(original: Any) -> Any:
+        def all_done(self: Any, way: Any, batch: Any) -> int:
+            original(self, way, batch)
+            return len(batch)
+
+        return all_done
+
+    patches.put(Turn, "run", run)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from streamlet.operators.user_code.pausing import Pause
 from streamlet.runtime.task import subtask
 from streamlet.runtime.task.held_back import Queues
 from streamlet.runtime.task.source_subtask import SourceSubtask
@@ -113,7 +114,7 @@ def run_interrupted(seed: int) -> int:
 
         return keeping
 
-    patches.put(functions.Remembering, "process_element", partial(_slowly, cost_of(seed)))
+    patches.put(functions.Remembering, "process_element", partial(_slowly, cost_of(seed), pauses=True))
     patches.put(Queues, "kept", noted)
     if seed % 4:
         patches.put(subtask, "_KEEPING_SECONDS", lambda _: 0.0)
@@ -124,10 +125,12 @@ def run_interrupted(seed: int) -> int:
     return len(kept)
 
 
-def _slowly(cost: Cost, original: Any) -> Any:
+def _slowly(cost: Cost, original: Any, *, pauses: bool = False) -> Any:
     def slowly(self: Any, value: functions.Record, ctx: Any) -> Any:
         loop: Any = asyncio.get_running_loop()
         loop.clock.seconds += cost(value)
+        if pauses and value[1] % 5 == 0:
+            Pause.ask()
         return original(self, value, ctx)
 
     return slowly

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -114,13 +114,13 @@ def call_each(
     The number of results tells which row failed.  A function that raises StopIteration would end the list quietly;
     that shows as a list that is too short, and is its error.
     """
-    first: Iterable[Any] = columns[0] if columns else batch.values
+    first: Sequence[Any] = columns[0] if columns else batch.values
     results: list[Any] = []
     try:
         results.extend(map(function, first, *columns[1:]))
     except RAISED as error:
         raise fail(error, batch, len(results)) from error
-    if len(results) != len(batch.values):
+    if len(results) != len(batch.values) and first:
         raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
     if (wrong := check_results(results)) is not None:
         raise fail(wrong, batch, 0) from wrong

@@ -20,10 +20,13 @@ from types import FrameType
 from streamlet.calling import is_engine_file, is_user_file
 from streamlet.clock import Clock
 from streamlet.errors import FunctionBlockedError
+from streamlet.operators.user_code.pausing import Pause
 
 log = logging.getLogger("streamlet.runtime")
 
 _BEAT_SECONDS = 0.25
+_PAUSE_SECONDS = 0.05
+"""A function that has held the loop longer than that, when this thread looks, goes on after a turn."""
 _TELL_AGAIN_SECONDS = 30.0
 _SIGNAL = signal.SIGURG
 """Ignored by every program that does not ask for it."""
@@ -66,6 +69,8 @@ class _LoopWatch:
         while not self._ended.wait(_BEAT_SECONDS):
             beat, now = self._beat_at, self._clock.monotonic()
             # What this thread has slept through, the whole process was stopped for: that is no function's fault.
+            if now - beat > _BEAT_SECONDS + _PAUSE_SECONDS:
+                Pause.ask()
             stood = 0.0 if beat != seen else stood + min(now - looked, 2 * _BEAT_SECONDS)
             seen, looked = beat, now
             if stood < self._warn_seconds:

@@ -82,7 +82,7 @@ class Chain:
         """Runs work beside the subtask; set by it."""
         self.watermark = MIN_TIMESTAMP
         """How far event time has come behind the chain: not beyond what operators hold."""
-        self.queues = Queues(monotonic or (lambda: 0.0))
+        self.queues = Queues(monotonic)
         self._has_turns = monotonic is not None
         self._inputs = inputs
         self._firing: dict[Operator, int] = {}
@@ -315,6 +315,7 @@ class Chain:
                 spawn=lambda work: self.spawn(work),
                 count=self._tally.of(node.uid),
                 key_type=self._key_types.get(node.id),
+                pause=self.queues.turn.pause,
                 key_groups=self._key_groups,
                 wake=wake,
             )

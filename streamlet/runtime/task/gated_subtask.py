@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamlet.checkpoint.pending import ALIGNING
-from streamlet.elements import Barrier, Batch, Element, EndOfInput, Watermark
+from streamlet.elements import MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Watermark
 from streamlet.operators.operator import Emit
 from streamlet.runtime.task.channel import InputGate
 from streamlet.runtime.task.held_back import HeldBack
@@ -28,6 +28,8 @@ class GatedSubtask(Subtask):
         self._enter = [self._chain.enter(self.plan.head.id, index) for index in range(len(self.plan.head.inputs))]
         self._begun = 0
         """Records of the last batch, until the next one may begin."""
+        self._head_watermark = MIN_TIMESTAMP
+        """What stood at the head when the last batch came."""
         self._full_since: float | None = None
         self._waited = 0.0
         gate.on_aligning = lambda checkpoint_id: self.snapshots.busy(checkpoint_id, ALIGNING)
@@ -77,6 +79,7 @@ class GatedSubtask(Subtask):
         index = self._gate.input
         if self._turns.is_resting:
             await self._turns.rest()
+        self._head_watermark = self._reached.timestamp
         size = self._batch_size()
         if len(batch) > size:
             self._queue.hold(index, batch.part(size, len(batch)), self._reached.timestamp)
@@ -86,8 +89,14 @@ class GatedSubtask(Subtask):
         await self._turns.rest()
 
     async def next_piece(self) -> None:
+        held = self._queue.held_watermark()
+        assert held is not None, "it is asked only where something waits"
+        self._head_watermark = held
         way, piece = self._queue.next(self._batch_size())
         await self._work_off(way, piece)
+
+    def put_back(self, enter: Emit, rest: Batch[Any]) -> None:
+        self._queue.put_back(self._enter.index(enter), rest, self._head_watermark)
 
     async def _work_off(self, enter: Emit, piece: Batch[Any]) -> None:
         self._finish()

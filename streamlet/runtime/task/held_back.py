@@ -23,6 +23,7 @@ from streamlet.elements import Batch
 from streamlet.errors import CheckpointError, ExchangeError, StreamletError
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.operators.operator import Emit, Operator
+from streamlet.operators.user_code.pausing import Pause
 from streamlet.runtime.processes.columns import Part, packed, unpacked
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
 from streamlet.state.memory.cells import KeyOfRow
@@ -47,8 +48,21 @@ class Turn:
         self.ends_at = 0.0
         self.spent = 0.0
         """By all calls of operators together, with what those called in turn."""
+        self.pause: Pause | None = Pause()
         self.inside = 0
         """How many batches wait between operators of the chain."""
+
+    def run(self, way: Emit, batch: Batch[Any]) -> int:
+        """Calls an operator; gives how many rows it has done, for it may have been stopped."""
+        pause = self.pause
+        if pause is None:
+            way(batch)
+            return len(batch)
+        before, pause.undone = pause.undone, 0
+        way(batch)
+        done = len(batch) - pause.undone
+        pause.undone = before
+        return done
 
     def begin(self) -> None:
         """The event loop is held from now on."""
@@ -110,8 +124,10 @@ class HeldBack(Operator):
                 self._take(way, batch, index)
                 return
             before = turn.spent
-            way(batch)
-            self._called(len(batch), began, before)
+            done = turn.run(way, batch)
+            self._called(done, began, before)
+            if done < len(batch):
+                self.hold(index, batch.part(done, len(batch)), self.context.current_watermark)
 
         return enter
 
@@ -122,6 +138,12 @@ class HeldBack(Operator):
             for older in self._waiting:
                 older.watermark = min(older.watermark, watermark)
         self._waiting.append(_Waiting(batch, index, watermark, on_begun))
+        if not self._is_head:
+            self._turn.inside += 1
+
+    def put_back(self, index: int, batch: Batch[Any], watermark: int) -> None:
+        """Lets the rest of what was taken out wait again, in front of all."""
+        self._waiting.appendleft(_Waiting(batch, index, watermark, None))
         if not self._is_head:
             self._turn.inside += 1
 
@@ -151,9 +173,14 @@ class HeldBack(Operator):
 
     def go_on(self) -> None:
         """Works off what waits until the turn is over, or event time has to move first."""
-        watermark = self.held_watermark()
-        while self._waiting and self.held_watermark() == watermark:
-            self._call(*self.next(self._size))
+        watermark = self._waiting[0].watermark
+        while self._waiting and self._waiting[0].watermark == watermark:
+            index = self._waiting[0].index
+            way, batch = self.next(self._size)
+            done = self._call(way, batch)
+            if done < len(batch):
+                self.put_back(index, batch.part(done, len(batch)), watermark)
+                return
             if self._turn.is_over:
                 return
 
@@ -183,16 +210,19 @@ class HeldBack(Operator):
         done = 0
         while not self._waiting and done < len(batch) and not self._turn.is_over:
             piece = batch.part(done, done + self._size)
-            self._call(way, piece)
-            done += len(piece)
+            came = self._call(way, piece)
+            done += came
+            if came < len(piece):
+                break
         if done < len(batch):
             rest = batch.part(done, len(batch)) if done else batch
             self.hold(index, rest, self.context.current_watermark)
 
-    def _call(self, way: Emit, batch: Batch[Any]) -> None:
+    def _call(self, way: Emit, batch: Batch[Any]) -> int:
         before, began = self._turn.spent, self._turn.monotonic()
-        way(batch)
-        self._called(len(batch), began, before)
+        done = self._turn.run(way, batch)
+        self._called(done, began, before)
+        return done
 
     def _called(self, records: int, began: float, before: float) -> None:
         turn = self._turn
@@ -273,8 +303,11 @@ def _rows_of(batch: Batch[Any], rows: Sequence[int]) -> Batch[Any]:
 class Queues:
     """What waits in one chain: at its head, behind a gate, and between its operators."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self.turn = Turn(monotonic)
+    def __init__(self, monotonic: Callable[[], float] | None) -> None:
+        """Without a clock a batch runs through the whole chain at once."""
+        self.turn = Turn(monotonic or (lambda: 0.0))
+        if monotonic is None:
+            self.turn.pause = None
         self.head: HeldBack | None = None
         """None behind a source."""
         self._inside: list[HeldBack] = []

@@ -151,9 +151,11 @@ class Subtask:
             return
         if not self.records:
             self._control.report(Started())
-        self.records += len(batch)
         others, behind = self._turns.held_seconds, self._work_behind()
-        enter(batch)
+        done = self._chain.queues.turn.run(enter, batch)
+        self.records += done
+        if done < len(batch):
+            self.put_back(enter, batch.part(done, len(batch)))
         held = self._clock.monotonic() - self._turn_began
         await self.deliver()
         seconds = self._clock.monotonic() - self._turn_began
@@ -162,7 +164,11 @@ class Subtask:
         # What other subtasks did while a sink let this one wait is no waiting for the sink.
         waited = max(0.0, seconds - held - (self._turns.held_seconds - others))
         self._turns.held(held)
-        self._account(len(batch), held, waited, self._work_behind() - behind)
+        self._account(max(1, done), held, waited, self._work_behind() - behind)
+
+    def put_back(self, enter: Any, rest: Batch[Any]) -> None:
+        """Takes back what the head of the chain was stopped before."""
+        raise NotImplementedError
 
     def _account(self, records: int, held: float, waited: float, behind: float) -> None:
         """Notes what a batch took, as soon as it is through the chain."""
