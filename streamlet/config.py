@@ -44,6 +44,10 @@ class Restart:
     """What happens after a failure that another attempt may cure. Build it with one of the four functions below.
 
     An attempt that ran healthy for `reset_after` clears the count.  Errors that restarting cannot cure suspend at once.
+
+    >>> job = Job("spend", restart=Restart.fixed(timedelta(seconds=5), attempts=10))
+    >>> job.config.restart.attempts
+    10
     """
 
     kind: Literal["exponential", "fixed", "failure_rate", "none"]

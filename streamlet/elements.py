@@ -114,6 +114,14 @@ class OutputTag(Generic[T]):
 
     Two tags of one name are the same output.  A record that is put out under a tag that no `side_output` takes is
     dropped: `streamlet plan` and the start of a run say so where they can see it, else the first such record does.
+
+    >>> odd = OutputTag[int]("odd")
+    >>> class Even(KeyedProcessFunction[int, int, int]):
+    ...     def process_element(self, value, ctx):
+    ...         if value % 2:
+    ...             ctx.output(odd, value)
+    >>> emitted(numbers.key_by(lambda n: n % 2).process(Even()).side_output(odd))
+    [1, 3]
     """
 
     name: str

@@ -38,7 +38,14 @@ if TYPE_CHECKING:
 
 
 class StreamletError(Exception):
-    """An error of streamlet: `message` says what and where, `remedy` what to do about it."""
+    """An error of streamlet: `message` says what and where, `remedy` what to do about it.
+
+    >>> try:
+    ...     Job("spend", parallelism=0)
+    ... except StreamletError as error:
+    ...     print(error.remedy)
+    give a whole number from 1
+    """
 
     final = False
     """True when another attempt would meet the same error."""

@@ -6,7 +6,7 @@ import math
 import operator
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -39,13 +39,11 @@ def help_(words: tuple[str, ...]) -> None:
     if not words:
         click.echo(_contents(listed))
         return
+    if named := _named(words, listed) or _command(words) or _public(words, topics.names()):
+        click.echo("\n\n\n".join(named))
+        return
     names = topics.names()
-    named = (
-        [topic.read() for topic in _named(words, listed)]
-        or _command(words)
-        or [topic.read() for topic in _public(words, names)]
-    )
-    found = "\n\n\n".join(named) or _search(words, [*listed, *names.values()], topics.code())
+    found = _search(words, [*listed, *names.values()], topics.code())
     if not found:
         click.echo(_unknown(words, [*(topic.name for topic in listed), *names]), err=True)
         sys.exit(WRONG)
@@ -69,19 +67,20 @@ def _contents(listed: Iterable[Topic]) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def _named(words: tuple[str, ...], listed: Iterable[Topic]) -> list[Topic]:
+def _named(words: tuple[str, ...], listed: Iterable[Topic]) -> list[str]:
     """The topic of this name: `event-time`, `event time`, `Event-Time`."""
     wanted = _plain("".join(words))
-    return [topic for topic in listed if _plain(topic.name) == wanted][:1]
+    return [topic.read() for topic in listed if _plain(topic.name) == wanted][:1]
 
 
-def _public(words: tuple[str, ...], names: dict[str, Topic]) -> list[Topic]:
+def _public(words: tuple[str, ...], names: Mapping[str, Topic]) -> list[str]:
     """The public names that are meant: `TopK`, `Stream.map`, or `map` for each class that has it."""
     if len(words) > 1:
         return []
     wanted = words[0].removeprefix("streamlet.").removesuffix("()")
     exact = [topic for name, topic in names.items() if wanted in (name, name.rpartition(".")[2])]
-    return exact or [topic for name, topic in names.items() if name.casefold() == wanted.casefold()]
+    near = exact or [topic for name, topic in names.items() if name.casefold() == wanted.casefold()]
+    return [topic.read() for topic in near]
 
 
 def _command(words: tuple[str, ...]) -> list[str]:

@@ -12,7 +12,8 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -55,7 +56,8 @@ def topics() -> list[Topic]:
     return [*_chapters(), *_reference(), *_connector_modules()]
 
 
-def names() -> dict[str, Topic]:
+@cache
+def names() -> Mapping[str, Topic]:
     """Every public name, with methods as `Stream.map`: what it takes, and its docstring."""
     things = {name: getattr(module, name) for module in _public_modules() for name in _exported(module)}
     classes = {name: thing for name, thing in things.items() if inspect.isclass(thing)}
@@ -70,20 +72,24 @@ def names() -> dict[str, Topic]:
     return found
 
 
-def code() -> Iterator[Topic]:
+@cache
+def code() -> Sequence[Topic]:
     """The docstrings of all modules, classes and functions of the engine and of the connectors, by file and line."""
-    for folder in (_PACKAGE, *_connectors_folder()):
-        for path in sorted(folder.rglob("*.py")):
-            if path.parent.name == "guide":
-                continue
-            where = str(path.relative_to(folder.parent))
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                    text = ast.get_docstring(node)
-                    if text:
-                        line = getattr(node, "lineno", 1)
-                        name = getattr(node, "name", "")
-                        yield Topic(f"{where}:{line}", name, "code", text.__str__)
+    return [topic for folder in (_PACKAGE, *_connectors_folder()) for topic in _code_of(folder)]
+
+
+def _code_of(folder: Path) -> Iterator[Topic]:
+    for path in sorted(folder.rglob("*.py")):
+        if path.parent.name == "guide":
+            continue
+        where = str(path.relative_to(folder.parent))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node)
+                if text:
+                    yield Topic(
+                        f"{where}:{getattr(node, 'lineno', 1)}", getattr(node, "name", ""), "code", text.__str__
+                    )
 
 
 def _chapters() -> Iterator[Topic]:

@@ -24,7 +24,10 @@ R = TypeVar("R")
 
 
 class ConnectedStreams(Generic[K, A, B]):
-    """Two keyed streams of the same key: records of one key meet in one subtask."""
+    """Two keyed streams of the same key: records of one key meet in one subtask.
+
+    >>> connected = by_user.connect(refunds)
+    """
 
     def __init__(self, first: KeyedStream[K, A], second: KeyedStream[K, B]) -> None:
         job = first._job
@@ -44,7 +47,16 @@ class ConnectedStreams(Generic[K, A, B]):
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
-        """Runs the user's own function over both, with the state and timers of their common key."""
+        """Runs the user's own function over both, with the state and timers of their common key.
+
+        >>> class Sides(KeyedCoProcessFunction[str, Payment, Payment, str]):
+        ...     def process_element1(self, value, ctx):
+        ...         yield f"{ctx.key} paid {value.amount}"
+        ...     def process_element2(self, value, ctx):
+        ...         yield f"{ctx.key} got {value.amount} back"
+        >>> sorted(emitted(by_user.connect(refunds).process(Sides())))
+        ['ann got 5 back', 'ann paid 5', 'ann paid 9', 'bob paid 7']
+        """
         edges = [self._first._edge(), self._second._edge()]
         make = _maker(KeyedCoProcess, KeyedCoProcessFunction, function, self._first)
         check_process_function(function, ("process_element1", "process_element2"), self._first._job.line())
@@ -52,7 +64,10 @@ class ConnectedStreams(Generic[K, A, B]):
 
 
 class BroadcastConnectedStreams(Generic[K, A, B]):
-    """A keyed stream, and one whose elements every subtask gets, in one order."""
+    """A keyed stream, and one whose elements every subtask gets, in one order.
+
+    >>> connected = by_user.connect_broadcast(numbers)
+    """
 
     def __init__(self, keyed: KeyedStream[K, A], broadcast: Stream[B]) -> None:
         job = keyed._job
@@ -73,7 +88,18 @@ class BroadcastConnectedStreams(Generic[K, A, B]):
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Runs the user's own function over both; see `KeyedBroadcastProcessFunction`.  Under `on_error` an element
-        for which it raises changes no table, and the first subtask alone tells of it."""
+        for which it raises changes no table, and the first subtask alone tells of it.
+
+        >>> class Limited(KeyedBroadcastProcessFunction[str, Payment, int, str]):
+        ...     limits = BroadcastState(str, int)
+        ...     def process_element(self, value, ctx):
+        ...         if value.amount > self.limits.get("limit", 0):
+        ...             yield ctx.key
+        ...     def process_broadcast_element(self, value, ctx):
+        ...         self.limits.put("limit", value)
+        >>> sorted(emitted(by_user.connect_broadcast(numbers).process(Limited())))
+        ['ann', 'ann', 'bob']
+        """
         make = _maker(KeyedBroadcastProcess, KeyedBroadcastProcessFunction, function, self._keyed)
         job = self._keyed._job
         check_process_function(function, ("process_element", "process_broadcast_element"), job.line())

@@ -35,3 +35,17 @@ def check_function(kind: str, function: object, line: str) -> None:
             f"{line}: {kind} takes a function that gives one result, and this one yields",
             remedy="use flat_map for a function that yields, or give the result by return",
         )
+
+
+def check_split(names: tuple[str, ...], letters: str | None, line: str) -> None:
+    """Refuses names of streams that are none, come twice, or are that of the dead letters."""
+    if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise JobDefinitionError(
+            f"{line}: split takes different names, not {names!r:.80}",
+            remedy='write cheap, dear = stream.split(size_of, "cheap", "dear")',
+        )
+    if letters in names:
+        raise JobDefinitionError(
+            f"{line}: split gives a stream {letters!r}, and dead letters of on_error have that name",
+            remedy='give the tag of on_error another name: OutputTag[DeadLetter]("dead letters")',
+        )

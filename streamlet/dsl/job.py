@@ -28,6 +28,10 @@ class Job:
 
     `name` is its identity: checkpoints are kept under it.  Settings are those of `JobConfig`, for example
     `Job("spend", checkpoint_interval=timedelta(seconds=1), parallelism=4)`.
+
+    >>> job = Job("spend", parallelism=4, checkpoint_interval=timedelta(seconds=5))
+    >>> job.config.parallelism
+    4
     """
 
     def __init__(self, name: str, **settings: Any) -> None:
@@ -53,6 +57,9 @@ class Job:
 
         `on_error` is for records for which a function of `watermarks` raises or gives no time, or whose own time is
         none (Kafka's -1): see `OnError`.  What cannot be read at all is the source's: `on_bad_record=`.
+
+        >>> emitted(job.source(Values(["a", "b"]), uid="letters"))
+        ['a', 'b']
         """
         if not isinstance(source, Source):
             raise JobDefinitionError(
@@ -73,13 +80,26 @@ class Job:
         return Stream(self, node)
 
     def plan(self, config: JobConfig | None = None) -> ExecutionPlan:
-        """Validates the job and lays it out as tasks; raises `JobDefinitionError` naming the user's line."""
+        """Validates the job and lays it out as tasks; raises `JobDefinitionError` naming the user's line.
+
+        >>> _ = numbers.map(lambda n: n + 1, uid="more").sink(Print(), uid="out")
+        >>> len(job.plan().tasks)
+        1
+        """
         return plan(self.graph, config or self.config)
 
     def run(self, **options: Any) -> int:
         """Runs the job until it finishes, is stopped or suspends, and gives the exit code of `streamlet run`.
 
         Options are those of the command line: `state_dir`, `from_checkpoint`, `parallelism`, ...
+
+        >>> _ = numbers.map(lambda n: n * n, uid="squares").sink(Print(), uid="out")
+        >>> job.run(state_dir="state")
+        1
+        4
+        9
+        16
+        0
         """
         from streamlet.runtime.run.job_run import run_job
 

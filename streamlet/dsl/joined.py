@@ -137,6 +137,14 @@ class Joins(Generic[K, T_co]):
         A pair is put out at once, with the later time of both.  An outer join (`how`) also gives each value without
         a partner, once, with None for the other, when the watermark says that none can come; its time is then the last
         one at which a partner could have come.  Rows are kept until that moment and no longer.
+
+        >>> emitted(
+        ...     by_user.interval_join(
+        ...         refunds, lambda payment, refund: (payment.amount, refund.at - payment.at),
+        ...         lower=timedelta(0), upper=timedelta(seconds=10), left_type=Payment, right_type=Payment,
+        ...     )
+        ... )
+        [(5, 2000)]
         """
         lowest = milliseconds(lower, "lower of interval_join", least=timedelta.min)
         highest = milliseconds(upper, "upper of interval_join", least=timedelta.min)
@@ -202,6 +210,14 @@ class Joins(Generic[K, T_co]):
         Each value waits until the watermark has come to its time, and keeps that time.  With `how="left"` it comes out
         with None where there is no such version.  The latest version of a key is kept for ever, unless there is a
         tolerance; older ones only as long as they are needed.
+
+        >>> emitted(
+        ...     by_user.as_of_join(
+        ...         refunds, lambda payment, refund: (payment.amount, refund.amount),
+        ...         left_type=Payment, right_type=Payment,
+        ...     )
+        ... )
+        [(9, 5)]
         """
         age = None
         if tolerance is not None:
@@ -303,6 +319,14 @@ class Joins(Generic[K, T_co]):
         An outer join (`how`) also gives each value whose window has none of the other side, with None for it.  Values
         are kept until their window closes.  That is `allowed_lateness` behind its end; meanwhile each record that comes
         puts the window out again, whole.  A record whose windows have all closed is late.
+
+        >>> emitted(
+        ...     by_user.window_join(
+        ...         refunds, TumblingWindows(timedelta(minutes=1)), lambda payment, refund, window: payment.at,
+        ...         left_type=Payment, right_type=Payment,
+        ...     )
+        ... )
+        [1000]
         """
         line = self._job.line()
         if not isinstance(windows, WindowAssigner) or isinstance(windows, GlobalWindows):

@@ -34,13 +34,22 @@ A2 = TypeVar("A2")
 
 
 class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Generic[K, T_co]):
-    """Values with a key each. What map, filter and flat_map give is no longer keyed; sinks see the key."""
+    """Values with a key each. What map, filter and flat_map give is no longer keyed; sinks see the key.
+
+    >>> emitted(by_user.map(lambda payment: payment.amount))
+    [5, 7, 9]
+    """
 
     _routing = Routing.HASH
 
     def window(self, windows: WindowAssigner[T_co]) -> WindowedStream[K, T_co]:
         """Cuts the values of each key into windows: `TumblingWindows`, `SlidingWindows`, `SessionWindows`,
-        `CountWindows`, `GlobalWindows`, or your own `WindowAssigner`."""
+        `CountWindows`, `GlobalWindows`, or your own `WindowAssigner`.
+
+        >>> hours = by_user.window(TumblingWindows(timedelta(hours=1)))
+        >>> [(one.key, one.value) for one in emitted(hours.sum(lambda payment: payment.amount))]
+        [('ann', 14), ('bob', 7)]
+        """
         return windowed(self, windows)
 
     def reduce(
@@ -55,6 +64,9 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         """Emits, per value, `function(last result of the key, value)`; a key's first value as it is.
 
         `type` is the type of the values, by which results are stored; needed unless they are numbers, str or bytes.
+
+        >>> emitted(numbers.key_by(lambda n: n % 2).reduce(lambda so_far, n: so_far + n))
+        [1, 2, 4, 6]
         """
         return self._then("reduce", lambda: Reduce(function, type), function, uid, parallelism, on_error)
 
@@ -166,6 +178,9 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
 
         `result(key, *results)` makes what is emitted instead.  Functions that are given by name make a dict of their
         results, or `into(name=result, ...)`; see `Composed`.
+
+        >>> emitted(by_user.aggregate(total=Sum(lambda payment: payment.amount), payments=Count()))
+        [{'total': 5, 'payments': 1}, {'total': 7, 'payments': 1}, {'total': 14, 'payments': 2}]
         """
         functions = checked_functions(functions, named, into, result, self._job.line())
         if result is not None:
@@ -181,7 +196,16 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
-        """Runs the user's own function with keyed state and timers; see `KeyedProcessFunction`."""
+        """Runs the user's own function with keyed state and timers; see `KeyedProcessFunction`.
+
+        >>> class Growth(KeyedProcessFunction[str, Payment, int]):
+        ...     last = ValueState(int)
+        ...     def process_element(self, value, ctx):
+        ...         yield value.amount - (self.last.value() or 0)
+        ...         self.last.update(value.amount)
+        >>> emitted(by_user.process(Growth()))
+        [5, 7, 4]
+        """
         if not isinstance(function, KeyedProcessFunction):
             raise JobDefinitionError(
                 f"{self._job.line()}: process takes a KeyedProcessFunction, not {function!r:.80}",
@@ -207,6 +231,9 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         when it had to go.
 
         `type` is the type of the values, by which they are stored; needed unless they are numbers, str or bytes.
+
+        >>> emitted(numbers.key_by(lambda n: n % 2).batch(2, within=timedelta(minutes=1)))
+        [[1, 3], [2, 4]]
         """
         function = self._checked(lambda: batching(size, within, type))
         return self.process(function, on_error=on_error, uid=uid, parallelism=parallelism)
@@ -223,14 +250,26 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         return self.aggregate(function, result=result, on_error=on_error, uid=uid, parallelism=parallelism)
 
     def connect(self, other: KeyedStream[K, R]) -> ConnectedStreams[K, T_co, R]:
-        """Both streams for one `KeyedCoProcessFunction`: `.process(function)`. Their keys must be of one type."""
+        """Both streams for one `KeyedCoProcessFunction`: `.process(function)`. Their keys must be of one type.
+
+        >>> class Sides(KeyedCoProcessFunction[str, Payment, Payment, str]):
+        ...     def process_element1(self, value, ctx):
+        ...         yield f"{ctx.key} paid {value.amount}"
+        ...     def process_element2(self, value, ctx):
+        ...         yield f"{ctx.key} got {value.amount} back"
+        >>> sorted(emitted(by_user.connect(refunds).process(Sides())))
+        ['ann got 5 back', 'ann paid 5', 'ann paid 9', 'bob paid 7']
+        """
         from streamlet.dsl.connected import ConnectedStreams
 
         return ConnectedStreams(self, other)
 
     def connect_broadcast(self, stream: Stream[R]) -> BroadcastConnectedStreams[K, T_co, R]:
         """This stream, and another one of which every subtask gets everything, for one
-        `KeyedBroadcastProcessFunction`: `.process(function)`. For streams of a low rate, such as rules."""
+        `KeyedBroadcastProcessFunction`: `.process(function)`. For streams of a low rate, such as rules.
+
+        >>> connected = by_user.connect_broadcast(numbers)
+        """
         from streamlet.dsl.connected import BroadcastConnectedStreams
 
         return BroadcastConnectedStreams(self, stream)

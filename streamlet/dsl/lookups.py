@@ -93,6 +93,13 @@ class Lookups(Generic[T_co]):
         `table_type` and `type` are the types of elements and of values that wait, by which they are stored; needed
         unless they are numbers, str or bytes.  Event time is that of this stream alone.  Under `on_error` an element of
         the table that fails changes nothing.
+
+        >>> names = job.source(Values(["1 one", "2 two"]))
+        >>> named = numbers.lookup_join(
+        ...     names, lambda n, name: name, key=str, table_key=lambda name: name[0], wait_for="end"
+        ... )
+        >>> emitted(named)
+        ['1 one', '2 two']
         """
         from streamlet.dsl.stream import Stream
 

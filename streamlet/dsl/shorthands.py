@@ -34,7 +34,11 @@ class RunningShorthands(Generic[K, T_co]):
     @overload
     def count(self, *, result: Callable[[K, int], R], **options: Unpack[StepOptions]) -> Stream[R]: ...
     def count(self, *, result: Any = None, **options: Unpack[StepOptions]) -> Stream[Any]:
-        """Emits, per value, how many the key has had: `aggregate(Count())`."""
+        """Emits, per value, how many the key has had: `aggregate(Count())`.
+
+        >>> emitted(by_user.count())
+        [1, 1, 2]
+        """
         return self._running(Count(), result, **options)
 
     @overload
@@ -48,7 +52,11 @@ class RunningShorthands(Generic[K, T_co]):
     def sum(
         self, select: Select[T_co, N], *, type: Any = None, result: Any = None, **options: Unpack[StepOptions]
     ) -> Stream[Any]:
-        """Emits, per value, the sum of what `select` gave for the key: `aggregate(Sum(select))`."""
+        """Emits, per value, the sum of what `select` gave for the key: `aggregate(Sum(select))`.
+
+        >>> emitted(by_user.sum(lambda payment: payment.amount))
+        [5, 7, 14]
+        """
         return self._running(Sum(select, type=type), result, **options)
 
     @overload
@@ -62,7 +70,11 @@ class RunningShorthands(Generic[K, T_co]):
     def min(
         self, select: Select[T_co, N], *, type: Any = None, result: Any = None, **options: Unpack[StepOptions]
     ) -> Stream[Any]:
-        """Emits, per value, the smallest that `select` gave for the key: `aggregate(Min(select))`."""
+        """Emits, per value, the smallest that `select` gave for the key: `aggregate(Min(select))`.
+
+        >>> emitted(by_user.min(lambda payment: payment.amount))
+        [5, 7, 5]
+        """
         return self._running(Min(select, type=type), result, **options)
 
     @overload
@@ -76,7 +88,11 @@ class RunningShorthands(Generic[K, T_co]):
     def max(
         self, select: Select[T_co, N], *, type: Any = None, result: Any = None, **options: Unpack[StepOptions]
     ) -> Stream[Any]:
-        """Emits, per value, the largest that `select` gave for the key: `aggregate(Max(select))`."""
+        """Emits, per value, the largest that `select` gave for the key: `aggregate(Max(select))`.
+
+        >>> emitted(by_user.max(lambda payment: payment.amount))
+        [5, 7, 9]
+        """
         return self._running(Max(select, type=type), result, **options)
 
     @overload
@@ -88,7 +104,11 @@ class RunningShorthands(Generic[K, T_co]):
         self, select: Select[T_co, float], *, result: Callable[[K, float], R], **options: Unpack[StepOptions]
     ) -> Stream[R]: ...
     def mean(self, select: Select[T_co, float], *, result: Any = None, **options: Unpack[StepOptions]) -> Stream[Any]:
-        """Emits, per value, the mean of what `select` gave for the key: `aggregate(Mean(select))`."""
+        """Emits, per value, the mean of what `select` gave for the key: `aggregate(Mean(select))`.
+
+        >>> emitted(by_user.mean(lambda payment: payment.amount))
+        [5.0, 7.0, 7.0]
+        """
         return self._running(Mean(select), result, **options)
 
     @overload
@@ -120,7 +140,11 @@ class RunningShorthands(Generic[K, T_co]):
         result: Any = None,
         **options: Unpack[StepOptions],
     ) -> Stream[Any]:
-        """Emits, per value, the `k` values of the key with the largest `by`: `aggregate(TopK(k, by))`."""
+        """Emits, per value, the `k` values of the key with the largest `by`: `aggregate(TopK(k, by))`.
+
+        >>> emitted(numbers.key_by(lambda n: n % 2).top_k(2))
+        [[1], [2], [3, 1], [4, 2]]
+        """
         return self._running(TopK(k, by, type=type), result, **options)
 
     @overload
@@ -149,7 +173,11 @@ class RunningShorthands(Generic[K, T_co]):
         result: Any = None,
         **options: Unpack[StepOptions],
     ) -> Stream[Any]:
-        """Emits, per value, how many different values of `select` the key has had: `aggregate(Distinct(select))`."""
+        """Emits, per value, how many different values of `select` the key has had: `aggregate(Distinct(select))`.
+
+        >>> emitted(by_user.distinct(lambda payment: payment.amount))
+        [1, 1, 2]
+        """
         return self._running(Distinct(select, type=type), result, **options)
 
     @overload
@@ -168,7 +196,11 @@ class RunningShorthands(Generic[K, T_co]):
     def collect(
         self, *, limit: int | None = None, type: Any = _PLAIN, result: Any = None, **options: Unpack[StepOptions]
     ) -> Stream[Any]:
-        """Emits, per value, the first `limit` (1000) values of the key: `aggregate(Collect(limit=limit))`."""
+        """Emits, per value, the first `limit` (1000) values of the key: `aggregate(Collect(limit=limit))`.
+
+        >>> emitted(numbers.key_by(lambda n: n % 2).collect(limit=10))
+        [[1], [2], [1, 3], [2, 4]]
+        """
         return self._running(Collect(limit=limit, type=type), result, **options)
 
     def _running(
@@ -184,47 +216,80 @@ class WindowShorthands(Generic[K, T]):
     """
 
     def count(self, **options: Unpack[StepOptions]) -> Stream[WindowResult[K, int]]:
-        """How many values: `aggregate(Count())`."""
+        """How many values: `aggregate(Count())`.
+
+        >>> [(one.key, one.value) for one in emitted(minutes.count())]
+        [('ann', 1), ('bob', 1), ('ann', 1)]
+        """
         return self._windowed(Count(), **options)
 
     def sum(
         self, select: Select[T, N], *, type: Any = None, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, N]]:
-        """The sum of what `select` gives: `aggregate(Sum(select))`."""
+        """The sum of what `select` gives: `aggregate(Sum(select))`.
+
+        >>> [one.value for one in emitted(minutes.sum(lambda payment: payment.amount))]
+        [5, 7, 9]
+        """
         return self._windowed(Sum(select, type=type), **options)
 
     def min(
         self, select: Select[T, N], *, type: Any = None, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, N]]:
-        """The smallest that `select` gives: `aggregate(Min(select))`."""
+        """The smallest that `select` gives: `aggregate(Min(select))`.
+
+        >>> [one.value for one in emitted(minutes.min(lambda payment: payment.amount))]
+        [5, 7, 9]
+        """
         return self._windowed(Min(select, type=type), **options)
 
     def max(
         self, select: Select[T, N], *, type: Any = None, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, N]]:
-        """The largest that `select` gives: `aggregate(Max(select))`."""
+        """The largest that `select` gives: `aggregate(Max(select))`.
+
+        >>> [one.value for one in emitted(minutes.max(lambda payment: payment.amount))]
+        [5, 7, 9]
+        """
         return self._windowed(Max(select, type=type), **options)
 
     def mean(self, select: Select[T, float], **options: Unpack[StepOptions]) -> Stream[WindowResult[K, float]]:
-        """The mean of what `select` gives: `aggregate(Mean(select))`."""
+        """The mean of what `select` gives: `aggregate(Mean(select))`.
+
+        >>> [one.value for one in emitted(minutes.mean(lambda payment: payment.amount))]
+        [5.0, 7.0, 9.0]
+        """
         return self._windowed(Mean(select), **options)
 
     def top_k(
         self, k: int, by: Select[T, Any] | None = None, *, type: Any = _PLAIN, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, list[T]]]:
-        """The `k` values with the largest `by`, in that order: `aggregate(TopK(k, by))`."""
+        """The `k` values with the largest `by`, in that order: `aggregate(TopK(k, by))`.
+
+        >>> largest = minutes.top_k(3, lambda payment: payment.amount, type=Payment)
+        >>> [len(one.value) for one in emitted(largest)]
+        [1, 1, 1]
+        """
         return self._windowed(TopK(k, by, type=type), **options)
 
     def distinct(
         self, select: Select[T, Hashable] | None = None, *, type: Any = _PLAIN, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, int]]:
-        """The exact number of different values of `select`: `aggregate(Distinct(select))`."""
+        """The exact number of different values of `select`: `aggregate(Distinct(select))`.
+
+        >>> [one.value for one in emitted(minutes.distinct(lambda payment: payment.amount))]
+        [1, 1, 1]
+        """
         return self._windowed(Distinct(select, type=type), **options)
 
     def collect(
         self, *, limit: int | None = None, type: Any = _PLAIN, **options: Unpack[StepOptions]
     ) -> Stream[WindowResult[K, list[T]]]:
-        """The first `limit` (1000) values: `aggregate(Collect(limit=limit))`."""
+        """The first `limit` (1000) values: `aggregate(Collect(limit=limit))`.
+
+        >>> [len(one.value) for one in emitted(minutes.collect(limit=10, type=Payment))]
+        [1, 1, 1]
+        """
         return self._windowed(Collect(limit=limit, type=type), **options)
 
     def _windowed(

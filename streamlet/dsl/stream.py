@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from streamlet.dsl.asynchronous import asynchronous
-from streamlet.dsl.functions import check_function
+from streamlet.dsl.functions import check_function, check_split
 from streamlet.dsl.lookups import Lookups
-from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded, letters_name
+from streamlet.dsl.policies import OnError, StepOptions, add_dead_letter_sink, guarded, letters_name
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
@@ -42,6 +42,12 @@ class Stream(Lookups[T_co], Generic[T_co]):
 
     `uid` names an operator for ever: its state is found by it after the job file was changed.  Without one a stable
     name is derived from the operator's place in the graph.  `parallelism` is the number of its subtasks.
+
+    In examples `numbers` emits 1 to 4, `payments` three of `Payment(user, amount, at)`; `by_user` is keyed, `minutes`
+    cut into windows; `emitted` (of `streamlet.testing.streams`) runs the job and gives what a stream emits.
+
+    >>> emitted(numbers.filter(lambda n: n % 2 == 0).map(lambda n: f"{n} is even"))
+    ['2 is even', '4 is even']
     """
 
     def __init__(self, job: Job, node: int, tag: str | None = None, letters: Edge | None = None) -> None:
@@ -67,6 +73,11 @@ class Stream(Lookups[T_co], Generic[T_co]):
         """The records that the operator of this stream, or its source, puts out under `tag`; empty when it never does.
 
         What is put out under a tag that nobody asks for is dropped, counted, and told of once.
+
+        >>> dead = OutputTag[DeadLetter]("dead")
+        >>> ratios = numbers.map(lambda n: 6 // (n - 1), on_error=dead)
+        >>> [letter.value for letter in emitted(ratios.side_output(dead))]
+        [1]
         """
         if isinstance(tag, OutputTag) and self._letters is not None and tag.name == self._letters.tag:
             return Stream(self._job, self._letters.source, tag.name)
@@ -86,23 +97,9 @@ class Stream(Lookups[T_co], Generic[T_co]):
         return Stream(self._job, self._node, tag.name)
 
     @overload
-    def map(
-        self,
-        function: Callable[[T_co], Awaitable[R]],
-        *,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[R]: ...
+    def map(self, function: Callable[[T_co], Awaitable[R]], **options: Unpack[StepOptions]) -> Stream[R]: ...
     @overload
-    def map(
-        self,
-        function: Callable[[T_co], R],
-        *,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[R]: ...
+    def map(self, function: Callable[[T_co], R], **options: Unpack[StepOptions]) -> Stream[R]: ...
     def map(
         self,
         function: Callable[[T_co], Any],
@@ -111,7 +108,11 @@ class Stream(Lookups[T_co], Generic[T_co]):
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[Any]:
-        """Emits `function(value)` for each value; made by `async def` it is called as `map_async` does."""
+        """Emits `function(value)` for each value; made by `async def` it is called as `map_async` does.
+
+        >>> emitted(numbers.map(lambda n: n * n))
+        [1, 4, 9, 16]
+        """
         if is_asynchronous(function):
             return self._call("map", function, mapped, CallOptions(), uid, parallelism, on_error)
         return self._then("map", lambda: Map(function), function, uid, parallelism, on_error)
@@ -138,6 +139,11 @@ class Stream(Lookups[T_co], Generic[T_co]):
         of the declared `type`, by default that of the function's annotation, or else None, bool, int, float, str,
         bytes, lists and dicts of these.  A restored value is called again: what the function does outside of the job
         may happen twice.
+
+        >>> async def doubled(n: int) -> int:
+        ...     return 2 * n
+        >>> emitted(numbers.map_async(doubled))
+        [2, 4, 6, 8]
         """
         options = CallOptions(ordered, capacity, timeout, on_timeout, retry, type)
         return self._call("map_async", function, mapped, options, uid, parallelism, on_error)
@@ -150,29 +156,21 @@ class Stream(Lookups[T_co], Generic[T_co]):
         uid: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[T_co]:
-        """Emits the values for which `function` is true; made by `async def` it is called as `map_async` does."""
+        """Emits the values for which `function` is true; made by `async def` it is called as `map_async` does.
+
+        >>> emitted(numbers.filter(lambda n: n > 2))
+        [3, 4]
+        """
         if is_asynchronous(function):
             return self._call("filter", function, filtered, CallOptions(), uid, parallelism, on_error)
         return self._then("filter", lambda: Filter(function), function, uid, parallelism, on_error)
 
     @overload
     def flat_map(
-        self,
-        function: Callable[[T_co], Awaitable[Iterable[R]]],
-        *,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        self, function: Callable[[T_co], Awaitable[Iterable[R]]], **options: Unpack[StepOptions]
     ) -> Stream[R]: ...
     @overload
-    def flat_map(
-        self,
-        function: Callable[[T_co], Iterable[R]],
-        *,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[R]: ...
+    def flat_map(self, function: Callable[[T_co], Iterable[R]], **options: Unpack[StepOptions]) -> Stream[R]: ...
     def flat_map(
         self,
         function: Callable[[T_co], Any],
@@ -182,7 +180,11 @@ class Stream(Lookups[T_co], Generic[T_co]):
         parallelism: int | None = None,
     ) -> Stream[Any]:
         """Emits everything that `function(value)` gives, in order; it may be a generator, or made by `async def`, which
-        is called as `map_async` does."""
+        is called as `map_async` does.
+
+        >>> emitted(numbers.flat_map(range))
+        [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
+        """
         if is_asynchronous(function):
             return self._call("flat_map", function, flattened, CallOptions(), uid, parallelism, on_error)
         return self._then("flat_map", lambda: FlatMap(function), function, uid, parallelism, on_error)
@@ -210,6 +212,9 @@ class Stream(Lookups[T_co], Generic[T_co]):
 
         A key is a str, bytes, int, bool, or a tuple or frozen struct of these, of one type for the whole stream.  It is
         what a function gives, or a field of dicts, structs and dataclasses by its name; a tuple for several names.
+
+        >>> emitted(payments.key_by("user").count(result=lambda user, count: (user, count)))
+        [('ann', 1), ('bob', 1), ('ann', 2)]
         """
         from streamlet.dsl.keyed import KeyedStream
 
@@ -239,6 +244,10 @@ class Stream(Lookups[T_co], Generic[T_co]):
 
         An id is forgotten when its `ttl` is over, counted from its first value by the wall clock, or by event time with
         `StateTtl(ttl, time="event")`; never with None.  Dead letters come from its `key_by`, whose uid is `{uid}.id`.
+
+        >>> first = payments.deduplicate(lambda payment: payment.user, ttl=timedelta(days=1))
+        >>> emitted(first.map(lambda payment: payment.amount))
+        [5, 7]
         """
         function = deduplicating(ttl)
         keyed = self.key_by(id, on_error=on_error, uid=None if uid is None else f"{uid}.id")
@@ -257,18 +266,13 @@ class Stream(Lookups[T_co], Generic[T_co]):
 
         `function(value)` says into which of them a value goes; another name than these is an error of the function.
         Dead letters under a tag are `side_output(tag)` of each of the streams, the same ones.
+
+        >>> small, large = numbers.split(lambda n: "large" if n > 2 else "small", "small", "large")
+        >>> emitted(large)
+        [3, 4]
         """
-        if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
-            raise JobDefinitionError(
-                f"{self._job.line()}: split takes different names, not {names!r:.80}",
-                remedy='write cheap, dear = stream.split(size_of, "cheap", "dear")',
-            )
         letters = letters_name(on_error)
-        if letters in names:
-            raise JobDefinitionError(
-                f"{self._job.line()}: split gives a stream {letters!r}, and dead letters of on_error have that name",
-                remedy='give the tag of on_error another name: OutputTag[DeadLetter]("dead letters")',
-            )
+        check_split(names, letters, self._job.line())
         made = self._then("split", lambda: Split(function, names), function, uid, parallelism, on_error)
         beside = Edge(made._node, Routing.FORWARD, letters)
         return tuple(Stream(self._job, made._node, name, beside) for name in names)
@@ -284,7 +288,11 @@ class Stream(Lookups[T_co], Generic[T_co]):
         parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Emits about this fraction of the values, chosen by a hash of `by(value)`, or of the value: equal ones are all
-        taken or none, in every run.  It must be data that msgpack carries, structs and dataclasses too."""
+        taken or none, in every run.  It must be data that msgpack carries, structs and dataclasses too.
+
+        >>> emitted(numbers.sample(0.5, seed=2))
+        [1, 3]
+        """
         chosen = self._checked(lambda: sampling(fraction, by, seed))
         return self._then("sample", lambda: Filter(chosen), by or chosen, uid, parallelism, on_error)
 
@@ -297,11 +305,23 @@ class Stream(Lookups[T_co], Generic[T_co]):
         parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Calls `function(value)` for each value, such as to log it, and emits the value. What it does outside of the
-        job happens again after a restart."""
+        job happens again after a restart.
+
+        >>> emitted(numbers.inspect(lambda n: print("n is", n)))
+        n is 1
+        n is 2
+        n is 3
+        n is 4
+        [1, 2, 3, 4]
+        """
         return self._then("inspect", lambda: Inspect(function), function, uid, parallelism, on_error)
 
     def union(self, *others: Stream[T_co], uid: str | None = None, parallelism: int | None = None) -> Stream[T_co]:
-        """Emits the values of all streams, each stream's in its order."""
+        """Emits the values of all streams, each stream's in its order.
+
+        >>> sorted(emitted(numbers.union(numbers.map(lambda n: -n))))
+        [-4, -3, -2, -1, 1, 2, 3, 4]
+        """
         for other in others:
             if not isinstance(other, Stream) or other._job is not self._job:
                 raise JobDefinitionError(
@@ -323,6 +343,8 @@ class Stream(Lookups[T_co], Generic[T_co]):
 
         `on_error` is for values that the sink cannot write, such as those that its format does not take; their dead
         letters are `side_output(tag)` of what this gives.
+
+        >>> written = numbers.sink(Print(), uid="out")
         """
         from streamlet.dsl.written import written
 

@@ -55,6 +55,9 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
     what the window holds: an accumulator (of a sliding window that cannot be merged: the list of its parts'), or the
     list of its values.  Where `on_timer` of a trigger raises, the window waits for what else puts it out; the value is
     the window, and the time that of the timer.
+
+    >>> emitted(minutes.count())[0]
+    WindowResult(key='ann', window=Window(start=0, end=60000), value=1)
     """
 
     def __init__(self, stream: KeyedStream[K, T], policy: WindowPolicy) -> None:
@@ -62,7 +65,11 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         self._policy = policy
 
     def trigger(self, trigger: Trigger[T]) -> WindowedStream[K, T]:
-        """Puts windows out when the trigger says so, besides their end."""
+        """Puts windows out when the trigger says so, besides their end.
+
+        >>> [one.value for one in emitted(by_user.window(GlobalWindows()).trigger(EveryRecords(2)).count())]
+        [2, 1]
+        """
         check_trigger(trigger, self._line())
         check_methods(trigger, self._line())
         if isinstance(self._policy.assigner, CountWindows):
@@ -70,7 +77,11 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         return self._with(trigger=trigger)
 
     def allowed_lateness(self, lateness: timedelta) -> WindowedStream[K, T]:
-        """Keeps a window for so long behind its end; each record that comes meanwhile puts it out again."""
+        """Keeps a window for so long behind its end; each record that comes meanwhile puts it out again.
+
+        >>> [one.value for one in emitted(minutes.allowed_lateness(timedelta(minutes=5)).count())]
+        [1, 1, 1]
+        """
         lateness_ms = milliseconds(lateness, "the allowed lateness", least=timedelta(0))
         if self._policy.assigner.time == "processing" or isinstance(self._policy.assigner, GlobalWindows):
             raise self._never_late("allowed_lateness")
@@ -78,7 +89,13 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
 
     def late_output(self, tag: OutputTag[T]) -> WindowedStream[K, T]:
         """Puts late records out under a tag, as they came: `result.side_output(tag)`. Else they are dropped and
-        counted."""
+        counted.
+
+        >>> late = OutputTag[Payment]("late")
+        >>> counts = minutes.late_output(late).count()
+        >>> emitted(counts.side_output(late))
+        []
+        """
         if not isinstance(tag, OutputTag):
             raise JobDefinitionError(
                 f"{self._line()}: late_output takes an OutputTag, not {tag!r:.80}",
@@ -90,13 +107,22 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         return self._with(late=(tag,))
 
     def accumulating(self) -> WindowedStream[K, T]:
-        """A window that is put out again has all its records in the result: the way it is unless told."""
+        """A window that is put out again has all its records in the result: the way it is unless told.
+
+        >>> [one.value for one in emitted(minutes.trigger(EveryRecords(1)).accumulating().count())]
+        [1, 1, 1]
+        """
         if isinstance(self._policy.assigner, CountWindows):
             raise self._no_choice("accumulating()")
         return self._with(is_accumulating=True)
 
     def discarding(self) -> WindowedStream[K, T]:
-        """A window that is put out again has only its records since the last time in the result."""
+        """A window that is put out again has only its records since the last time in the result.
+
+        >>> every = by_user.window(GlobalWindows()).trigger(EveryRecords(1))
+        >>> [one.value for one in emitted(every.discarding().count())]
+        [1, 1, 1]
+        """
         return self._with(is_accumulating=False)
 
     def reduce(
@@ -111,6 +137,10 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         """Emits, per key and window, what `function(so far, value)` makes of its values; one alone is its own result.
 
         `type` is the type of the values, by which they are stored; needed unless they are numbers or str.
+
+        >>> whole = numbers.key_by(lambda n: n % 2).window(GlobalWindows())
+        >>> [one.value for one in emitted(whole.reduce(lambda so_far, n: so_far + n))]
+        [6, 4]
         """
         return self._then(
             "reduce", lambda: Folded(Reduce(function, type), None, Reduce.made_by), function, uid, parallelism, on_error
@@ -224,6 +254,9 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
 
         `result(key, window, *results)` makes what is emitted instead.  Functions that are given by name make a dict of
         their results, or `into(name=result, ...)`, as the value of the `WindowResult`; see `Composed`.
+
+        >>> emitted(minutes.aggregate(Count(), result=lambda user, window, count: (user, window.start, count)))
+        [('ann', 0, 1), ('bob', 0, 1), ('ann', 60000, 1)]
         """
         functions = checked_functions(functions, named, into, result, self._line())
         if result is not None:
@@ -251,6 +284,12 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         """Runs the user's own function on all values of a key and window; see `WindowProcessFunction`.
 
         `type` is the type of the values, by which they are stored; needed unless they are numbers, str or bytes.
+
+        >>> class Users(WindowProcessFunction[str, Payment, str]):
+        ...     def process(self, key, window, values, ctx):
+        ...         yield f"{key} paid {len(values)} times from {window.start}"
+        >>> emitted(minutes.process(Users(), type=Payment))
+        ['ann paid 1 times from 0', 'bob paid 1 times from 0', 'ann paid 1 times from 60000']
         """
         if not isinstance(function, WindowProcessFunction):
             raise JobDefinitionError(

@@ -26,6 +26,10 @@ class Written:
     written = stream.sink(KafkaSink(...), on_error=dead, uid="out")
     written.side_output(dead).sink(FileSink("dead"), uid="dead")
     ```
+
+    >>> dead = OutputTag[DeadLetter]("dead")
+    >>> written = numbers.sink(Print(), on_error=dead, uid="out")
+    >>> _ = written.side_output(dead).sink(Print("dead: "), uid="dead")
     """
 
     def __init__(self, job: Job, node: int) -> None:
@@ -33,7 +37,17 @@ class Written:
         self._node = node
 
     def side_output(self, tag: OutputTag[R]) -> Stream[R]:
-        """The dead letters of records that the sink could not write, under the tag of its `on_error`."""
+        """The dead letters of records that the sink could not write, under the tag of its `on_error`.
+
+        >>> dead = OutputTag[DeadLetter]("dead")
+        >>> written = numbers.sink(Print(), on_error=dead, uid="out")
+        >>> emitted(written.side_output(dead))
+        1
+        2
+        3
+        4
+        []
+        """
         node = self._job.graph.nodes[self._node]
         if not isinstance(tag, OutputTag) or tag not in node.side_outputs:
             raise JobDefinitionError(

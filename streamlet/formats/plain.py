@@ -36,6 +36,9 @@ class Text:
     """Text in one encoding, UTF-8 unless told.
 
     What starts like a record of a schema registry (0, 0 and the rest of a schema's id) is refused: it is no text.
+
+    >>> Text().decode_batch([b"abc"])
+    ['abc']
     """
 
     def __init__(self, encoding: str = "utf-8") -> None:
@@ -80,7 +83,11 @@ def _refuse_registered(column: Sequence[bytes], encoding: str) -> None:
 
 
 class Bytes:
-    """Bytes as they are."""
+    """Bytes as they are.
+
+    >>> Bytes().decode_batch([b"abc"])
+    [b'abc']
+    """
 
     def decode_batch(self, column: Sequence[bytes]) -> list[bytes]:
         for index, data in enumerate(column):

@@ -29,7 +29,13 @@ _NOT_THE_RECORDS_FAULT = (FunctionBlockedError, JobDefinitionError, MemoryError,
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A record for which a function of the job raised, and why."""
+    """A record for which a function of the job raised, and why.
+
+    >>> dead = OutputTag[DeadLetter]("dead")
+    >>> letters = numbers.map(lambda n: 1 // (n - 4), on_error=dead).side_output(dead)
+    >>> [(letter.value, letter.error, letter.message) for letter in emitted(letters)]
+    [(4, 'ZeroDivisionError', 'integer division or modulo by zero')]
+    """
 
     value: Any
     """The record as it came to the operator."""

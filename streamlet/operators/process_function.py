@@ -40,7 +40,14 @@ class Told:
 
 
 class ProcessContext(Told, Generic[K]):
-    """What a process function knows about the record in hand."""
+    """What a process function knows about the record in hand.
+
+    >>> class Late(KeyedProcessFunction[str, Payment, tuple]):
+    ...     def process_element(self, value, ctx):
+    ...         yield ctx.key, ctx.timestamp, ctx.timestamp <= ctx.current_watermark
+    >>> emitted(by_user.process(Late()))
+    [('ann', 1000, False), ('bob', 2000, False), ('ann', 62000, False)]
+    """
 
     __slots__ = ("_row", "_sides", "key", "timers", "timestamp")
     key: K
@@ -68,7 +75,16 @@ class ProcessContext(Told, Generic[K]):
 
 
 class TimerContext(ProcessContext[K]):
-    """What `on_timer` knows about the timer in hand."""
+    """What `on_timer` knows about the timer in hand.
+
+    >>> class Alarm(KeyedProcessFunction[str, Payment, tuple]):
+    ...     def process_element(self, value, ctx):
+    ...         ctx.timers.register_event_time(100_000)
+    ...     def on_timer(self, timestamp, ctx):
+    ...         yield ctx.key, ctx.domain, ctx.timestamp
+    >>> sorted(emitted(by_user.process(Alarm())))
+    [('ann', 'event', 100000), ('bob', 'event', 100000)]
+    """
 
     __slots__ = ("domain",)
     timestamp: int
@@ -77,7 +93,17 @@ class TimerContext(ProcessContext[K]):
 
 
 class BroadcastContext(Told):
-    """What is known about an element that every subtask gets."""
+    """What is known about an element that every subtask gets.
+
+    >>> class Times(KeyedBroadcastProcessFunction[str, Payment, int, int]):
+    ...     newest = BroadcastState(str, int)
+    ...     def process_element(self, value, ctx):
+    ...         return None
+    ...     def process_broadcast_element(self, value, ctx):
+    ...         self.newest.put("time", ctx.timestamp or 0)
+    >>> emitted(by_user.connect_broadcast(numbers).process(Times()))
+    []
+    """
 
     __slots__ = ("timestamp",)
     timestamp: int | None
@@ -124,6 +150,14 @@ class KeyedProcessFunction(ProcessFunction[K, R], Generic[K, T, R]):
             if self.last.value() == timestamp - 60_000:
                 yield Alarm(ctx.key)
     ```
+
+    >>> class Quiet(KeyedProcessFunction[str, Payment, str]):
+    ...     def process_element(self, value, ctx):
+    ...         ctx.timers.register_event_time(value.at + 30_000)
+    ...     def on_timer(self, timestamp, ctx):
+    ...         yield f"{ctx.key} at {timestamp}"
+    >>> emitted(by_user.process(Quiet()))
+    ['ann at 31000', 'bob at 32000', 'ann at 92000']
     """
 
     def process_element(self, value: T, ctx: ProcessContext[K]) -> Iterable[R] | None:
@@ -135,6 +169,14 @@ class KeyedCoProcessFunction(ProcessFunction[K, R], Generic[K, A, B, R]):
     """A function of the records of two streams with the same key, which share the key's state and timers.
 
     The order in which records of the two streams come is not fixed: state is how one waits for the other.
+
+    >>> class Sides(KeyedCoProcessFunction[str, Payment, Payment, str]):
+    ...     def process_element1(self, value, ctx):
+    ...         yield f"{ctx.key} paid {value.amount}"
+    ...     def process_element2(self, value, ctx):
+    ...         yield f"{ctx.key} got {value.amount} back"
+    >>> sorted(emitted(by_user.connect(refunds).process(Sides())))
+    ['ann got 5 back', 'ann paid 5', 'ann paid 9', 'bob paid 7']
     """
 
     def process_element1(self, value: A, ctx: ProcessContext[K]) -> Iterable[R] | None:
@@ -151,6 +193,16 @@ class KeyedBroadcastProcessFunction(ProcessFunction[K, R], Generic[K, T, B, R]):
 
     These change tables (`BroadcastState`), which the records of all keys then see.  Which records see a change already
     is not fixed: it comes when it comes.
+
+    >>> class Limited(KeyedBroadcastProcessFunction[str, Payment, int, str]):
+    ...     limits = BroadcastState(str, int)
+    ...     def process_element(self, value, ctx):
+    ...         if value.amount > self.limits.get("limit", 0):
+    ...             yield ctx.key
+    ...     def process_broadcast_element(self, value, ctx):
+    ...         self.limits.put("limit", value)
+    >>> sorted(emitted(by_user.connect_broadcast(numbers).process(Limited())))
+    ['ann', 'ann', 'bob']
     """
 
     def process_element(self, value: T, ctx: ProcessContext[K]) -> Iterable[R] | None:

@@ -17,6 +17,16 @@ class TimerService:
 
     Times are whole milliseconds since 1970.  A timer that is registered twice is one, and timers of the two kinds do
     not know each other.  They are in the checkpoint: what became due while the job was down fires after the restore.
+
+    >>> class Once(KeyedProcessFunction[str, Payment, int]):
+    ...     def process_element(self, value, ctx):
+    ...         ctx.timers.register_event_time(100_000)
+    ...         ctx.timers.register_event_time(200_000)
+    ...         ctx.timers.delete_event_time(200_000)
+    ...     def on_timer(self, timestamp, ctx):
+    ...         yield timestamp
+    >>> emitted(by_user.process(Once()))
+    [100000, 100000]
     """
 
     __slots__ = ("_context", "_event", "_processing", "_store", "is_ending", "is_overdue")

@@ -29,6 +29,12 @@ class WatermarkStrategy(Generic[T_contra]):
     Every split has its own watermark, which follows each batch; that of the source is the lowest of them.  So a split
     without records holds all others back, and a new one that is found while the job runs does until its first record:
     `with_idleness` sets a limit to that.
+
+    >>> times = WatermarkStrategy.bounded_out_of_orderness(timedelta(seconds=5)).with_timestamps(lambda p: p.at)
+    >>> hours = TumblingWindows(timedelta(hours=1))
+    >>> paid = job.source(Values([Payment("ann", 5, 1_000)]), watermarks=times).key_by("user")
+    >>> emitted(paid.window(hours).count())
+    [WindowResult(key='ann', window=Window(start=0, end=3600000), value=1)]
     """
 
     kind: Literal["bounded", "function", "processing_time"]

@@ -144,7 +144,18 @@ class BroadcastTable(Generic[K, V]):
 
 
 class BroadcastState(Generic[K, V]):
-    """Declares a broadcast table of a `KeyedBroadcastProcessFunction`: `rules = BroadcastState(str, Rule)`."""
+    """Declares a broadcast table of a `KeyedBroadcastProcessFunction`: `rules = BroadcastState(str, Rule)`.
+
+    >>> class Limited(KeyedBroadcastProcessFunction[str, Payment, int, str]):
+    ...     limits = BroadcastState(str, int)
+    ...     def process_element(self, value, ctx):
+    ...         if value.amount > self.limits.get("limit", 0):
+    ...             yield ctx.key
+    ...     def process_broadcast_element(self, value, ctx):
+    ...         self.limits.put("limit", value)
+    >>> sorted(emitted(by_user.connect_broadcast(numbers).process(Limited())))
+    ['ann', 'ann', 'bob']
+    """
 
     @overload
     def __init__(self: BroadcastState[K, Any], key_type: type[K]) -> None: ...

@@ -188,7 +188,16 @@ class ValueState(Descriptor, Generic[T]):
 
 
 class ReducingState(Descriptor, Generic[T]):
-    """Declares one value per key that a function makes of all values added: `largest = ReducingState(max, int)`."""
+    """Declares one value per key that a function makes of all values added: `largest = ReducingState(max, int)`.
+
+    >>> class Largest(KeyedProcessFunction[int, int, object]):
+    ...     kept = ReducingState(max, int)
+    ...     def process_element(self, value, ctx):
+    ...         self.kept.add(value)
+    ...         yield self.kept.value()
+    >>> emitted(numbers.key_by(lambda n: n % 2).process(Largest()))
+    [1, 2, 3, 4]
+    """
 
     kind = "value"
 
@@ -227,6 +236,14 @@ class AggregatingState(Descriptor, Generic[T, R]):
     """Declares one aggregate per key over all values: `mean = AggregatingState(Mean[Payment](lambda p: p.amount))`.
 
     What is stored is the accumulator, by the aggregate's `accumulator_type`.
+
+    >>> class Means(KeyedProcessFunction[int, int, object]):
+    ...     kept = AggregatingState(Mean(lambda n: n))
+    ...     def process_element(self, value, ctx):
+    ...         self.kept.add(value)
+    ...         yield self.kept.value()
+    >>> emitted(numbers.key_by(lambda n: n % 2).process(Means()))
+    [1.0, 2.0, 2.0, 3.0]
     """
 
     kind = "value"
@@ -257,7 +274,16 @@ class AggregatingState(Descriptor, Generic[T, R]):
 
 
 class ListState(Descriptor, Generic[T]):
-    """Declares a list per key: adding to it writes one entry, not the list. A `ttl` is that of each element."""
+    """Declares a list per key: adding to it writes one entry, not the list. A `ttl` is that of each element.
+
+    >>> class Seen(KeyedProcessFunction[int, int, object]):
+    ...     kept = ListState(int)
+    ...     def process_element(self, value, ctx):
+    ...         self.kept.add(value)
+    ...         yield self.kept.get()
+    >>> emitted(numbers.key_by(lambda n: n % 2).process(Seen()))
+    [[1], [2], [1, 3], [2, 4]]
+    """
 
     kind = "list"
 
@@ -300,7 +326,16 @@ class ListState(Descriptor, Generic[T]):
 
 
 class MapState(Descriptor, Generic[K, V]):
-    """Declares a map per key: changing an entry writes that entry, not the map. A `ttl` is that of each entry."""
+    """Declares a map per key: changing an entry writes that entry, not the map. A `ttl` is that of each entry.
+
+    >>> class Named(KeyedProcessFunction[int, int, object]):
+    ...     kept = MapState(str, int)
+    ...     def process_element(self, value, ctx):
+    ...         self.kept.put(f"{value}", value)
+    ...         yield dict(self.kept.items())
+    >>> emitted(numbers.key_by(lambda n: n % 2).process(Named()))
+    [{'1': 1}, {'2': 2}, {'1': 1, '3': 3}, {'2': 2, '4': 4}]
+    """
 
     kind = "map"
 

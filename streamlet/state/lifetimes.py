@@ -34,6 +34,14 @@ class StateTtl(msgspec.Struct, frozen=True):
     `time="processing"` counts by the wall clock.  `time="event"` counts from the event time of the record or timer that
     wrote the entry, which is over when the watermark has come so far; a record that comes late does not shorten a life.
     Inside `on_timer`, event time is the timer's.
+
+    >>> class Lately(KeyedProcessFunction[int, int, object]):
+    ...     kept = ValueState(int, ttl=StateTtl(timedelta(hours=1), refresh="read"))
+    ...     def process_element(self, value, ctx):
+    ...         self.kept.update(value)
+    ...         yield self.kept.value()
+    >>> emitted(numbers.key_by(lambda n: n % 2).process(Lately()))
+    [1, 2, 3, 4]
     """
 
     duration: timedelta

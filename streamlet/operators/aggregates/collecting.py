@@ -38,6 +38,9 @@ class TopK(AggregateFunction[T, tuple[T, ...], list[T]], Generic[T]):
     NaN ranks above every number.  The first are those that came first, in sliding windows and joined sessions those of
     the earlier pane or session.
     `type` is the type of the values, needed unless they are int, float or str. The state is these values.
+
+    >>> emitted(numbers.key_by(lambda n: n % 2).aggregate(TopK(2)))
+    [[1], [2], [3, 1], [4, 2]]
     """
 
     type_option = "type="
@@ -85,6 +88,9 @@ class Distinct(AggregateFunction[T, frozenset[Any], int]):
 
     `type` is their type, needed unless they are int, float or str; they must be hashable. All NaN are one
     value.  The state is all of them: for many use `ApproxDistinct`.
+
+    >>> emitted(numbers.key_by(lambda n: n % 2).aggregate(Distinct(lambda n: n // 3)))
+    [1, 1, 2, 2]
     """
 
     type_option = "type="
@@ -121,6 +127,9 @@ class ApproxDistinct(AggregateFunction[T, bytes, int]):
     They are plain data that msgpack carries.  The state is the sketch, up to 2**precision bytes; with 12, unless told,
     4 KB, and two results of three are within 1.6 % of the truth.  Needs `pip install "streamlet[sketches]"`, which is
     Apache DataSketches.
+
+    >>> emitted(numbers.key_by(lambda n: n % 2).aggregate(ApproxDistinct()))
+    [1, 1, 2, 2]
     """
 
     accumulator_type = bytes
@@ -180,6 +189,9 @@ class Collect(AggregateFunction[T, tuple[Any, ...], list[Any]]):
     pane by pane and session by session.
 
     `type` is the type of the values, needed unless they are int, float or str. The state is these values.
+
+    >>> emitted(numbers.key_by(lambda n: n % 2).aggregate(Collect(limit=10)))
+    [[1], [2], [1, 3], [2, 4]]
     """
 
     type_option = "type="

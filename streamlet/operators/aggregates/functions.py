@@ -35,6 +35,17 @@ class AggregateFunction(Generic[T, A, R]):
 
     Values are added in the order in which they came.  Where accumulators are merged, in sliding windows and in sessions
     that join, the values of each come as one: see `merge`.
+
+    >>> class Product(AggregateFunction[int, int, int]):
+    ...     accumulator_type = int
+    ...     def create_accumulator(self):
+    ...         return 1
+    ...     def add(self, accumulator, value):
+    ...         return accumulator * value
+    ...     def result(self, accumulator):
+    ...         return accumulator
+    >>> emitted(numbers.key_by(lambda n: n % 2).aggregate(Product()))
+    [1, 2, 3, 8]
     """
 
     accumulator_type: Any = Any
@@ -123,7 +134,11 @@ class SelectingAggregate(AggregateFunction[T, A, R]):
 
 
 class Count(SelectingAggregate[Any, int, int]):
-    """The number of values."""
+    """The number of values.
+
+    >>> emitted(by_user.aggregate(Count()))
+    [1, 1, 2]
+    """
 
     accumulator_type = int
 
@@ -145,6 +160,9 @@ class Sum(SelectingAggregate[T, Any, Any]):
     """The sum of what `select` gives, starting from 0; `type=` for other numbers than int and float.
 
     Integers are exact, of any size.  A sum with NaN in it is NaN.
+
+    >>> emitted(by_user.aggregate(Sum(lambda payment: payment.amount)))
+    [5, 7, 14]
     """
 
     accumulator_type = Number
@@ -180,6 +198,9 @@ class Min(_Extreme[T]):
     """The smallest of what `select` gives, the first one of equals; `type=` for other than int, float and str.
 
     NaN is larger than every number, as in PostgreSQL and DuckDB: the result is NaN only where all are.
+
+    >>> emitted(by_user.aggregate(Min(lambda payment: payment.amount)))
+    [5, 7, 5]
     """
 
     @staticmethod
@@ -194,6 +215,9 @@ class Max(_Extreme[T]):
     """The largest of what `select` gives, the first one of equals; `type=` for other than int, float and str.
 
     NaN is larger than every number, as in PostgreSQL and DuckDB: the result is NaN where any is.
+
+    >>> emitted(by_user.aggregate(Max(lambda payment: payment.amount)))
+    [5, 7, 9]
     """
 
     @staticmethod
@@ -205,7 +229,11 @@ class Max(_Extreme[T]):
 
 
 class Mean(SelectingAggregate[T, tuple[Number, int], float]):
-    """The arithmetic mean of what `select` gives; NaN of nothing, as where it was added to an open window."""
+    """The arithmetic mean of what `select` gives; NaN of nothing, as where it was added to an open window.
+
+    >>> emitted(by_user.aggregate(Mean(lambda payment: payment.amount)))
+    [5.0, 7.0, 7.0]
+    """
 
     accumulator_type = tuple[Number, int]
 
@@ -228,6 +256,9 @@ class Composed(AggregateFunction[T, tuple[Any, ...], R]):
 
     Its result is `Spend(total=..., count=...)`, or without a class a dict of the results by name.  It is itself a
     function like any other, for windows too.
+
+    >>> emitted(by_user.aggregate(Composed(dict, total=Sum(lambda payment: payment.amount), count=Count())))[-1]
+    {'total': 14, 'count': 2}
     """
 
     @overload

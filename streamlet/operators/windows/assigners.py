@@ -29,7 +29,11 @@ _ZERO = 1 << 63
 
 
 class Window(msgspec.Struct, frozen=True, order=True):
-    """A stretch of time, epoch ms: from `start` to before `end`."""
+    """A stretch of time, epoch ms: from `start` to before `end`.
+
+    >>> Window(60_000, 120_000).end
+    120000
+    """
 
     start: int
     end: int
@@ -47,7 +51,11 @@ class Window(msgspec.Struct, frozen=True, order=True):
 
 
 class WindowResult(msgspec.Struct, Generic[K, A], frozen=True):
-    """What a window gives where the job does not say otherwise: `value` is one result, or a tuple of several."""
+    """What a window gives where the job does not say otherwise: `value` is one result, or a tuple of several.
+
+    >>> WindowResult("ann", Window(0, 60_000), 5).value
+    5
+    """
 
     key: K
     window: Window
@@ -67,6 +75,13 @@ class WindowAssigner(Generic[T_contra]):
             start = midnight_before(timestamp)
             return [Window(start, midnight_after(timestamp))]
     ```
+
+    >>> class Hours(WindowAssigner[Payment]):
+    ...     def assign(self, value, timestamp):
+    ...         hour = timestamp // 3_600_000 * 3_600_000
+    ...         return [Window(hour, hour + 3_600_000)]
+    >>> [one.value for one in emitted(by_user.window(Hours()).count())]
+    [2, 1]
     """
 
     time: TimeDomain = "event"
@@ -89,6 +104,9 @@ class TumblingWindows(WindowAssigner[object]):
     Those of one length are counted from the epoch plus `offset`.  Days, weeks (from Monday) and months (from the first)
     begin at the midnight of their zone (UTC unless told) plus `offset` by its clocks: when these are put forward or
     back, a day has 23 or 25 hours.
+
+    >>> list(TumblingWindows(timedelta(minutes=1)).assign(None, 61_500))
+    [Window(start=60000, end=120000)]
     """
 
     def __init__(
@@ -126,7 +144,11 @@ class TumblingWindows(WindowAssigner[object]):
 
 
 class SlidingWindows(WindowAssigner[object]):
-    """Windows of one length that begin every `slide`, so that each record is in size / slide of them."""
+    """Windows of one length that begin every `slide`, so that each record is in size / slide of them.
+
+    >>> list(SlidingWindows(timedelta(minutes=2), timedelta(minutes=1)).assign(None, 61_500))
+    [Window(start=0, end=120000), Window(start=60000, end=180000)]
+    """
 
     def __init__(
         self, size: timedelta, slide: timedelta, *, offset: timedelta = timedelta(0), time: TimeDomain = "event"
@@ -152,6 +174,9 @@ class SessionWindows(WindowAssigner[T_contra]):
 
     `gap` may be a function of the value.  A record at the very end of a session begins the next one.  One that lies in
     a session which is closed is late, so that sessions of a key never overlap.
+
+    >>> [one.window for one in emitted(by_user.window(SessionWindows(timedelta(seconds=30))).count())]
+    [Window(start=1000, end=31000), Window(start=2000, end=32000), Window(start=62000, end=92000)]
     """
 
     def __init__(self, gap: timedelta | Callable[[T_contra], timedelta], *, time: TimeDomain = "event") -> None:
@@ -182,6 +207,9 @@ class GlobalWindows(WindowAssigner[object]):
     """One window per key, put out when the input ends, or by its trigger.
 
     Its result has the times of its records: from the earliest to the latest plus 1 (0 to 1 where they have none).
+
+    >>> [(one.key, one.value) for one in emitted(by_user.window(GlobalWindows()).count())]
+    [('ann', 2), ('bob', 1)]
     """
 
     def assign(self, value: object, timestamp: int) -> Iterable[Window]:
@@ -192,6 +220,9 @@ class CountWindows(GlobalWindows):
     """Each `size` records of a key, in the order in which they come; when the input ends, also what is left.
 
     Needs no event time.  The window of a result has the times of its records, as with `GlobalWindows`.
+
+    >>> [one.value for one in emitted(numbers.key_by(lambda n: n % 2).window(CountWindows(2)).sum(lambda n: n))]
+    [4, 6]
     """
 
     def __init__(self, size: int) -> None:

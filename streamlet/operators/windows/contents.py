@@ -154,7 +154,14 @@ class Folded(Contents):
 
 
 class WindowContext(Generic[K]):
-    """What a `WindowProcessFunction` knows beside the records."""
+    """What a `WindowProcessFunction` knows beside the records.
+
+    >>> class Early(WindowProcessFunction[str, Payment, bool]):
+    ...     def process(self, key, window, values, ctx):
+    ...         yield ctx.current_watermark < window.end - 1
+    >>> emitted(minutes.process(Early(), type=Payment))
+    [False, False, False]
+    """
 
     __slots__ = ("_context", "_row", "_sides")
 
@@ -179,6 +186,12 @@ class WindowProcessFunction(Generic[K, T, R]):
     """A function of all records of a key and a window; every subtask works on its own copy of the instance.
 
     All records are kept until then: an aggregate keeps far less.
+
+    >>> class Largest(WindowProcessFunction[str, Payment, int]):
+    ...     def process(self, key, window, values, ctx):
+    ...         yield max(payment.amount for payment in values)
+    >>> emitted(minutes.process(Largest(), type=Payment))
+    [5, 7, 9]
     """
 
     def open(self) -> None:

@@ -15,7 +15,15 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class TriggerContext:
-    """What a trigger knows of the window in hand."""
+    """What a trigger knows of the window in hand.
+
+    >>> class Third(Trigger[Payment]):
+    ...     def on_record(self, value, timestamp, ctx):
+    ...         ctx.state = (ctx.state or 0) + 1
+    ...         return ctx.state == 3
+    >>> [one.value for one in emitted(by_user.window(GlobalWindows()).trigger(Third()).count())]
+    [2, 1]
+    """
 
     __slots__ = ("_set_timer", "count", "now_ms", "state", "window")
     window: Window
@@ -45,6 +53,12 @@ class Trigger(Generic[T_contra]):
     """Says when a window is put out besides its end.  Your own: derive from it and define `on_record`.
 
     What it remembers is `ctx.state` alone, and its methods depend on nothing but their arguments.
+
+    >>> class Large(Trigger[Payment]):
+    ...     def on_record(self, value, timestamp, ctx):
+    ...         return value.amount > 8
+    >>> [one.value for one in emitted(by_user.window(GlobalWindows()).trigger(Large()).count())]
+    [2, 1]
     """
 
     uses_event_time = False
@@ -66,7 +80,11 @@ class Trigger(Generic[T_contra]):
 
 
 class AtEnd(Trigger[object]):
-    """Puts a window out when its end has come: what windows do unless told."""
+    """Puts a window out when its end has come: what windows do unless told.
+
+    >>> [one.value for one in emitted(minutes.trigger(AtEnd()).count())]
+    [1, 1, 1]
+    """
 
     counts_only = True
 
@@ -75,14 +93,22 @@ class AtEnd(Trigger[object]):
 
 
 class AtEndOfInput(AtEnd):
-    """Keeps every window until the whole input has ended; nothing is late."""
+    """Keeps every window until the whole input has ended; nothing is late.
+
+    >>> [one.value for one in emitted(minutes.trigger(AtEndOfInput()).count())]
+    [1, 1, 1]
+    """
 
     def closes_at(self, window: Window) -> int:
         return MAX_TIMESTAMP
 
 
 class EveryRecords(Trigger[object]):
-    """Puts a window out with every `count` records of it, and at its end."""
+    """Puts a window out with every `count` records of it, and at its end.
+
+    >>> [one.value for one in emitted(by_user.window(GlobalWindows()).trigger(EveryRecords(2)).count())]
+    [2, 1]
+    """
 
     counts_only = True
 
@@ -96,7 +122,12 @@ class EveryRecords(Trigger[object]):
 
 
 class EveryDuration(Trigger[object]):
-    """Puts a window that has new records out every `every` (counted from the epoch), and at its end; sessions too."""
+    """Puts a window that has new records out every `every` (counted from the epoch), and at its end; sessions too.
+
+    >>> every = by_user.window(GlobalWindows()).trigger(EveryDuration(timedelta(minutes=1)))
+    >>> [one.value for one in emitted(every.count())]
+    [2, 1]
+    """
 
     def __init__(self, every: timedelta, *, time: TimeDomain = "event") -> None:
         self.every_ms = milliseconds(every, "the duration of EveryDuration")
