@@ -17,7 +17,7 @@ from streamlet.graph.job_graph import JobGraph, Node, Routing
 from streamlet.graph.validate import validate
 from streamlet.operators.operator import Operator
 from streamlet.operators.user_code.place import Place
-from streamlet.state.descriptors import Descriptor
+from streamlet.state.descriptor import Descriptor
 from streamlet.state.evolution.findings import NOTHING_ALLOWED, Allowed
 
 

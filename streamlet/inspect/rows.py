@@ -21,7 +21,7 @@ from streamlet.errors import StateTypeError
 from streamlet.inspect.plain_keys import parse_map_key
 from streamlet.inspect.plain_types import PlainType, parse, record, scalar
 from streamlet.inspect.plain_values import PlainValues
-from streamlet.state.descriptors import ttl_timers
+from streamlet.state.descriptor import ttl_timers
 from streamlet.state.encoding.key_groups import (
     HEAD_BYTES,
     key_group,

@@ -16,7 +16,7 @@ from streamlet.operators.process_function import (
 )
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.state.broadcast import BroadcastTable, declared_tables
-from streamlet.state.descriptors import Descriptor
+from streamlet.state.descriptor import Descriptor
 
 
 class KeyedCoProcess(FunctionRunner[KeyedCoProcessFunction[Any, Any, Any, Any]]):

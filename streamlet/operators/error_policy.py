@@ -19,7 +19,7 @@ from streamlet.errors import FunctionBlockedError, JobDefinitionError, Streamlet
 from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.operators.user_code.place import Place
 from streamlet.operators.user_code.raised import ENDS
-from streamlet.state.descriptors import Descriptor
+from streamlet.state.descriptor import Descriptor
 from streamlet.state.memory.undo import Journal, journaled
 from streamlet.tally import Kind
 

@@ -24,7 +24,7 @@ from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import CheckpointError, UserFunctionError
 from streamlet.operators.user_code.pausing import Pause
 from streamlet.operators.user_code.place import Place
-from streamlet.state.descriptors import Descriptor
+from streamlet.state.descriptor import Descriptor
 from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.memory.undo import Journal
 from streamlet.state.snapshot import StateSpec

@@ -23,7 +23,8 @@ from streamlet.operators.user_code.misuse import assigned, tags_of
 from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.state.broadcast import declared_tables
-from streamlet.state.descriptors import Descriptor, TimerState, declared_states, ttl_timers
+from streamlet.state.descriptor import Descriptor, declared_states, ttl_timers
+from streamlet.state.descriptors import TimerState
 from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.memory.timers import Timers
 from streamlet.state.store import bind_states

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, overload
 import msgspec
 
 from streamlet.errors import CheckpointError, JobDefinitionError
-from streamlet.state.descriptors import declared
+from streamlet.state.descriptor import declared
 from streamlet.state.encoding.codec import Codec
 from streamlet.state.encoding.key_type import declared_shape
 from streamlet.state.encoding.types import type_text

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from streamlet.state.descriptors import declared_states, ttl_timers
+from streamlet.state.descriptor import declared_states, ttl_timers
 from streamlet.state.handles import Handle
 from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.memory.cells import Cell, Slot

@@ -15,7 +15,7 @@ from streamlet.state.backends.logged import LoggedStore
 from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.declaration import StateDeclaration
-from streamlet.state.descriptors import Descriptor
+from streamlet.state.descriptor import Descriptor
 from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.snapshot import FileRef, StoreSnapshot
 from streamlet.state.store import FoldJob

@@ -27,7 +27,8 @@ from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.selectors import Selector, selector
 from streamlet.operators.user_code.raised import RAISED
-from streamlet.state.descriptors import Descriptor, ValueState
+from streamlet.state.descriptor import Descriptor
+from streamlet.state.descriptors import ValueState
 from streamlet.state.evolution.schema import Schema
 from streamlet.state.memory.cells import ABSENT, NOT_LOADED, content
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamlet.operators.operator import OperatorContext
-from streamlet.state.descriptors import Descriptor, EntryState, ValueState
+from streamlet.state.descriptor import Descriptor
+from streamlet.state.descriptors import EntryState, ValueState
 from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, Slot
 from streamlet.state.memory.state_cells import StateCells
 

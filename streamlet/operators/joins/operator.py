@@ -19,7 +19,8 @@ from streamlet.operators.functions import CallingOperator, pick, without
 from streamlet.operators.joins.buffers import NAMES, JoinBuffers, KeyRows
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.user_code.place import call_most
-from streamlet.state.descriptors import Descriptor, TimerState
+from streamlet.state.descriptor import Descriptor
+from streamlet.state.descriptors import TimerState
 from streamlet.state.memory.cells import Slot
 from streamlet.state.memory.timers import Due
 

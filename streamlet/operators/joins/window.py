@@ -17,7 +17,8 @@ from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.user_code.place import call_most
 from streamlet.operators.windows.assigners import Window
 from streamlet.operators.windows.contents import Contents
-from streamlet.state.descriptors import Descriptor, WindowState
+from streamlet.state.descriptor import Descriptor
+from streamlet.state.descriptors import WindowState
 from streamlet.state.memory.cells import ABSENT, Cell, Slot
 from streamlet.state.memory.state_cells import StateCells
 

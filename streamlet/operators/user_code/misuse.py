@@ -13,7 +13,7 @@ from typing import Any
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError, RecordError
 from streamlet.state.broadcast import declared_tables
-from streamlet.state.descriptors import Descriptor, declared_states
+from streamlet.state.descriptor import Descriptor, declared_states
 
 _UNCALLED = {
     CoroutineType: (

@@ -17,7 +17,8 @@ from streamlet.operators.user_code.misuse import begin_side
 from streamlet.operators.user_code.place import call_each, function_error
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.operators.windows.assigners import Window, WindowResult
-from streamlet.state.descriptors import Descriptor, WindowState
+from streamlet.state.descriptor import Descriptor
+from streamlet.state.descriptors import WindowState
 from streamlet.state.evolution.schema import Schema
 from streamlet.state.memory.cells import ABSENT, Slot
 

@@ -22,7 +22,8 @@ from streamlet.operators.user_code.raised import RAISED
 from streamlet.operators.windows.assigners import GlobalWindows, Window, WindowAssigner, WindowResult
 from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.triggers import AtEnd, Trigger
-from streamlet.state.descriptors import Descriptor, TimerState, WindowState
+from streamlet.state.descriptor import Descriptor
+from streamlet.state.descriptors import TimerState, WindowState
 from streamlet.state.evolution.schema import Schema
 from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, Slot
 from streamlet.state.memory.timers import Due, Timers

@@ -22,7 +22,8 @@ from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.operator import WindowPolicy
 from streamlet.operators.windows.panes import RunningMerges
 from streamlet.operators.windows.tumbling import AlignedWindows
-from streamlet.state.descriptors import Descriptor, WindowState
+from streamlet.state.descriptor import Descriptor
+from streamlet.state.descriptors import WindowState
 from streamlet.state.memory.cells import ABSENT, Slot
 from streamlet.state.memory.timers import Due
 

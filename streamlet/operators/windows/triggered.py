@@ -19,7 +19,8 @@ from streamlet.operators.windows.assigners import GlobalWindows, TimeDomain, Win
 from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.operator import PIECE, WindowOperator, WindowPolicy, keeps
 from streamlet.operators.windows.triggers import TriggerContext
-from streamlet.state.descriptors import Descriptor, WindowState
+from streamlet.state.descriptor import Descriptor
+from streamlet.state.descriptors import WindowState
 from streamlet.state.evolution.schema import INT, Row, Schema
 from streamlet.state.memory.cells import ABSENT, Slot
 from streamlet.state.memory.timers import Due

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamlet.state.declaration import StateDeclaration
-from streamlet.state.descriptors import ttl_timers
+from streamlet.state.descriptor import ttl_timers
 from streamlet.state.encoding.codec import Codec
 from streamlet.state.evolution.converting import annotation_of, by_decoding, by_function, by_step, fits
 from streamlet.state.evolution.describing import text
