@@ -5,6 +5,10 @@ policy, on every step that calls functions, joins, windows and asynchronous func
 out (said once in the log); an `OutputTag` or a sink gets a `DeadLetter` with the record, its key, time and origin, the
 operator, and the exception with its line.
 
+Every exception of a function is its error, `GeneratorExit` and `asyncio.CancelledError` too; `SystemExit` and
+`KeyboardInterrupt` end the job under any policy.  A `def` without a `return` with a value is refused in map, filter,
+key_by, flat_map, reduce, split, sample and with_timestamps.  A filter goes by truth: None is false.
+
 Dead letters are records like others: exactly once, in the same checkpoint as the rest of the output.  What a failed
 record did to declared state and timers is undone, what it emitted is dropped; functions run again for the other records
 of its batch.  Always fatal are functions that block.
