@@ -319,11 +319,14 @@ class Subtask:
     async def _held_back(self) -> dict[str, Any]:
         """What the barrier overtakes, for the snapshot. What is done in a moment, or cannot be kept, is done first."""
         queues = self._chain.queues
-        if queues.is_held_back and queues.seconds(self.seconds_per_record) > _KEEPING_SECONDS:
-            kept = queues.kept(self.subtask)
-            if kept is not None:
-                return kept
+        may_keep = True
         while queues.is_held_back:
+            is_short = queues.seconds(self.seconds_per_record) <= _KEEPING_SECONDS and self.outputs_have_room()
+            if may_keep and not is_short:
+                kept = queues.kept(self.subtask)
+                if kept is not None:
+                    return kept
+                may_keep = False
             if not await self.go_on(is_urgent=True):
                 await self.until_outputs_have_room()
         return {}
