@@ -6,13 +6,16 @@ paid once per batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+U = TypeVar("U")
 T_co = TypeVar("T_co", covariant=True)
 
 MIN_TIMESTAMP = -(1 << 63)
@@ -81,18 +84,57 @@ class Batch(Generic[T_co]):
     def __repr__(self) -> str:
         return f"Batch({len(self.values)} records, split={self.split!r}, next_position={self.next_position!r})"
 
+    # Batches made from this batch. A position belongs to the whole batch that the source cut, so they have none.
+
+    def with_values(self, values: list[U]) -> Batch[U]:
+        """The same rows with other values."""
+        return Batch(values, self.timestamps, self.keys, split=self.split, origin=self.origin, rows=self.rows)
+
+    def with_keys(self, keys: Sequence[Any] | None) -> Batch[T_co]:
+        """The same rows with other keys; None for no key column."""
+        return Batch(self.values, self.timestamps, keys, split=self.split, origin=self.origin, rows=self.rows)
+
+    def take(self, rows: Sequence[int], values: list[U] | None = None) -> Batch[Any]:
+        """These rows, in this order; a row may be named several times. `values` replace the values of these rows."""
+
+        def at(column: Sequence[Any]) -> list[Any]:
+            return [column[row] for row in rows]
+
+        return self._select(at, at(self.values) if values is None else values, rows)
+
+    def without(self, rows: Sequence[int]) -> Batch[T_co]:
+        """All rows but these."""
+        if not rows:
+            return self
+        left_out = set(rows)
+        return self.take([row for row in range(len(self)) if row not in left_out])
+
+    def filtered(self, chosen: Sequence[object], values: list[U]) -> Batch[U]:
+        """The rows for which `chosen` is true. `values` are their values."""
+        rows = None if self.origin is None else list(compress(range(len(self)), chosen))
+        return self._select(lambda column: list(compress(column, chosen)), values, rows)
+
     def part(self, start: int, end: int) -> Batch[T_co]:
-        """Rows that follow each other. Positions belong to whole batches, so it has none."""
-        timestamps, keys, rows = self.timestamps, self.keys, self.rows
-        if rows is None and self.origin is not None:
-            rows = range(len(self))
+        """The rows from `start` to before `end`."""
+        pick = itemgetter(slice(start, end))
+        return self._select(pick, pick(self.values), pick(range(len(self))))
+
+    def _select(
+        self, pick: Callable[[Sequence[Any]], Sequence[Any]], values: list[U], rows: Sequence[int] | None
+    ) -> Batch[U]:
+        """The rows that `pick` takes from each column; `rows` are their numbers, needed where there is an origin."""
+        timestamps, keys = self.timestamps, self.keys
+        if self.origin is None:
+            rows = None
+        elif self.rows is not None:
+            rows = pick(self.rows)
         return Batch(
-            self.values[start:end],
-            timestamps[start:end] if timestamps is not None else None,
-            keys[start:end] if keys is not None else None,
+            values,
+            None if timestamps is None else pick(timestamps),
+            None if keys is None else pick(keys),
             split=self.split,
             origin=self.origin,
-            rows=rows[start:end] if rows is not None else None,
+            rows=rows,
         )
 
     def pieces(self, most_records: int) -> Sequence[Batch[T_co]]:

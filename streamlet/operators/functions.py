@@ -46,7 +46,7 @@ class CallingOperator(Operator):
         results, gone = call_most(
             function, columns or (batch.values,), lambda error, row: self.leave_out(error, batch, row, is_told=is_told)
         )
-        return without(batch, gone), results
+        return batch.without(gone), results
 
     def failure(self, error: BaseException, batch: Batch[Any], row: int) -> UserFunctionError:
         """Makes the error of the row that failed."""
@@ -81,24 +81,3 @@ def is_asynchronous(function: object) -> bool:
     call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an asynchronous one
     found = (function, call)
     return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in found)
-
-
-def pick(batch: Batch[Any], rows: Sequence[int]) -> Batch[Any]:
-    """These rows of a batch."""
-    timestamps, keys, origins = batch.timestamps, batch.keys, batch.rows
-    return Batch(
-        [batch.values[row] for row in rows],
-        None if timestamps is None else [timestamps[row] for row in rows],
-        None if keys is None else [keys[row] for row in rows],
-        split=batch.split,
-        origin=batch.origin,
-        rows=[origins[row] for row in rows] if origins is not None else list(rows),
-    )
-
-
-def without(batch: Batch[Any], gone: Sequence[int]) -> Batch[Any]:
-    """The other rows of a batch."""
-    if not gone:
-        return batch
-    left_out = set(gone)
-    return pick(batch, [row for row in range(len(batch)) if row not in left_out])

@@ -7,7 +7,6 @@ from typing import Any
 from streamlet.elements import Batch
 from streamlet.errors import KeyTypeError, RecordError, UserFunctionError
 from streamlet.operators.error_policy import LeavingOut
-from streamlet.operators.functions import pick
 from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.operators.user_code.place import Place, describe_record, function_error
 from streamlet.operators.user_code.raised import spot_of
@@ -42,7 +41,7 @@ class SlotLookup(Operator):
             if spot_of(error) is None:
                 raise
             raise self._of_key(error, batch) from None
-        out(Batch(batch.values, batch.timestamps, slots, split=batch.split, origin=batch.origin, rows=batch.rows))
+        out(batch.with_keys(slots))
 
     def _of_key(self, error: Exception, batch: Batch[Any]) -> UserFunctionError:
         """The error of the first row whose key's own `__hash__` or `__eq__` fails."""
@@ -80,7 +79,7 @@ class SlotLookup(Operator):
                     )
                 )
                 start = row + 1
-        return pick(batch, kept), slots
+        return batch.take(kept), slots
 
 
 def bad_key(error: KeyTypeError, place: Place, batch: Batch[Any]) -> RecordError:

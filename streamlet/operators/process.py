@@ -164,12 +164,12 @@ class FunctionRunner(CallingOperator, Generic[F]):
     ) -> None:
         """Emits what was made of some rows of a batch, and what was put out under tags meanwhile."""
         if values:
-            out(_rows_of(batch, values, rows))
+            out(batch.take(rows, values))
         if told._sides:
             sides, told._sides = told._sides, {}
             for tag, (tagged, rows) in sides.items():
                 if tagged:
-                    self.context.side(tag, _rows_of(batch, tagged, rows))
+                    self.context.side(tag, batch.take(rows, tagged))
 
     def _fire_overdue(self, out: Emit) -> None:
         while self.timers.is_overdue and self.event is not None:
@@ -223,16 +223,3 @@ class KeyedProcess(FunctionRunner[KeyedProcessFunction[Any, Any, Any]]):
     def process(self, batch: Batch[Any], out: Emit) -> None:
         assert self.running is not None
         self.run(self.running.process_element, batch, out)
-
-
-def _rows_of(batch: Batch[Any], values: list[Any], rows: list[int]) -> Batch[Any]:
-    """A batch of these values, each with what its row of `batch` has beside the value."""
-    timestamps, keys, origins = batch.timestamps, batch.keys or (), batch.rows
-    return Batch(
-        values,
-        [timestamps[row] for row in rows] if timestamps is not None else None,
-        [keys[row] for row in rows],
-        split=batch.split,
-        origin=batch.origin,
-        rows=[origins[row] for row in rows] if origins is not None else rows,
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import chain, compress, repeat
 from typing import Any
 
@@ -22,7 +21,7 @@ class Map(FunctionOperator):
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
         batch, values = self.call_some(self.function, batch)
-        out(Batch(values, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+        out(batch.with_values(values))
 
 
 class Filter(FunctionOperator):
@@ -39,7 +38,7 @@ class Filter(FunctionOperator):
             out(batch)
             return
         if values:
-            out(_rows_of(batch, values, lambda column: list(compress(column, chosen))))
+            out(batch.filtered(chosen, values))
 
     def _untold(self, error: BaseException, batch: Batch[Any], chosen: list[Any]) -> UserFunctionError:
         """The error of the first result that is neither true nor false."""
@@ -58,8 +57,8 @@ class FlatMap(FunctionOperator):
         batch, groups = self.call_some(_listing(self.function), batch)
         values = list(chain.from_iterable(groups))
         if values:
-            counts = list(map(len, groups))
-            out(_rows_of(batch, values, lambda column: list(chain.from_iterable(map(repeat, column, counts)))))
+            rows = chain.from_iterable(map(repeat, range(len(batch)), map(len, groups)))
+            out(batch.take(list(rows), values))
 
 
 class KeyBy(FunctionOperator):
@@ -75,7 +74,7 @@ class KeyBy(FunctionOperator):
         if self.context.leave_out is not fails:
             # Only then: what keeps state by them looks at them anyway, but is behind, where this policy does not reach.
             self._check(keys, batch)
-        out(Batch(batch.values, batch.timestamps, keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+        out(batch.with_keys(keys))
 
     def _check(self, keys: list[Any], batch: Batch[Any]) -> None:
         key_type = self.context.key_type or self._own
@@ -114,12 +113,7 @@ class Split(FunctionOperator):
         for tag in self.names:
             rows = [row for row, name in enumerate(chosen) if name == tag]
             if rows:
-                part = _rows_of(batch, [batch.values[row] for row in rows], partial(_at, rows))
-                self.context.side(OutputTag(tag), part)
-
-
-def _at(rows: list[int], column: Sequence[Any]) -> list[Any]:
-    return [column[row] for row in rows]
+                self.context.side(OutputTag(tag), batch.take(rows))
 
 
 def _listing(function: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
@@ -131,22 +125,8 @@ def _listing(function: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
     return listed
 
 
-def _rows_of(batch: Batch[Any], values: list[Any], pick: Callable[[Any], list[Any]]) -> Batch[Any]:
-    """A batch of the picked rows: the same pick for every column that is there."""
-    return Batch(
-        values,
-        pick(batch.timestamps) if batch.timestamps is not None else None,
-        pick(batch.keys) if batch.keys is not None else None,
-        split=batch.split,
-        origin=batch.origin,
-        rows=pick(batch.rows if batch.rows is not None else range(len(batch.values)))
-        if batch.origin is not None
-        else None,
-    )
-
-
 class Union(Operator):
     """The values of several inputs, as they come; keys end here. Nothing is in its state."""
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        out(Batch(batch.values, batch.timestamps, split=batch.split, origin=batch.origin, rows=batch.rows))
+        out(batch.with_keys(None))

@@ -82,7 +82,7 @@ class RollingFold(CallingOperator):
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
         values = self.folded(batch)
-        out(Batch(values, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+        out(batch.with_values(values))
 
     def folded(self, batch: Batch[Any]) -> list[Any]:
         """Folds every row; gives what is emitted for each."""

@@ -31,7 +31,7 @@ from streamlet.operators.asynchronous.in_flight import (
 )
 from streamlet.operators.asynchronous.retry import Retry
 from streamlet.operators.emitting import whole
-from streamlet.operators.functions import CallingOperator, pick
+from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext, fails
 from streamlet.operators.user_code.misuse import check_results
 from streamlet.operators.user_code.place import describe_record
@@ -125,7 +125,7 @@ class MapAsync(CallingOperator):
         pack = self._codec.pack
         values: list[Any] = []
         # The values as they are called with stand in a batch of their own.
-        mine = Batch(values, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows)
+        mine = batch.with_values(values)
         calls = []
         for row, value in enumerate(batch.values):
             try:
@@ -177,7 +177,7 @@ class MapAsync(CallingOperator):
     def _emit(self, calls: list[Call], out: Emit) -> None:
         for call in calls:
             if call.error is not None:
-                lost = pick(call.batch, (call.row,))
+                lost = call.batch.take((call.row,))
                 lost.values[0] = self._codec.unpack(call.packed)  # the function may have changed the other one
                 call.error.batch, call.error.row = lost, 0
                 self.context.leave_out(call.error, True)

@@ -18,7 +18,7 @@ import msgspec
 
 from streamlet.elements import MIN_TIMESTAMP, Batch
 from streamlet.operators.asynchronous.in_flight import Call, FlightCodec, OrderedFlight, Origins
-from streamlet.operators.functions import CallingOperator, pick
+from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.state.broadcast import BroadcastTable
 from streamlet.state.memory.cells import KeyOfRow
@@ -42,7 +42,7 @@ class TableFeed(Operator):
         self.uses_time = wait_for == "watermark"
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
-        out(Batch(batch.values, batch.timestamps, split=batch.split, origin=batch.origin, rows=batch.rows))
+        out(batch.with_keys(None))
 
     def on_watermark(self, timestamp: int, out: Emit) -> None:
         # Each time: it is not known here whether it was said before a restore.
@@ -152,11 +152,11 @@ class LookupJoin(CallingOperator):
             if self.lookup.is_outer:
                 found = [None if one is _NOT_THERE else one for one in found]
             else:
-                batch = pick(batch, [row for row, one in enumerate(found) if one is not _NOT_THERE])
+                batch = batch.take([row for row, one in enumerate(found) if one is not _NOT_THERE])
                 found = [one for one in found if one is not _NOT_THERE]
         batch, results = self.call_most(self.lookup.function, batch, batch.values, found)
         if results:
-            out(Batch(results, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows))
+            out(batch.with_values(results))
 
     def _look(self, value: Any) -> Any:
         key = self.lookup.key(value)
@@ -166,7 +166,7 @@ class LookupJoin(CallingOperator):
         watermark = self.context.current_watermark
         batch, packed = self.call_most(self._codec.pack, batch)
         values = [value for value, _ in packed]
-        mine = Batch(values, batch.timestamps, batch.keys, split=batch.split, origin=batch.origin, rows=batch.rows)
+        mine = batch.with_values(values)
         for row, (_, data) in enumerate(packed):
             call = Call(mine, row, data, watermark)
             self._waiting.add(call)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from streamlet.elements import MAX_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import StateTypeError
-from streamlet.operators.functions import CallingOperator, pick, without
+from streamlet.operators.functions import CallingOperator
 from streamlet.operators.joins.buffers import NAMES, JoinBuffers, KeyRows
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.user_code.place import call_most
@@ -167,26 +167,24 @@ class KeyedJoin(CallingOperator):
         have met then, and meet others."""
         if not found.times:
             return
-        rows, origin, split = None, None, ""
+        named = Batch(found.lefts, found.times, found.slots)
         if batch is not None:
-            origin, split = batch.origin, batch.split
-            rows = found.rows if batch.rows is None else [batch.rows[row] for row in found.rows]
-        named = Batch(found.lefts, found.times, found.slots, split=split, origin=origin, rows=rows)
+            named.origin, named.split = batch.origin, batch.split
+            named.rows = found.rows if batch.rows is None else [batch.rows[row] for row in found.rows]
 
         def leave_out(error: BaseException, row: int) -> None:
-            pair = pick(named, (row,))
+            pair = named.take((row,))
             pair.values[0] = (found.lefts[row], found.rights[row])
             self.leave_out(error, pair, 0)
 
         results, gone = call_most(self.join.function, (found.lefts, found.rights), leave_out)
-        named = without(named, gone)
-        out(Batch(results, named.timestamps, named.keys, split=split, origin=origin, rows=named.rows))
+        out(named.without(gone).with_values(results))
 
     def _put_late(self, index: int, batch: Batch[Any], rows: Sequence[int]) -> None:
         """Gives late records to their side output, or drops and counts them."""
         tag = self.join.late[index]
         if tag is not None:
-            self.context.side(tag, pick(batch, rows))
+            self.context.side(tag, batch.take(rows))
             self.context.count("late put aside", len(rows))
             return
         self.context.count("late dropped", len(rows))

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamlet.elements import Batch
-from streamlet.operators.functions import without
 from streamlet.operators.joins.operator import Join
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.user_code.place import call_most
@@ -96,8 +95,7 @@ class BothSides(Contents):
             times = [window.end - 1 for window in found.windows]
             results, gone = call_most(self.join.function, (found.lefts, found.rights, found.windows), leave_out)
             if results:
-                named = without(Batch(found.lefts, times, found.slots), gone)
-                out(Batch(results, named.timestamps, named.keys))
+                out(Batch(found.lefts, times, found.slots).without(gone).with_values(results))
 
     def _values(self, side: int, slot: Slot, kept: Any) -> list[Any]:
         cells = self.cells[side]

@@ -146,7 +146,7 @@ class Folded(Contents):
         else:
             columns = zip(*values, strict=True) if isinstance(self.folding, AggregateSeveral) else (values,)
             results = call_each(self.result, fired, keys, windows, *columns, fail=self.failure)
-        out(Batch(results, fired.timestamps, fired.keys))
+        out(fired.with_values(results))
 
     def _merge_of(self, function: AggregateFunction[Any, Any, Any]) -> Callable[[Any, Any], Any]:
         if type(function).merge is AggregateFunction.merge:
@@ -267,9 +267,9 @@ class Elements(Contents):
             raise self.failure(error, fired, len(groups)) from error
         rows = list(chain.from_iterable(repeat(row, len(group)) for row, group in enumerate(groups)))
         if rows:
-            out(_rows_of(fired, list(chain.from_iterable(groups)), rows))
+            out(fired.take(rows, list(chain.from_iterable(groups))))
         for tag, (values, rows) in record._sides.items():
-            self.context.side(tag, _rows_of(fired, values, rows))
+            self.context.side(tag, fired.take(rows, values))
 
     def close(self) -> None:
         if self._running is not None:
@@ -298,12 +298,6 @@ def folding_of(functions: tuple[AggregateFunction[Any, Any, Any], ...]) -> Foldi
             )
         return Aggregate(functions[0], None)
     return AggregateSeveral(functions, None)
-
-
-def _rows_of(fired: Batch[Any], values: list[Any], rows: list[int]) -> Batch[Any]:
-    timestamps, keys = fired.timestamps, fired.keys or ()
-    times = None if timestamps is None else [timestamps[row] for row in rows]
-    return Batch(values, times, [keys[row] for row in rows])
 
 
 def _both(one: Callable[[Any, Any], Any], other: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

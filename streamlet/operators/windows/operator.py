@@ -15,7 +15,7 @@ from typing import Any
 
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import StreamletError, UserFunctionError
-from streamlet.operators.functions import CallingOperator, pick
+from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
@@ -195,14 +195,14 @@ class WindowOperator(CallingOperator):
                     raise
                 row = error.row
                 if row + 1 < len(batch):
-                    ahead.append((pick(batch, range(row + 1, len(batch))), those[row + 1 :]))
+                    ahead.append((batch.part(row + 1, len(batch)), those[row + 1 :]))
                 ahead.append(self._named(error, batch, those[row]))
                 if row:
-                    ahead.append((pick(batch, range(row)), those[:row]))
+                    ahead.append((batch.part(0, row), those[:row]))
 
     def _named(self, error: UserFunctionError, batch: Batch[Any], window: Window) -> UserFunctionError:
         """The error of a window; its record is what the window holds."""
-        lost = pick(batch, (error.row,))
+        lost = batch.take((error.row,))
         (slot,) = lost.keys or (None,)
         lost.values[0] = WindowResult(slot.key, window, self.contents.shown(slot, lost.values[0])) if slot else None
         error.batch, error.row = lost, 0
@@ -217,7 +217,7 @@ class WindowOperator(CallingOperator):
         """Gives late records to their side output, or drops and counts them."""
         tag = self.policy.late[self.contents.input]
         if tag is not None:
-            self.context.side(tag, pick(batch, rows))
+            self.context.side(tag, batch.take(rows))
             self.context.count("late put aside", len(rows))
             return
         self.context.count("late dropped", len(rows))

@@ -287,17 +287,7 @@ class HeldBack(Operator):
         if len(rows) == len(batch):
             self.hold(index, batch, one["watermark"])
         elif rows:
-            self.hold(index, _rows_of(batch, rows), one["watermark"])
-
-
-def _rows_of(batch: Batch[Any], rows: Sequence[int]) -> Batch[Any]:
-    times, keys = batch.timestamps, batch.keys
-    return Batch(
-        [batch.values[row] for row in rows],
-        None if times is None else [times[row] for row in rows],
-        None if keys is None else [keys[row] for row in rows],
-        split=batch.split,
-    )
+            self.hold(index, batch.take(rows), one["watermark"])
 
 
 class Queues:

@@ -97,7 +97,7 @@ class Router:
             if len(chosen) == len(batch):
                 self._send(channel, batch)
             elif chosen:
-                self._send(channel, _pick(batch, chosen))
+                self._send(channel, batch.take(chosen))
 
 
 class _OwnerTable(dict[Any, int]):
@@ -140,16 +140,3 @@ class _OwnerTable(dict[Any, int]):
         group = key_group(pack_key(key), self._key_groups)
         owner = self[key] = subtask_of(group, self._parallelism, self._key_groups)
         return owner
-
-
-def _pick(batch: Batch[Any], rows: list[int]) -> Batch[Any]:
-    """A batch of some rows. The origin travels only while it is known, which is a choice of the job."""
-    values, timestamps, keys, origins = batch.values, batch.timestamps, batch.keys, batch.rows
-    return Batch(
-        [values[row] for row in rows],
-        [timestamps[row] for row in rows] if timestamps is not None else None,
-        [keys[row] for row in rows] if keys is not None else None,
-        split=batch.split,
-        origin=batch.origin,
-        rows=None if batch.origin is None else [origins[row] for row in rows] if origins is not None else rows,
-    )

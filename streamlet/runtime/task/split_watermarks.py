@@ -15,7 +15,6 @@ from typing import Any
 from streamlet.clock import Clock
 from streamlet.elements import MIN_TIMESTAMP, Batch, Watermark
 from streamlet.errors import RecordError, UserFunctionError
-from streamlet.operators.functions import pick
 from streamlet.operators.timestamps import Timestamps
 from streamlet.operators.user_code.place import Place, describe_record
 from streamlet.operators.watermark_strategy import WatermarkStrategy
@@ -98,7 +97,7 @@ class SplitWatermarks:
                 kept.append(row)
             except (UserFunctionError, RecordError) as error:
                 left_out.take(error, one, 0)
-        return self._assigned(pick(batch, kept)) if kept else pick(batch, kept)
+        return self._assigned(batch.take(kept)) if kept else batch.take(kept)
 
     def _assigned(self, batch: Batch[Any]) -> Batch[Any]:
         timed = self._timestamps.assign(batch)
