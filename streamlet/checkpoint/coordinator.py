@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from streamlet.checkpoint.facts import AttemptFacts, CheckpointFigures, CoordinatorSettings
 from streamlet.checkpoint.manifest import Manifest, ManifestKind
 from streamlet.checkpoint.messages import (
     Acknowledge,
@@ -43,14 +43,12 @@ from streamlet.errors import CheckpointFailedError, OutputLostError, SinkError
 from streamlet.outages import is_outage
 from streamlet.ports import RunBlocking
 from streamlet.sink import Committer
-from streamlet.state.snapshot import StateSpec
 from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.checkpoint")
 
 _COMMITS_BEHIND = 2
 _COMMIT_SECONDS = 1.0
-_SLOW_INTERVALS = 3
 _TELL_AGAIN_SECONDS = 30.0
 """A job whose checkpoints are always slow says so now and then, not at each of them."""
 
@@ -63,57 +61,16 @@ class Control(Protocol):
     def tell(self, subtask: tuple[str, int], message: ToSubtask) -> None: ...
 
 
-@dataclass(frozen=True)
-class CoordinatorSettings:
-    """When to trigger and when to give up, in seconds."""
+class Savepoints(Protocol):
+    """Who wants some checkpoints kept elsewhere: asked between a marker and the release of what is older."""
 
-    interval_seconds: float
-    timeout_seconds: float
-    stalled_intervals: int
-    retain: int
+    def marked(self, checkpoint_id: int) -> None:
+        """Hears of a marked checkpoint, at once and without waiting."""
+        ...
 
-    @property
-    def patience_seconds(self) -> float:
-        """After this what is waited for is told."""
-        return min(_SLOW_INTERVALS * self.interval_seconds, self.timeout_seconds)
-
-    @property
-    def stalled_seconds(self) -> float:
-        """So long may a job go without a complete checkpoint; one that is pending has its whole time-out."""
-        return max(self.stalled_intervals * self.interval_seconds, self.timeout_seconds)
-
-
-@dataclass(frozen=True)
-class AttemptFacts:
-    """What stands in every manifest of this attempt."""
-
-    job: str
-    attempt: int
-    key_groups: int
-    parallelism: Mapping[str, int]
-    states: Sequence[StateSpec]
-    subtasks: Sequence[tuple[str, int]]
-    sources: Sequence[tuple[str, int]]
-    restored_from: str
-    instance: str = ""
-
-
-@dataclass
-class CheckpointFigures:
-    """Facts for people, and for those who restart the attempt; nothing here decides by them."""
-
-    is_open: bool = False
-    """Every sink's writers are open."""
-    completed: int = 0
-    failed: int = 0
-    last_id: int | None = None
-    last_completed_at: float | None = None
-    last_duration_seconds: float = 0.0
-    last_committed_id: int | None = None
-    records_committed: int = 0
-    positions: dict[str, dict[str, Any]] = field(default_factory=dict)
-    trouble: str = ""
-    """Why no checkpoint completes, while that is so."""
+    def may_go(self, checkpoint_id: int) -> bool:
+        """False while a checkpoint must stay."""
+        ...
 
 
 class CheckpointCoordinator:
@@ -131,6 +88,7 @@ class CheckpointCoordinator:
         *,
         next_id: int,
         parent: int | None,
+        savepoints: Savepoints | None = None,
     ) -> None:
         self.figures = CheckpointFigures()
         self._facts = facts
@@ -142,6 +100,7 @@ class CheckpointCoordinator:
         self._run_blocking = run_blocking
         self._next_id = next_id
         self._parent = parent
+        self._savepoints = savepoints
         self._pending: PendingCheckpoint | None = None
         self._answered = asyncio.Event()
         self._due = asyncio.Event()
@@ -167,6 +126,13 @@ class CheckpointCoordinator:
         self._asked.set()
         self._due.set()
         self._started.set()
+
+    def ask_checkpoint(self) -> int:
+        """Asks for one more checkpoint, soon; gives the least id that it can have."""
+        self._is_pressed = True
+        self._due.set()
+        self._started.set()
+        return self._next_id
 
     async def run(self) -> ManifestKind:
         """Runs until the last checkpoint is committed and marked, or does not come about in time; gives `final` or
@@ -382,6 +348,8 @@ class CheckpointCoordinator:
             self.figures.records_committed += sum(one.committable.records for one in listed)
             for subtask in self._facts.subtasks:
                 self._control.tell(subtask, Marked(manifest.checkpoint_id))
+            if self._savepoints is not None:
+                self._savepoints.marked(manifest.checkpoint_id)
             await self._release()
             self._behind -= 1
             self._caught_up.set()
@@ -389,8 +357,9 @@ class CheckpointCoordinator:
                 self._last.set()
 
     async def _release(self) -> None:
+        may_go = None if self._savepoints is None else self._savepoints.may_go
         try:
-            await self._on_disk(partial(self._storage.release, retain=self._settings.retain))
+            await self._on_disk(partial(self._storage.release, retain=self._settings.retain, may_go=may_go))
         except CheckpointFailedError as error:
             log.warning("older checkpoints stay: %s", error)
 

@@ -327,18 +327,18 @@ class CheckpointStorage:
     # --- releasing --------------------------------------------------------------------------------------------------
 
     def release(
-        self, *, retain: int = 1, protect: Collection[str] = (), only: Collection[int] | None = None
+        self, *, retain: int = 1, protect: Collection[str] = (), may_go: Callable[[int], bool] | None = None
     ) -> list[int]:
         """Removes what nothing needs any more and gives the ids of the removed checkpoints.
 
-        See `releasable` for what stays; with `only`, so does all that has none of these ids.  `protect` names files
+        See `releasable` for what stays; and so does what `may_go` says no to.  `protect` names files
         that must stay besides: those of reports that were acknowledged but are in no manifest yet.  Files that a store
         of this attempt has made and no manifest has named are spared anyway.  A checkpoint's folder is gone durably
         before the first of its files goes.
         """
         attempt = self.running()
         infos = self.checkpoints()
-        going = [info for info in releasable(infos, retain) if only is None or info.id in only]
+        going = [info for info in releasable(infos, retain) if may_go is None or may_go(info.id)]
         if not going:
             return []
         gone = frozenset(info.id for info in going)

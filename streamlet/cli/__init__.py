@@ -5,7 +5,11 @@ streamlet run job.py [--state-dir DIR] [--from latest|none|ID|PATH] [--paralleli
                      [--checkpoint-interval 1s] [--state-memory 256MB] [--check-mutation]
                      [--take-over] [--accept-lost-output] [-- args for the job file]
 streamlet plan job.py [--parallelism N] [--processes N]
-streamlet checkpoints list|verify job.py [--state-dir DIR]
+streamlet status job.py [--json]
+streamlet savepoint job.py [--to DIR]
+streamlet stop job.py [--savepoint DIR]
+streamlet checkpoints list|show|verify|diff|delete job.py [--state-dir DIR]
+streamlet state list|get|scan|export job.py|PATH [UID STATE ...]
 streamlet dev kafka [--port 9092] [--topic name:partitions ...]
 streamlet help [TOPIC or words]
 ```
@@ -25,6 +29,18 @@ Exit codes:
 as the line of a function that does not return.  Where the barriers of that checkpoint do not come through within 3 s,
 the job ends without it, and nothing is lost: exit code 0, the last complete checkpoint is kept.  A second Ctrl-C ends
 the process and its workers at once (130), whatever they do.
+
+**From another terminal.**  A running job listens on a socket in its folder of the state directory, for its own user
+alone.  `streamlet status` says what it does.  `streamlet stop` does what Ctrl-C does and waits for the end.
+
+**Savepoints.**  `streamlet savepoint job.py --to DIR` keeps the state in a new folder that needs nothing else: of a
+running job a checkpoint taken for it, of a stopped job its last one.  It may be moved, no retention removes it, and
+`streamlet run job.py --from DIR` starts from it in any state directory, at any parallelism.  `streamlet stop
+--savepoint DIR` does both: all that the job has written is in it.
+
+**Looking inside.**  `streamlet state` reads any checkpoint or savepoint, of a job that runs or not, without its job
+file and in bounded memory; keys and values are plain data, as JSON lines or (`pip install "streamlet[parquet]"`)
+Parquet.  The same from Python: `streamlet.inspect.open_checkpoint(path)["uid"]["state"]`.
 
 **Failures.**  A failure restarts the job from its last checkpoint, by `Job(restart=...)`: `Restart.exponential()` (the
 default: back-off with jitter, 10 attempts, count reset after a healthy minute), `fixed`, `failure_rate`, `none`.  A
@@ -62,6 +78,7 @@ its workers do too.  What it costs:
   class declares it (an int in a float field is a float, an aware time is in UTC); what could not arrive as it is, or a
   record of more than 1 GiB, stops the job and names the line.
 
-The code of this package: one file per command (main.py, run.py, plan.py, checkpoints.py, dev.py, help.py, worker.py),
-and what they share (loading.py finds the job of a file, options.py, stopping.py, signals.py, limits.py).
+The code of this package: one file per command (main.py for `run`, plan.py, checkpoints.py, state.py, dev.py, help.py,
+worker.py; asking.py for `status`, `savepoint` and `stop`), loading.py, which finds the job of a file, and places.py,
+which finds a checkpoint.
 """

@@ -111,7 +111,7 @@ def delete(job: str, ids: tuple[int, ...], state_dir: str | None) -> None:
         try:
             storage.begin_attempt(lock.still_mine)
             _require_deletable(storage, ids)
-            gone = storage.release(retain=0, only=ids)
+            gone = storage.release(retain=0, may_go=ids.__contains__)
         finally:
             lock.release()
     click.echo(f"deleted: {', '.join(map(str, gone))}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from streamlet.cli.asking import savepoint, status, stop
 from streamlet.cli.checkpoints import checkpoints
 from streamlet.cli.dev import dev
 from streamlet.cli.help import help_
@@ -104,4 +105,7 @@ main.add_command(checkpoints)
 main.add_command(dev)
 main.add_command(help_)
 main.add_command(plan)
+main.add_command(savepoint)
 main.add_command(state)
+main.add_command(status)
+main.add_command(stop)

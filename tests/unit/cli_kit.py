@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from click.testing import CliRunner, Result
+
+from streamlet.cli.main import main
+
 ROOT = Path(__file__).parents[2]
 
 JOB = """\
@@ -66,3 +70,8 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+def here(*arguments: str) -> Result:
+    """Calls `streamlet ARGUMENTS` in this process: for commands that load no job file."""
+    return CliRunner().invoke(main, arguments)

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamlet.checkpoint.coordinator import AttemptFacts, CheckpointCoordinator, CoordinatorSettings
+from streamlet.checkpoint.coordinator import CheckpointCoordinator
+from streamlet.checkpoint.facts import AttemptFacts, CoordinatorSettings
 from streamlet.checkpoint.manifest import ListedCommittable, ManifestKind
 from streamlet.checkpoint.messages import Acknowledge, Decline, Marked, SubtaskReport, Trigger
 from streamlet.checkpoint.storage import CheckpointStorage

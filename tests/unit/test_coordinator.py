@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamlet.checkpoint import patience
-from streamlet.checkpoint.coordinator import CoordinatorSettings
+from streamlet.checkpoint.facts import CoordinatorSettings
 from streamlet.checkpoint.messages import Busy, Ended, Pressed, Started, Trigger
 from streamlet.errors import CheckpointFailedError, OutputLostError, SinkError
 from streamlet.outages import is_outage

@@ -13,7 +13,7 @@ from streamlet.errors import CheckpointError, ConfigError, StateTypeError
 from streamlet.inspect import open_checkpoint
 from streamlet.inspect.checkpoint import SNAPSHOT, KeyedView
 from streamlet.inspect.parquet import read_parquet, write_parquet
-from tests.unit.cli_kit import ROOT, cli
+from tests.unit.cli_kit import ROOT, cli, here
 
 GOLDEN = ROOT / "tests" / "recovery" / "golden" / "format-1"
 BACKENDS = ("memory", "rocksdb")
@@ -110,7 +110,7 @@ def test_a_broadcast_table_is_a_state_like_the_others(tmp_path: Path) -> None:
         assert SNAPSHOT not in checkpoint["p"]
         assert dict(checkpoint["p"]["rules"].items()) == {f"rule {n}": (n, n + 1) for n in range(3)}
         assert checkpoint["p"]["rules"]["rule 1"] == (1, 2)
-    scanned = cli(tmp_path, "state", "scan", "job", "p", "rules", "--limit", "1")
+    scanned = here("state", "scan", str(tmp_path / "streamlet-state" / "job"), "p", "rules", "--limit", "1")
     assert scanned.stdout == '{"key":"rule 0","value":[0,1]}\n'
 
 
@@ -130,22 +130,22 @@ def test_parquet_has_what_the_state_has_and_opens_in_duckdb(tmp_path: Path, back
 
 def test_states_are_listed_shown_scanned_and_exported(tmp_path: Path) -> None:
     place = str(GOLDEN / "rocksdb")
-    listed = cli(tmp_path, "state", "list", place, "--count")
-    assert (listed.returncode, listed.stderr) == (0, "")
+    listed = here("state", "list", place, "--count")
+    assert (listed.exit_code, listed.stderr) == (0, "")
     title, header, *rows = listed.stdout.splitlines()
     assert title.startswith("job 'job', checkpoint 10 in ")
     assert header.split() == ["uid", "state", "kind", "entries", "key", "type"]
     assert rows[0].split(None, 5) == ["remembers", "last", "value", "5", "int", "Visit{at: int, by?: str}"]
-    got = cli(tmp_path, "state", "get", place, "remembers", "all", "2")
+    got = here("state", "get", place, "remembers", "all", "2")
     assert [json.loads(line)["value"] for line in got.stdout.splitlines()] == [2, 7, 12, 17]
-    assert cli(tmp_path, "state", "get", place, "remembers", "all", "99").returncode == 1
-    assert len(cli(tmp_path, "state", "scan", place, "remembers", "all", "--limit", "3").stdout.splitlines()) == 3
-    exported = cli(tmp_path, "state", "export", place, "remembers", "last")
-    assert (exported.returncode, exported.stderr) == (0, "")
+    assert here("state", "get", place, "remembers", "all", "99").exit_code == 1
+    assert len(here("state", "scan", place, "remembers", "all", "--limit", "3").stdout.splitlines()) == 3
+    exported = here("state", "export", place, "remembers", "last")
+    assert (exported.exit_code, exported.stderr) == (0, "")
     found = {row["key"]: row["value"] for row in map(json.loads, exported.stdout.splitlines())}
     assert found == EXPECTED["remembers", "last"]
-    done = cli(tmp_path, "state", "export", place, "remembers", "last", "--to", "last.parquet")
-    assert done.stderr == "5 entries of state 'last' of 'remembers' are in last.parquet\n"
+    done = here("state", "export", place, "remembers", "last", "--to", str(tmp_path / "last.parquet"))
+    assert done.stderr == f"5 entries of state 'last' of 'remembers' are in {tmp_path / 'last.parquet'}\n"
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_states_are_listed_shown_scanned_and_exported(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_error(tmp_path: Path, arguments: list[str], messages: list[str]) -> None:
-    done = cli(tmp_path, "state", *arguments)
-    assert done.returncode == 2
+    done = here("state", *arguments)
+    assert done.exit_code == 2
     assert done.stdout == ""
     assert done.stderr.count("streamlet: ") == 1
     assert len(done.stderr.splitlines()) <= 3

@@ -15,12 +15,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from streamlet.checkpoint.coordinator import (
-    AttemptFacts,
-    CheckpointCoordinator,
-    CheckpointFigures,
-    CoordinatorSettings,
-)
+from streamlet.checkpoint.coordinator import CheckpointCoordinator
+from streamlet.checkpoint.facts import AttemptFacts, CheckpointFigures, CoordinatorSettings
 from streamlet.checkpoint.lock import JobInstance, JobLock
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
@@ -38,6 +34,7 @@ from streamlet.runtime.job.discovery import discover_on, new_input
 from streamlet.runtime.job.hosting import HostMaker, LocalHost
 from streamlet.runtime.job.restored import check_snapshots_have_owners, number_states
 from streamlet.runtime.job.restoring import AttemptOptions, Restorer, wanted_checkpoint
+from streamlet.runtime.job.savepoints import SavepointDesk
 from streamlet.runtime.task.figures import Figures
 from streamlet.sink import Committer
 from streamlet.task_group import TaskGroup
@@ -67,6 +64,8 @@ class Attempt:
         say: Callable[[str], None],
         outages: Outages | None = None,
         make_host: HostMaker = LocalHost,
+        savepoints: SavepointDesk | None = None,
+        on_locked: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._plan = plan
@@ -80,6 +79,8 @@ class Attempt:
         self._storage = CheckpointStorage(options.state_dir, name, ports.disk)
         self._coordinator: CheckpointCoordinator | None = None
         self._host = make_host(plan)
+        self._savepoints = savepoints
+        self._on_locked = on_locked
         self._committers: dict[str, Committer] = {}
         self._is_stopping = False
         self._task: asyncio.Task[Any] | None = None
@@ -151,6 +152,8 @@ class Attempt:
             # From here on a stop must not cut off whoever goes on in this task after the attempt.
             self._task = None
             await self._close()
+            if self._savepoints is not None:
+                await self._savepoints.closed()
             await workers.close()
 
     async def _run(self, workers: Workers, on_running: Callable[[], None]) -> Ending:
@@ -159,6 +162,7 @@ class Attempt:
         if not self._lock.still_mine():
             await workers.run_blocking(self._foresee)
             self._lock.acquire(take_over=self._options.take_over)
+        self._on_locked()
         self._host.start()
         number = await workers.run_blocking(self._storage.begin_attempt, self._lock.still_mine)
         instance = JobInstance(self._storage.folder, self._ports.disk, self._ports.randomness, self._storage.running())
@@ -210,6 +214,8 @@ class Attempt:
         fault_point("during_restore")
         self._say_where_from(restored)
         self._coordinator = self._make_coordinator(around, specs_of(states), parent, restored)
+        if self._savepoints is not None:
+            self._savepoints.opened(self._coordinator, around.workers)
         on_running()
         self._running_since = self._clock.monotonic()
         return await self._together(positions, around, self._coordinator)
@@ -282,6 +288,7 @@ class Attempt:
             around.workers.run_blocking,
             next_id=self._storage.next_checkpoint_id(),
             parent=parent,
+            savepoints=self._savepoints,
         )
 
     def _say_where_from(self, restored: CheckpointInfo | None) -> None:

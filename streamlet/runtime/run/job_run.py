@@ -39,8 +39,10 @@ from streamlet.runtime.job.hosting import Host, LocalHost
 from streamlet.runtime.job.job_state import JobState
 from streamlet.runtime.job.loop_watch import watched_loop
 from streamlet.runtime.job.restoring import AttemptOptions
+from streamlet.runtime.job.savepoints import SavepointDesk
 from streamlet.runtime.job.supervisor import Outcome, Supervisor, describe
 from streamlet.runtime.processes.worker_host import WorkerHost
+from streamlet.runtime.run.control import Controlled, ControlSocket
 from streamlet.runtime.run.importing import file_of, refuse_while_importing
 from streamlet.runtime.run.limits import check_limits, raise_soft_limits
 from streamlet.runtime.run.option_words import in_words_of_the_command_line, option_of
@@ -168,7 +170,8 @@ async def _supervised(
     clock = ports.clock
     seen = _Figures(clock)
     state_dir = Path(config.state_dir)
-    lock = JobLock(CheckpointStorage(state_dir, name, ports.disk).folder, ports)
+    storage = CheckpointStorage(state_dir, name, ports.disk)
+    lock, savepoints = JobLock(storage.folder, ports), SavepointDesk(ports.disk, storage)
     supervisor: Supervisor
     outages = Outages(clock)
 
@@ -194,6 +197,8 @@ async def _supervised(
                 progress.say,
                 outages,
                 make_host,
+                savepoints,
+                control.open,
             )
 
         def keys_here() -> int:
@@ -203,6 +208,10 @@ async def _supervised(
         for warning in warnings:
             progress.say(f"warning: {warning}")
         supervisor = Supervisor(make, config.restart, clock, ports.randomness)
+        controlled = Controlled(
+            lambda: _status(name, ports, supervisor, seen.facts(supervisor, outages)), savepoints.ask, supervisor.stop
+        )
+        control = ControlSocket(storage.folder, controlled, progress.say)
         showing = asyncio.create_task(_show(progress))
         if ears is not None:
             ears.take_from_loop()
@@ -219,6 +228,7 @@ async def _supervised(
             lock.release()
             showing.cancel()
             await asyncio.wait([showing])
+            await control.close(_ended(name, supervisor))
     return _say_how_it_ended(name, outcome, supervisor, run, config, out)
 
 
@@ -246,6 +256,35 @@ def _waits_for(supervisor: Supervisor, facts: ProgressFacts | None) -> str:
     if state is JobState.RUNNING:
         return f"the last checkpoint is complete{why}"
     return f"what has begun has ended{why}" if state is JobState.RESTORING else "threads of the job have ended"
+
+
+def _status(name: str, ports: Ports, supervisor: Supervisor, facts: ProgressFacts | None) -> dict[str, Any]:
+    """What `streamlet status` shows."""
+    known = facts or ProgressFacts(supervisor.life.state.value, 0, None, None, 0.0, 0, 0, supervisor.restarts)
+    return {
+        "job": name,
+        "pid": ports.processes.pid,
+        "state": known.state,
+        "health": known.health.reason,
+        "records": known.records,
+        "lag": known.lag,
+        "checkpoint": known.checkpoint_id,
+        "checkpoint_age_seconds": known.checkpoint_age_seconds,
+        "checkpoint_seconds": known.checkpoint_seconds,
+        "keys": known.keys,
+        "state_bytes": known.state_bytes,
+        "restarts": known.restarts,
+        "counts": list(known.another_way),
+    }
+
+
+def _ended(name: str, supervisor: Supervisor) -> dict[str, Any]:
+    """What `streamlet stop` says in the end, and its exit code."""
+    state = supervisor.life.state
+    last = supervisor.attempt.last_checkpoint() if supervisor.attempt is not None else None
+    kept = "no checkpoint was made" if last is None else f"checkpoint {last} is kept"
+    words = {JobState.SUSPENDED: "stopped", JobState.FINISHED: "finished"}
+    return {"ended": f"{name}: {words.get(state, 'failed')}; {kept}", "code": FINISHED if state in words else FAILED}
 
 
 class _Figures:
