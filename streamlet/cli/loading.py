@@ -11,6 +11,7 @@ from types import ModuleType
 from streamlet.calling import is_user_file
 from streamlet.dsl.job import Job
 from streamlet.errors import JobDefinitionError, StreamletError
+from streamlet.operators.user_code.raised import words_of
 from streamlet.runtime.run.importing import importing
 
 
@@ -68,6 +69,6 @@ def _describe(error: BaseException, path: Path) -> str:
         return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
     if not frames:
-        return f"{path}: {type(error).__name__}: {error}"
+        return f"{path}: {type(error).__name__}: {words_of(error)}"
     last = frames[-1]
-    return f"{last.filename}:{last.lineno} in {last.name}: {type(error).__name__}: {error}\n    {last.line}"
+    return f"{last.filename}:{last.lineno} in {last.name}: {type(error).__name__}: {words_of(error)}\n    {last.line}"

@@ -15,6 +15,7 @@ from streamlet.operators.asynchronous.map_async import CallOptions, MapAsync, Re
 from streamlet.operators.asynchronous.retry import Retry
 from streamlet.operators.functions import is_asynchronous
 from streamlet.operators.operator import Operator
+from streamlet.operators.user_code.misuse import check_gives
 from streamlet.state.encoding.types import holds_any, type_facts
 
 _ASYNC_GENERATOR = "collect what it yields into a list and return that: flat_map(f) emits each of its items"
@@ -30,6 +31,7 @@ def asynchronous(
         )
     if inspect.isasyncgenfunction(function):
         raise JobDefinitionError(f"{line}: {kind} takes no asynchronous generator", remedy=_ASYNC_GENERATOR)
+    check_gives(function, f"the function of {kind}", "; what only does something returns its value behind it")
     _check(kind, options, line)
     if options.type is Any:
         options = replace(options, type=_type_of(kind, function, line))

@@ -46,6 +46,16 @@ class Broken(WindowAssigner[int]):
         return None if timestamp >= 0 else ()
 
 
+class Bare(WindowAssigner[int]):
+    def assign(self, value: int, timestamp: int) -> Any:
+        return Window(timestamp, timestamp + 1)
+
+
+class Pairs(WindowAssigner[int]):
+    def assign(self, value: int, timestamp: int) -> Any:
+        return [(timestamp, timestamp + 1)]
+
+
 def _stream(job: Job, time: Any = abs) -> Any:
     times = WatermarkStrategy[Any].monotonic().with_timestamps(time)
     return job.source(Generator(lambda one: one, count=9), watermarks=times)
@@ -76,7 +86,15 @@ WITH_A_RECORD: dict[str, tuple[Callable[[Job], Stream[Any]], str]] = {
         "the gap of a session is datetime.timedelta(0)",
     ),
     "an own window that holds no time": (lambda job: _keyed(job).window(Empty()).count(), "which holds no time"),
-    "an own assigner that gives no windows": (lambda job: _keyed(job).window(Broken()).count(), "NoneType"),
+    "an own assigner that gives no windows": (lambda job: _keyed(job).window(Broken()).count(), "gave None where"),
+    "an own assigner that gives one bare window": (
+        lambda job: _keyed(job).window(Bare()).count(),
+        "assign gave a Window where it gives a list of windows",
+    ),
+    "an own assigner that gives pairs": (
+        lambda job: _keyed(job).window(Pairs()).count(),
+        "assign gave a tuple among its windows where it gives a list of windows",
+    ),
     "a key that can be none": (
         lambda job: _bare(job).key_by(lambda one: [one]).count(),
         "list",

@@ -237,3 +237,25 @@ def test_a_key_whose_own_methods_fail_is_told_of_with_line_operator_and_record(
     said = said_by(tmp_path, build)
     assert f"{HERE}:" in said and f"in {method}: RuntimeError: " in said
     assert "in aggregate 'counted'" in said and f"record: generator, index {record}" in said
+
+
+class FailsAtTheEnd(KeyedProcessFunction[int, int, int]):
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        yield value
+
+    def close(self) -> None:
+        raise self.kind("at the end")  # of the job
+
+
+@pytest.mark.parametrize("kind", [ValueError, GeneratorExit, SystemExit])
+def test_an_error_in_close_names_its_line_and_its_operator(kind: type[BaseException], tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    numbers = job.source(Generator(int, count=9), uid="in")
+    numbers.key_by(int).process(FailsAtTheEnd(kind), uid="step").sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert ran.code == 1
+    assert f"{HERE}:{line_of('# of the job')} in close: {kind.__name__}: at the end" in ran.said, ran
+    assert "in process 'step', subtask 0, made at" in ran.said

@@ -30,6 +30,7 @@ from streamlet import (
 )
 from streamlet.aggregates import AggregateFunction
 from streamlet.errors import JobDefinitionError
+from streamlet.operators.user_code.misuse import a_kind
 from streamlet.windows import CountWindows, Trigger, WindowProcessFunction
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
@@ -164,7 +165,7 @@ def _line_of(made: type[Any], method: str, offset: int = 1) -> str:
 BEFORE_IT_RUNS: dict[str, tuple[Callable[[Any], object], list[str]]] = {
     "a window's function that takes too little": (
         lambda s: s.key_by(int).window(MINUTE).process(TakesNoWindow()),
-        [_line_of(TakesNoWindow, "process", 0), "5 arguments (self, key, window, values, ctx)"],
+        [_line_of(TakesNoWindow, "process", 0), "is called with (key, window, values, ctx)"],
     ),
     "a trigger that takes too little": (
         lambda s: s.key_by(int).window(MINUTE).trigger(TakesNoTime()),
@@ -227,9 +228,16 @@ BEFORE_IT_RUNS: dict[str, tuple[Callable[[Any], object], list[str]]] = {
     ),
     "a method without ctx": (
         lambda s: s.key_by(int).process(NoContext()),
-        [_line_of(NoContext, "process_element", 0), "with 3 arguments (self, value, ctx)", "(self, value"],
+        [
+            _line_of(NoContext, "process_element", 0),
+            "NoContext.process_element is called with (value, ctx), which def process_element(self, value",
+            "does not take",
+        ],
     ),
-    "a timer method without ctx": (lambda s: s.key_by(int).process(NoTimerContext()), ["(self, timestamp, ctx)"]),
+    "a timer method without ctx": (
+        lambda s: s.key_by(int).process(NoTimerContext()),
+        ["is called with (timestamp, ctx)", "write it as def on_timer(self, timestamp, ctx)"],
+    ),
     "a map of no argument": (
         lambda s: s.map(lambda: 1),
         ["map calls its function with one argument (value), which", "write it as a function of value"],
@@ -250,10 +258,18 @@ BEFORE_IT_RUNS: dict[str, tuple[Callable[[Any], object], list[str]]] = {
         lambda s: s.key_by(int).aggregate(n=Count(), sum=Sum(int), into=Totals),
         ["Totals does not take the results n, sum: got an unexpected keyword argument 'sum'"],
     ),
+    "an asynchronous map without a return": (
+        lambda s: s.map_async(_forgets, uid="step"),
+        ["the function of map_async is called for what it gives, and _forgets gives nothing", "write `return ...`"],
+    ),
     "a map that yields": (lambda s: s.map(_yields), ["map takes a function that gives one result", "flat_map"]),
     "a filter that yields": (lambda s: s.filter(_yields), ["filter takes a function that gives one result"]),
     "a key that is yielded": (lambda s: s.key_by(_yields), ["key_by takes a function that gives one result"]),
 }
+
+
+async def _forgets(number: int) -> None:
+    await later(number)
 
 
 def _yields(number: int) -> Any:
@@ -293,7 +309,7 @@ class Gives(KeyedProcessFunction[int, int, Any]):
 
 
 def _giving(what: Any) -> tuple[Callable[[Stream[int]], Stream[Any]], list[str]]:
-    said = ["where it gives what it emits, each result by itself", "`yield value`", f"gave a {type(what).__name__}"]
+    said = ["where it gives what it emits, each result by itself", "`yield value`", f"gave {a_kind(what)}"]
     return lambda s: s.key_by(int).process(Gives(what), uid="step"), said
 
 
@@ -344,7 +360,7 @@ WHILE_IT_RUNS: dict[str, tuple[Callable[[Any], Stream[Any]], list[str]]] = {
     "a map that gives generators": (lambda s: s.map(lambda n: _yields(n), uid="step"), ["a generator", "flat_map"]),
     "a flat_map that gives numbers": (
         lambda s: s.flat_map(lambda n: n, uid="step"),
-        ["gave a int where it gives what it emits"],
+        ["gave an int where it gives what it emits"],
     ),
     **{f"a process function that gives {what!r}": _giving(what) for what in (3, "hello", b"x", {"a": 1}, True)},
     "a process function that gives a coroutine": (lambda s: s.key_by(int).process(Gives(later), uid="step"), ["later"]),
@@ -366,7 +382,7 @@ WHILE_IT_RUNS: dict[str, tuple[Callable[[Any], Stream[Any]], list[str]]] = {
     "an asynchronous filter that gives coroutines": (lambda s: s.filter(gives_later, uid="step"), ["(later)"]),
     "an asynchronous map with a plain function": (
         lambda s: s.map_async(lambda n: n, uid="step"),
-        ["the function gave a int, which cannot be awaited", "write it as `async def`"],
+        ["the function gave an int, which cannot be awaited", "write it as `async def`"],
     ),
     "a state outside of a class": (
         lambda s: s.key_by(int).process(UsesGlobal(), uid="step"),
@@ -374,7 +390,7 @@ WHILE_IT_RUNS: dict[str, tuple[Callable[[Any], Stream[Any]], list[str]]] = {
     ),
     "a state that is replaced without a trace": (
         lambda s: s.key_by(int).process(AssignsQuietly(), uid="step"),
-        ["AssignsQuietly has put a int in the place of its state 'kept'", "self.kept.update(value)"],
+        ["AssignsQuietly has put an int in the place of its state 'kept'", "self.kept.update(value)"],
     ),
 }
 

@@ -134,7 +134,7 @@ def test_an_error_names_the_line_and_the_record(error: Exception, tmp_path: Path
 
 def test_giving_something_that_is_no_iterable_is_an_error_of_the_record(tmp_path: Path) -> None:
     keyed = Keyed(STORES[1], tmp_path, KeyedProcess(Emitting(5)))
-    with pytest.raises(UserFunctionError, match=r"gave a int where(.|\n)*yield value(.|\n)*record: record 0"):
+    with pytest.raises(UserFunctionError, match=r"gave an int where(.|\n)*yield value(.|\n)*record: record 0"):
         keyed.feed([1], _key, origin=Origin())
 
 

@@ -33,7 +33,7 @@ from streamlet.operators.asynchronous.retry import Retry
 from streamlet.operators.emitting import whole
 from streamlet.operators.functions import CallingOperator
 from streamlet.operators.operator import Emit, OperatorContext, fails
-from streamlet.operators.user_code.misuse import check_results
+from streamlet.operators.user_code.misuse import a_kind, check_results
 from streamlet.operators.user_code.place import describe_record
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.state.memory.cells import KeyOfRow
@@ -78,7 +78,7 @@ def _asked(called: Any) -> Awaitable[Any]:
     if isinstance(called, Awaitable):
         return called
     raise RecordError(
-        f"the function gave a {type(called).__name__}, which cannot be awaited",
+        f"the function gave {a_kind(called)}, which cannot be awaited",
         remedy="write it as `async def`; a plain function goes to map, filter or flat_map",
     )
 

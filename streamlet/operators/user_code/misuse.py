@@ -48,10 +48,16 @@ def not_iterable(emitted: Any, *, is_any: bool) -> RecordError | None:
         return RecordError(f"the function gave {what} ({emitted.__qualname__})", remedy=remedy)
     if (not is_any and isinstance(emitted, _NO_ITERABLES)) or not isinstance(emitted, _Iterable):
         return RecordError(
-            f"the function gave a {type(emitted).__name__} where it gives what it emits, each result by itself",
+            f"the function gave {a_kind(emitted)} where it gives what it emits, each result by itself",
             remedy="write `yield value` (or `return [value]`) for one result, and list(...) where the parts are meant",
         )
     return None
+
+
+def a_kind(value: object) -> str:
+    """The name of a value's type with its article."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 class _Iterables(type):
@@ -111,7 +117,7 @@ def _check_overrides(owner: type) -> None:
             continue
         at = _at(method.__code__)
         arguments = list(inspect.signature(base).parameters)
-        check_arguments(method, arguments, "the engine", at)
+        _check_override(method, arguments, f"{owner.__name__}.{name}", at)
         if is_uncalled(method) and not is_uncalled(base):
             raise JobDefinitionError(
                 f"{at}: {owner.__name__}.{name} is asynchronous, and nobody would await it",
@@ -121,6 +127,20 @@ def _check_overrides(owner: type) -> None:
         # None can be meant as a first accumulator.
         if len(arguments) > 1 and given != "bool" and "None" not in given:
             check_gives(method, f"{owner.__name__}.{name}")
+
+
+def _check_override(method: FunctionType, arguments: list[str], name: str, line: str) -> None:
+    """Refuses a method that cannot be called with the arguments of the one which it is in the place of."""
+    signature = inspect.signature(method)
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        given, takes = ", ".join(arguments[1:]), ", ".join(signature.parameters)
+        raise JobDefinitionError(
+            f"{line}: {name} is called with {f'({given})' if given else 'no arguments'}, which def "
+            f"{method.__name__}({takes}) does not take: {error}",
+            remedy=f"write it as def {method.__name__}({', '.join(arguments)})",
+        ) from None
 
 
 def is_uncalled(function: object) -> bool:
@@ -209,7 +229,7 @@ def assigned(function: object, handles: Mapping[str, Any], line: str) -> None:
     for name, handle in handles.items():
         if getattr(function, name, None) is not handle:
             raise JobDefinitionError(
-                f"{line}: {type(function).__name__} has put a {type(getattr(function, name, None)).__name__} in the "
+                f"{line}: {type(function).__name__} has put {a_kind(getattr(function, name, None))} in the "
                 f"place of its state {name!r}, and nothing is remembered",
                 remedy=_remedy(name, declared_states(function)[name]),
             )

@@ -11,8 +11,8 @@ import msgspec
 
 from streamlet.calling import calling_line
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP
-from streamlet.errors import JobDefinitionError
-from streamlet.operators.user_code.misuse import check_arguments, check_gives
+from streamlet.errors import JobDefinitionError, RecordError
+from streamlet.operators.user_code.misuse import a_kind, check_arguments, check_gives
 from streamlet.operators.windows.calendar import Calendar, calendar
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -90,6 +90,21 @@ class WindowAssigner(Generic[T_contra]):
     def assign(self, value: T_contra, timestamp: int) -> Iterable[Window]:
         """Gives the windows of a record, each once; none drops it."""
         raise NotImplementedError
+
+
+def not_windows(given: Any, error: BaseException) -> RecordError | None:
+    """The error of an assigner that gave something else than windows, and failed by `error` for that; else None."""
+    if not isinstance(error, TypeError | AttributeError):
+        return None
+    parts = given if isinstance(given, list | tuple | set) else [given]
+    wrong = given if isinstance(given, Window) else next((one for one in parts if not isinstance(one, Window)), None)
+    if wrong is None and given is not None:
+        return None
+    inside = " among its windows" if wrong is not given else ""
+    return RecordError(
+        f"assign gave {a_kind(wrong)}{inside} where it gives a list of windows",
+        remedy="write `return [Window(start, end)]`, with times in epoch ms, and `return []` for none",
+    )
 
 
 class TumblingWindows(WindowAssigner[object]):

@@ -15,7 +15,7 @@ from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.timer_service import named_timer
 from streamlet.operators.user_code.raised import RAISED
-from streamlet.operators.windows.assigners import GlobalWindows, TimeDomain, Window
+from streamlet.operators.windows.assigners import GlobalWindows, TimeDomain, Window, not_windows
 from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.operator import PIECE, WindowOperator, WindowPolicy, keeps
 from streamlet.operators.windows.triggers import TriggerContext
@@ -75,12 +75,13 @@ class TriggeredWindows(WindowOperator):
     def take(self, batch: Batch[Any], times: Sequence[int], out: Emit) -> None:
         assign = self.policy.assigner.assign
         has_times = batch.timestamps is not None or self.is_by_clock
-        fired, late, row = Fired(), [], 0
+        fired, late, row, given = Fired(), [], 0, None
         inputs = self.contents.inputs(batch)
         try:
             for row, (slot, time, taken) in enumerate(zip(batch.keys or (), times, inputs, strict=False)):
                 value = batch.values[row]
-                windows = list(assign(value, time))
+                given = assign(value, time)
+                windows = list(given)
                 span = Window(time, time + has_times)
                 # A record is late when all its windows have closed.
                 if windows and not sum(self._take_one(slot, one, span, taken, value, fired) for one in windows):
@@ -92,7 +93,7 @@ class TriggeredWindows(WindowOperator):
         except UserFunctionError:
             raise
         except RAISED as error:
-            raise self.failure(error, batch, row) from error
+            raise self.failure(not_windows(given, error) or error, batch, row) from error
         self._finish(fired, out)
         if late:
             self.put_late(batch, late)

@@ -11,12 +11,14 @@ import msgspec
 from streamlet.checkpoint.manifest import operator_key
 from streamlet.clock import RisingClock
 from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
-from streamlet.errors import CheckpointError
+from streamlet.errors import CheckpointError, UserFunctionError
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import TaskPlan
 from streamlet.operators.error_policy import LeavingOut
 from streamlet.operators.keying import SlotLookup
 from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorContext
+from streamlet.operators.user_code.place import function_error
+from streamlet.operators.user_code.raised import RAISED
 from streamlet.runtime.task.held_back import HeldBack, Queues
 from streamlet.runtime.task.mutation import checked_ways
 from streamlet.state.encoding.key_type import KeyType
@@ -257,12 +259,15 @@ class Chain:
 
     def close(self) -> None:
         """Closes every operator, also when one of them fails to."""
-        errors = []
+        errors: list[BaseException] = []
         while self._steps:
+            operator = self._steps.pop().operator
             try:
-                self._steps.pop().operator.close()
-            except Exception as error:
+                operator.close()
+            except UserFunctionError as error:
                 errors.append(error)
+            except RAISED as error:
+                errors.append(function_error(error, operator.context.place, subtask=operator.context.subtask))
         if errors:
             raise errors[0]
 

@@ -97,7 +97,7 @@ class SourceSubtask(Subtask):
         try:
             return await self._reader.fetch()
         except ENDS as error:
-            raise exit_error(error, f"{self.plan.name}, subtask {self.subtask}") from error
+            raise exit_error(error, f"task {self.plan.name!r}, subtask {self.subtask}") from error
 
     async def work(self) -> None:
         enter, side = self._chain.enter(self.plan.head.id), self._put_aside

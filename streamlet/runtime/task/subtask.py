@@ -107,7 +107,7 @@ class Subtask:
             try:
                 await self.work()
             except ENDS as error:  # of code that no operator calls
-                raise exit_error(error, f"{self.plan.name}, subtask {self.subtask}") from error
+                raise exit_error(error, f"task {self.plan.name!r}, subtask {self.subtask}") from error
 
     async def work(self) -> None:
         """Takes elements in, for ever."""
