@@ -23,6 +23,14 @@ counts by event time (from the time of the record to the watermark; the source n
 each reading.  An expired value is never seen again, also not after a restart, and its memory is freed within another
 1/32 of the duration.  A state with a `ttl` is stored in another form than a state without: give it a new name to add or
 drop the `ttl`.
+
+**When a type changes.**  A start compares what the checkpoint holds with what the job declares.  These go on by
+themselves, and every value is written anew at the restore: a field that is new and has a default, a wider type (int to
+float, T to `T | None`), and aggregates by name in another order.  These go on when the job says how:
+`ValueState(Visit, renamed={"at": "since"})` for a field with another name (dotted where it lies in a field), and
+`upgrade=f` where `f(old value)` gives a value of the new type.  `--allow-dropped-state UID.STATE.FIELD` lets a field or
+a state go, `--allow-changed-state` keeps values that were made otherwise.  Anything else is refused with exit code 2
+before anything is written, and the message says what does not fit and the edit or option with which it does.
 """
 
 from collections.abc import Iterator

@@ -3,7 +3,8 @@
 ```text
 streamlet run job.py [--state-dir DIR] [--from latest|none|ID|PATH] [--parallelism N] [--processes N]
                      [--checkpoint-interval 1s] [--state-memory 256MB] [--check-mutation]
-                     [--take-over] [--accept-lost-output] [-- args for the job file]
+                     [--take-over] [--accept-lost-output] [--allow-dropped-state UID] [--allow-changed-state UID]
+                     [-- args for the job file]
 streamlet plan job.py [--parallelism N] [--processes N]
 streamlet status job.py [--json]
 streamlet savepoint job.py [--to DIR]
@@ -78,7 +79,7 @@ its workers do too.  What it costs:
   class declares it (an int in a float field is a float, an aware time is in UTC); what could not arrive as it is, or a
   record of more than 1 GiB, stops the job and names the line.
 
-The code of this package: one file per command (main.py for `run`, plan.py, checkpoints.py, state.py, dev.py, help.py,
-worker.py; asking.py for `status`, `savepoint` and `stop`), loading.py, which finds the job of a file, and places.py,
-which finds a checkpoint.
+The code of this package: one file per command (main.py for `run`; asking.py for `status`, `savepoint` and `stop`);
+topics.py finds what `help` prints, loading.py the job of a file, places.py the checkpoint that a command means.  What
+runs a job is `streamlet/runtime/run`.
 """
