@@ -31,27 +31,42 @@ def write_savepoint(disk: Disk, info: CheckpointInfo, target: Path) -> Path:
     assert info.manifest is not None, "only what can be read is saved"
     require_free(disk, target)
     require_committed(info)
+    keep_files(disk, info, target)
+    try:
+        manifest_files.verify(disk, info.manifest, target / layout.FILES, full=False)
+        data = disk.read(info.path / layout.MANIFEST)
+    except OSError as error:
+        raise _failed(disk, target, error) from error
+    return publish(disk, target, info.id, data)
+
+
+def keep_files(disk: Disk, info: CheckpointInfo, target: Path) -> None:
+    """Brings the files of a checkpoint into a savepoint in the making."""
+    assert info.manifest is not None, "only what can be read is saved"
     files, origin = target / layout.FILES, info.path.parent / layout.FILES
-    name = layout.checkpoint_name(info.id)
-    temporary = target / layout.temporary_name(info.id)
     try:
         durable.ensure_folder(disk, files)
         for file in {file.name: file for file in info.manifest.files()}.values():
             _keep(disk, file, origin, files)
-        disk.sync_folder(files)
+    except OSError as error:
+        raise _failed(disk, target, error) from error
+
+
+def publish(disk: Disk, target: Path, checkpoint_id: int, manifest: bytes) -> Path:
+    """Makes a savepoint whole, whose files are there; gives the path of the checkpoint in it."""
+    temporary = target / layout.temporary_name(checkpoint_id)
+    made = target / layout.checkpoint_name(checkpoint_id)
+    try:
+        disk.sync_folder(target / layout.FILES)
         durable.make_folder(disk, temporary)
-        disk.write(temporary / layout.MANIFEST, (disk.read(info.path / layout.MANIFEST),))
-        disk.write(temporary / layout.MARKER, (manifest_files.marker_text(info.id),))
+        disk.write(temporary / layout.MANIFEST, (manifest,))
+        disk.write(temporary / layout.MARKER, (manifest_files.marker_text(checkpoint_id),))
         disk.sync_folder(temporary)
-        manifest_files.verify(disk, info.manifest, files, full=False)
-        disk.rename(temporary, target / name)
+        disk.rename(temporary, made)
         disk.sync_folder(target)
     except OSError as error:
-        raise CheckpointFailedError(
-            f"savepoint {target} could not be written: {disk.why(target, error)}",
-            remedy="check free space and permissions there, or name another folder",
-        ) from error
-    return target / name
+        raise _failed(disk, target, error) from error
+    return made
 
 
 def require_free(disk: Disk, target: Path) -> None:
@@ -97,3 +112,10 @@ def _keep(disk: Disk, file: FileRef, origin: Path, files: Path) -> None:
                 f"{source} is damaged: its checksum differs", remedy="save another checkpoint"
             ) from None
         disk.rename(temporary, target)
+
+
+def _failed(disk: Disk, target: Path, error: OSError) -> CheckpointFailedError:
+    return CheckpointFailedError(
+        f"savepoint {target} could not be written: {disk.why(target, error)}",
+        remedy="check free space and permissions there, or name another folder",
+    )

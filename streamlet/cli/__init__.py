@@ -11,6 +11,7 @@ streamlet savepoint job.py [--to DIR]
 streamlet stop job.py [--savepoint DIR]
 streamlet checkpoints list|show|verify|diff|delete job.py [--state-dir DIR]
 streamlet state list|get|scan|export job.py|PATH [UID STATE ...]
+streamlet state import job.py|PATH [UID STATE FILE] --to DIR
 streamlet dev kafka [--port 9092] [--topic name:partitions ...]
 streamlet help [TOPIC or words]
 ```
@@ -41,7 +42,9 @@ running job a checkpoint taken for it, of a stopped job its last one.  It may be
 
 **Looking inside.**  `streamlet state` reads any checkpoint or savepoint, of a job that runs or not, without its job
 file and in bounded memory; keys and values are plain data, as JSON lines or (`pip install "streamlet[parquet]"`)
-Parquet.  The same from Python: `streamlet.inspect.open_checkpoint(path)["uid"]["state"]`.
+Parquet.  `streamlet state import` makes a savepoint of a checkpoint and of such rows, so state can be seeded, repaired,
+or given to another job (`--job`, `--rename`).  Reading from Python:
+`streamlet.inspect.open_checkpoint(path)["uid"]["state"]`.
 
 **Failures.**  A failure restarts the job from its last checkpoint, by `Job(restart=...)`: `Restart.exponential()` (the
 default: back-off with jitter, 10 attempts, count reset after a healthy minute), `fixed`, `failure_rate`, `none`.  A

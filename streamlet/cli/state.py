@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+import msgspec
 
 from streamlet.cli.places import checkpoint_of, refusals_told, state_dir_option
+from streamlet.clock import SystemClock
 from streamlet.errors import ConfigError
-from streamlet.inspect.checkpoint import CheckpointView, StateView
-from streamlet.inspect.parquet import write_parquet
+from streamlet.inspect.checkpoint import CheckpointView, StateView, nearest
+from streamlet.inspect.importing import Import
+from streamlet.inspect.parquet import read_parquet, write_parquet
 from streamlet.inspect.plain_forms import json_line
 from streamlet.runtime.run.limits import raise_soft_limits
 
@@ -123,6 +126,89 @@ def export(
                 count = _write(file, map(one.for_json, one.rows()))
         if out is not None:
             click.echo(f"{count:,} entries of state {name!r} of {uid!r} are in {out}", err=True)
+
+
+@state.command("import")
+@_TARGET
+@click.argument("uid", required=False)
+@click.argument("name", metavar="[STATE]", required=False)
+@click.argument("source", metavar="[FILE]", required=False)
+@click.option("--to", "out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
+@_ID
+@state_dir_option
+@click.option("--replace", "replaces", is_flag=True, help="Take away all that the state holds first.")
+@click.option("--job", "job", metavar="NAME", help="Give the state to a job of this name.")
+@click.option("--rename", "renames", multiple=True, metavar="UID=NEW", help="Give a step this uid.")
+def import_rows(
+    target: str,
+    uid: str | None,
+    name: str | None,
+    source: str | None,
+    out: Path,
+    checkpoint_id: int | None,
+    state_dir: str | None,
+    replaces: bool,
+    job: str | None,
+    renames: tuple[str, ...],
+) -> None:
+    """Make a new savepoint of a checkpoint and of rows: JSON lines, Parquet (*.parquet), or - for standard input.
+
+    Rows are as `export` writes them, and are put over what the state holds; {"key": ..., "deleted": true} takes away
+    what is there for a key. Without UID, STATE and FILE the state stays as it is, for --job and --rename alone.
+    """
+    with _opened(target, checkpoint_id, state_dir) as checkpoint:
+        renamed = _renamed(renames, checkpoint)
+        if (uid is None) != (source is None):
+            raise ConfigError("a state and a file go together", remedy="give UID STATE FILE, or none of them")
+        made = Import(checkpoint, out.absolute(), SystemClock())
+        try:
+            count = 0
+            if uid is not None and name is not None and source is not None:
+                count = made.put(uid, name, _rows_of(source), replaces=replaces)
+            path = made.finish(job=job, renamed=renamed)
+        except BaseException:
+            made.give_up()
+            raise
+    click.echo(f"savepoint {path.parent}")
+    click.echo(f"{count:,} rows imported; start a job from it with: streamlet run JOB.PY --from {out}", err=True)
+
+
+def _rows_of(source: str) -> Iterator[Any]:
+    if source.endswith(".parquet"):
+        yield from read_parquet(Path(source))
+        return
+    try:
+        with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _row_of(line, f"{source}, line {number}")
+    except OSError as error:
+        raise ConfigError(f"{source} cannot be read: {error.strerror}", remedy="name a file of rows") from error
+
+
+def _row_of(line: bytes, where: str) -> Any:
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{where} is not JSON: {error}", remedy='write one object per line: {"key": "a", "value": 1}'
+        ) from error
+
+
+def _renamed(renames: tuple[str, ...], checkpoint: CheckpointView) -> dict[str, str]:
+    manifest = checkpoint.manifest
+    known = {*manifest.parallelism, *checkpoint, *manifest.positions}
+    found: dict[str, str] = {}
+    for text in renames:
+        old, equals, new = text.partition("=")
+        if not equals or not new:
+            raise ConfigError(f"--rename {text!r} is not UID=NEW", remedy="write --rename old-uid=new-uid")
+        if old not in known:
+            raise ConfigError(f"the checkpoint has no uid {old!r}", remedy=nearest(old, sorted(known)))
+        found[old] = new
+    if taken := [new for new in found.values() if new in known - found.keys()]:
+        raise ConfigError(f"the checkpoint has a uid {taken[0]!r} already", remedy="give another one")
+    return found
 
 
 @contextmanager

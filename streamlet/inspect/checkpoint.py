@@ -15,7 +15,7 @@ from streamlet.checkpoint.finding import find_checkpoint
 from streamlet.checkpoint.layout import FILES
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.retention import CheckpointInfo
-from streamlet.errors import CheckpointDamagedError, ConfigError
+from streamlet.errors import CheckpointDamagedError, ConfigError, StateTypeError
 from streamlet.inspect.entries import StoredEntries, entries_of
 from streamlet.inspect.plain_keys import parse_key
 from streamlet.inspect.plain_types import ANY, PlainType, parse_all
@@ -140,8 +140,20 @@ class TableView(StateView):
         self._packed = snapshot["entries"]
 
     def rows(self) -> Iterator[Row]:
-        for key, value in msgspec.msgpack.decode(self._packed, type=list[tuple[bytes, bytes]]):
+        for key, value in self.packed():
             yield {"key": self._keys.read(key), "value": self._values.read(value)}
+
+    def packed(self) -> list[tuple[bytes, bytes]]:
+        """Gives all keys and values as they are stored, in their order."""
+        return msgspec.msgpack.decode(self._packed, type=list[tuple[bytes, bytes]])
+
+    def entry(self, row: Row) -> tuple[bytes, bytes]:
+        """Gives the stored key and value of a row; raises `StateTypeError` for one that is none of this table."""
+        where = f"broadcast state {self.name!r} of {self.uid!r}"
+        if not isinstance(row, dict) or "key" not in row:
+            raise StateTypeError(f"{where}: a row has no key", remedy='write rows such as {"key": ..., "value": ...}')
+        key = self._keys.write(row["key"], f"{where}, a key")
+        return key, b"" if row.get("deleted") else self._values.write(row.get("value"), f"{where}, key {row['key']!r}")
 
     def for_json(self, row: Row) -> Row:
         return {"key": self._keys.for_json(row["key"]), "value": self._values.for_json(row["value"])}
@@ -195,6 +207,7 @@ class CheckpointView:
 
     def __init__(self, info: CheckpointInfo) -> None:
         assert info.manifest is not None, "only what can be read is opened"
+        self.info = info
         self.path: Path = info.path
         self.manifest: Manifest = info.manifest
         self.is_committed = info.is_marked
@@ -295,7 +308,7 @@ def snapshots_of(manifest: Manifest) -> dict[str, dict[int, Any]]:
 
 def is_table(snapshot: Any) -> bool:
     """True for the snapshot of a broadcast table."""
-    return isinstance(snapshot, dict) and snapshot.keys() == {"types", "entries"}
+    return isinstance(snapshot, dict) and snapshot.keys() >= {"types", "entries"}
 
 
 def nearest(name: str, known: Collection[str]) -> str:

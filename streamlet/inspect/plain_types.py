@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 Form = Literal["map", "array"]
 Kind = Literal["any", "scalar", "choice", "list", "tuple", "dict", "union", "class"]
@@ -40,7 +40,7 @@ class PlainType:
     parts: tuple[PlainType, ...] = ()
     """What a list, tuple, dict or union is made of."""
     fields: tuple[PlainField, ...] = ()
-    values: tuple[int | str | None, ...] = ()
+    values: tuple[Any, ...] = ()
     """Of a choice: the values of a Literal or of an Enum."""
     form: Form = "map"
     """How values of a class are stored: by the names of their fields, or in their order."""

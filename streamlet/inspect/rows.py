@@ -21,6 +21,7 @@ from streamlet.errors import StateTypeError
 from streamlet.inspect.plain_keys import parse_map_key
 from streamlet.inspect.plain_types import PlainType, parse, record, scalar
 from streamlet.inspect.plain_values import PlainValues
+from streamlet.inspect.schemas import plain_type
 from streamlet.state.descriptor import ttl_timers
 from streamlet.state.encoding.key_groups import (
     HEAD_BYTES,
@@ -66,7 +67,7 @@ class StateRows:
         self.keys = keys
         self._key_groups = key_groups
         self.values = PlainValues(_shown_type(spec, self.has_ttl, "trigger" in others))
-        self._map_keys = PlainValues(parse_map_key(spec.key_type)) if spec.kind == "map" else None
+        self._map_keys = PlainValues(_map_key_type(spec)) if spec.kind == "map" else None
 
     @property
     def value_type(self) -> PlainType:
@@ -132,13 +133,32 @@ class StateRows:
         if self.spec.kind == "timers":
             time, namespace = self._number(row, "time"), bytes.fromhex(row.get("namespace") or "")
             return KeyedEntry(timer_key(group, self.spec.id, time, packed, namespace), _SET)
-        stored = stored_key(group, self.spec.id, packed, self._namespace(row))
+        stored = stored_key(group, self.spec.id, packed, self.namespace(row))
         value = row.get("value")
         if self.has_ttl:
             written = self._number(row, "written")
             # Its timer is one of that time: when it fires, the job itself sees how long the entry has to live.
             value = {"written": written, "armed": written, "value": value}
         return KeyedEntry(stored, self.values.write(value, f"{where}, key {row['key']!r:.60}"))
+
+    def namespace(self, row: Row) -> bytes:
+        """Gives what stands behind the key in the stored key of a row."""
+        kind = self.spec.kind
+        if row.get("namespace"):
+            return bytes.fromhex(row["namespace"])
+        if self._map_keys is not None:
+            return self._map_keys.write(row.get("map_key"), f"the map's key of {self.spec.where}")
+        if kind == "list":
+            return self._number(row, "index").to_bytes(8, "big")
+        if kind == "entries":
+            return _PLACE.pack(self._number(row, "time") + _ZERO, self._number(row, "number"))
+        if kind == "windows" and row.get("window_start") is not None:
+            index = b"" if row.get("index") is None else self._number(row, "index").to_bytes(4, "big")
+            start = self._number(row, "window_start") + _ZERO
+            if row.get("window_end") is None:
+                return _START.pack(start) + index
+            return _BOUNDS.pack(start, self._number(row, "window_end") + _ZERO) + index
+        return b""
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -168,24 +188,6 @@ class StateRows:
             return {"window_start": start - _ZERO, "index": int.from_bytes(namespace[8:], "big")}
         return {"namespace": namespace.hex()}
 
-    def _namespace(self, row: Row) -> bytes:
-        kind = self.spec.kind
-        if row.get("namespace"):
-            return bytes.fromhex(row["namespace"])
-        if self._map_keys is not None:
-            return self._map_keys.write(row.get("map_key"), f"the map's key of {self.spec.where}")
-        if kind == "list":
-            return self._number(row, "index").to_bytes(8, "big")
-        if kind == "entries":
-            return _PLACE.pack(self._number(row, "time") + _ZERO, self._number(row, "number"))
-        if kind == "windows" and row.get("window_start") is not None:
-            index = b"" if row.get("index") is None else self._number(row, "index").to_bytes(4, "big")
-            start = self._number(row, "window_start") + _ZERO
-            if row.get("window_end") is None:
-                return _START.pack(start) + index
-            return _BOUNDS.pack(start, self._number(row, "window_end") + _ZERO) + index
-        return b""
-
     def _number(self, row: Row, name: str) -> int:
         number = row.get(name)
         if type(number) is not int or not -_ZERO <= number < _ZERO:
@@ -196,9 +198,13 @@ class StateRows:
         return number
 
 
+def _map_key_type(spec: StateSpec) -> PlainType:
+    return parse_map_key(spec.key_type) if spec.key_schema is None else plain_type(spec.key_schema)
+
+
 def _shown_type(spec: StateSpec, has_ttl: bool, has_trigger: bool) -> PlainType:
     """The type of what is stored, with names for what the engine puts around a user's value."""
-    type = parse(spec.type)
+    type = parse(spec.type) if spec.schema is None else plain_type(spec.schema)
     if has_ttl and type.kind == "tuple":
         if spec.kind == "list" and len(type.parts) == 2:
             return record("Entry", written=_INT, value=type.parts[1])
