@@ -1,4 +1,4 @@
-"""The names in a state directory, and what can be read from them alone.
+"""State directory: how checkpoints and other files are named, and what can be read from the names alone.
 
 ```text
 <state dir>/<job>/

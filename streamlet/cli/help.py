@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _MOST_FOUND = 6
 _KINDS = {"guide": "The guide", "reference": "Reference", "connectors": "Connectors"}
-_BETWEEN = re.compile(r"\n\s*\n|\n(?=    \S.*\n        \S)|\n(?= *- )")
-"""What parts paragraphs: an empty line, the next entry of a list of definitions, the next item of a list."""
+_BETWEEN = re.compile(r"(?<!:)\n\s*\n|\n(?=    \S.*\n        \S)|\n(?= *- )")
+"""What parts paragraphs: an empty line that is not behind a colon, and the next entry of a list."""
 _EMPTY_WORDS = {
     "a", "an", "and", "are", "be", "by", "can", "do", "does", "for", "how", "i", "in", "is", "it", "may", "of", "on",
     "or", "the", "to", "what", "when", "where", "which", "who", "why",

@@ -26,6 +26,7 @@ REFERENCE = {
     "running": "streamlet.cli",
     "settings": "streamlet.config",
     "guarantees": "streamlet.checkpoint",
+    "state-dir": "streamlet.checkpoint.layout",
     "connectors": _CONNECTORS,
     "formats": "streamlet.formats",
     "exceptions": "streamlet.errors",
