@@ -41,6 +41,8 @@ class Calendar:
         self._offset = offset_ms * _MS
         self._bounds = lru_cache(maxsize=_KEPT)(self._bounds_of)
         self._last = (0, 0)
+        self.text = f"{days} days, {weeks} weeks, {months} months of {zone}, offset {offset_ms} ms"
+        """All of it, as a checkpoint notes it."""
 
     def around(self, time_ms: int) -> tuple[int, int]:
         """The stretch that holds this time, epoch ms: from its first millisecond to before its end.  What lies before

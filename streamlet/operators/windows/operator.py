@@ -21,6 +21,7 @@ from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.operators.windows.assigners import GlobalWindows, Window, WindowAssigner, WindowResult
 from streamlet.operators.windows.contents import Contents
+from streamlet.operators.windows.settings import judge, settings_of
 from streamlet.operators.windows.triggers import AtEnd, Trigger
 from streamlet.state.descriptor import Descriptor
 from streamlet.state.descriptors import TimerState, WindowState
@@ -90,7 +91,9 @@ class WindowOperator(CallingOperator):
         if contents.schema is not None:
             kept = kept.keeping(self.kept_schema(contents.schema))
         states: dict[str, Descriptor] = {
-            self.kept: kept.evolving(contents.renamed, contents.upgrade),
+            self.kept: kept.evolving(contents.renamed, contents.upgrade).under(
+                settings_of(self.policy, type(self).__name__), judge
+            ),
             "timers": TimerState(),
             **contents.declared_states(),
         }

@@ -139,7 +139,7 @@ class TriggeredWindows(WindowOperator):
             if time == final and count:
                 self._fire_one(slot, window, entry, fired)
                 entry = self.value_of(cell)
-            if time == self.close_after(final):
+            if time >= self.close_after(final):  # behind it where lateness was longer when the timer was set
                 if entry is not ABSENT:
                     self.cells.change(cell, ABSENT)
                     fired.freed.append((slot, entry[3]))

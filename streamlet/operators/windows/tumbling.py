@@ -236,7 +236,8 @@ class Tumbling(AlignedWindows):
                 fired.append(slot)
                 windows.append(window)
                 kept.append(value)
-            if time == self.close_time(window) or not self.policy.is_accumulating:
+            # Behind it where lateness was longer when the timer was set.
+            if time >= self.close_time(window) or not self.policy.is_accumulating:
                 self.cells.change(cell, ABSENT)
                 freed.append((slot, value))
             else:

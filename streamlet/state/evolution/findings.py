@@ -72,7 +72,11 @@ def changing(*address: str) -> str:
 
 def raise_refused(findings: Sequence[Finding], checkpoint: str) -> None:
     """Raises `StateRefusedError` with the first refusals, if there are any."""
-    refused = [one for one in findings if one.verdict == "refused"]
+    by_edit: dict[tuple[str, str], Finding] = {}
+    for one in findings:
+        if one.verdict == "refused":
+            by_edit.setdefault((one.uid, one.remedy), one)  # what one edit mends is shown once
+    refused = list(by_edit.values())
     if not refused:
         return
     lines = [f"{checkpoint} does not fit the job; nothing was changed"]

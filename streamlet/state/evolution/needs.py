@@ -10,9 +10,21 @@ Step = Callable[[Any], Any]
 Path = tuple[str, ...]
 Convert = Callable[[bytes], bytes]
 """From the bytes of an old value to those of a new one."""
-Judge = Callable[[dict[str, Any], dict[str, Any]], Iterable[tuple[str, str, str]]]
-"""Says of old and new settings what has changed: the setting, what of it, and why that is refused; empty where values
-that were made under the old ones go on."""
+
+
+class Changed(NamedTuple):
+    """One setting that decides what values mean, and that is another one now."""
+
+    setting: str
+    what: str
+    reason: str = ""
+    """Why values that were made under the old one cannot go on; empty where they do."""
+    can_be_forced: bool = False
+    """True where they can go on all the same, with results that are neither those of the old setting nor of the new."""
+
+
+Judge = Callable[[dict[str, Any], dict[str, Any]], Iterable[Changed]]
+"""Says of old and new settings what has changed."""
 
 
 class Need(enum.IntEnum):

@@ -156,14 +156,15 @@ def _settings(spec: StateSpec, declaration: StateDeclaration, allowed: Allowed) 
     if judge is None or not spec.settings or spec.settings == declaration.spec.settings:
         return []
     findings = []
-    for setting, what, reason in judge(spec.settings, declaration.spec.settings):
-        if not reason or allowed.may_change(spec.uid, spec.name, setting):
-            findings.append(_finding("upgraded", declaration.spec, setting, what))
+    for one in judge(spec.settings, declaration.spec.settings):
+        is_forced = one.can_be_forced and allowed.may_change(spec.uid, spec.name, one.setting)
+        if not one.reason or is_forced:
+            findings.append(_finding("upgraded", declaration.spec, one.setting, one.what))
             continue
         remedy = f"put it back; or begin anew by {dropping(spec.uid)}"
-        if setting != "windows":
-            remedy += f"; or go on all the same by {changing(spec.uid, spec.name, setting)}"
-        findings.append(_finding("refused", declaration.spec, setting, f"{what}: {reason}", remedy))
+        if one.can_be_forced:
+            remedy += f"; or go on all the same by {changing(spec.uid, spec.name, one.setting)}"
+        findings.append(_finding("refused", declaration.spec, one.setting, f"{one.what}: {one.reason}", remedy))
     return findings
 
 
@@ -199,6 +200,10 @@ def _gone(spec: StateSpec, uids: set[str], allowed: Allowed) -> Finding:
     """A state that the job does not have."""
     if _drops(allowed, spec):
         return _finding("dropped", spec, what="the job does not have it")
+    if spec.uid in uids and spec.kind in (*_BOUND, "timers"):
+        made = f" of {spec.settings['windows']} windows" if "windows" in spec.settings else ""
+        remedy = f"put the step back as it was, or begin it anew by {dropping(spec.uid)}"
+        return _finding("refused", spec, "", f"the step keeps another state now than this one{made}", remedy)
     if spec.uid in uids:
         remedy = f"declare it again, or let it go by {dropping(spec.uid, spec.name)}"
         return _finding("refused", spec, "", "the step does not have it any more", remedy)
