@@ -34,6 +34,8 @@ class JobFacts(msgspec.Struct, frozen=True):
     key_groups: int
     sinks: frozenset[str]
     """Uids of the sinks that have a committer."""
+    dropped: frozenset[str] = frozenset()
+    """Uids of sinks whose prepared output may be given up, though they are gone."""
     instance: str = ""
     """The uuid of the state directory; empty when it is of no interest."""
 
@@ -263,11 +265,13 @@ def _fitting(plan: RecoveryPlan, job: JobFacts, accept_lost_output: bool) -> Rec
     warnings = list(plan.warnings)
     if gone:
         text = _describe_gone(gone)
-        if not accept_lost_output:
+        lost = sorted({listed.sink_uid for listed in gone} - job.dropped)
+        if lost and not accept_lost_output:
             raise CheckpointError(
                 text,
                 remedy="put the sink back under this uid, exactly-once, for one start (stop the job cleanly, then "
-                "remove it), or give that output up with `--accept-lost-output`",
+                f'remove it), say renamed_from="{lost[0]}" on the one that goes on from it, or give it up with '
+                f"`--accept-lost-output` or `--allow-dropped-state {lost[0]}`",
             )
         warnings.append(f"{text}; given up as asked")
     return msgspec.structs.replace(

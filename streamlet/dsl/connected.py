@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from streamlet.dsl.job import Job
 from streamlet.dsl.keyed import KeyedStream
+from streamlet.dsl.naming import uid_of
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.dsl.stream import Stream
 from streamlet.errors import JobDefinitionError
@@ -45,6 +46,7 @@ class ConnectedStreams(Generic[K, A, B]):
         *,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Runs the user's own function over both, with the state and timers of their common key.
@@ -60,7 +62,7 @@ class ConnectedStreams(Generic[K, A, B]):
         edges = [self._first._edge(), self._second._edge()]
         make = _maker(KeyedCoProcess, KeyedCoProcessFunction, function, self._first)
         check_process_function(function, ("process_element1", "process_element2"), self._first._job.line())
-        return _added(self._first._job, make, edges, uid, parallelism, on_error)
+        return _added(self._first._job, make, edges, uid_of(uid, renamed_from), parallelism, on_error)
 
 
 class BroadcastConnectedStreams(Generic[K, A, B]):
@@ -85,6 +87,7 @@ class BroadcastConnectedStreams(Generic[K, A, B]):
         *,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Runs the user's own function over both; see `KeyedBroadcastProcessFunction`.  Under `on_error` an element
@@ -107,7 +110,7 @@ class BroadcastConnectedStreams(Generic[K, A, B]):
         forward = Edge(self._broadcast._node, Routing.FORWARD, self._broadcast._tag)
         funnel = job.add("broadcast", Union, [forward], None, 1)
         edges = [self._keyed._edge(), Edge(funnel, Routing.BROADCAST)]
-        return _added(job, make, edges, uid, parallelism, on_error)
+        return _added(job, make, edges, uid_of(uid, renamed_from), parallelism, on_error)
 
 
 def _added(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
+
 from streamlet.calling import calling_line
 from streamlet.config import JobConfig
+from streamlet.dsl.naming import uid_of
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, left_out
 from streamlet.dsl.stream import Stream
 from streamlet.errors import ConfigError, JobDefinitionError
 from streamlet.graph.job_graph import Edge, JobGraph, Node
 from streamlet.graph.plan import ExecutionPlan, plan
 from streamlet.graph.validate import check_uid
+from streamlet.operators.aggregates.identity import outline_of
 from streamlet.operators.operator import Operator
 from streamlet.operators.user_code.misuse import check_methods
 from streamlet.operators.user_code.place import Place
@@ -21,6 +26,8 @@ from streamlet.sink import Sink
 from streamlet.source import Source
 
 T = TypeVar("T")
+
+_LOOKED_THROUGH = ("map", "filter", "flat_map", "inspect", "sample")
 
 
 class Job:
@@ -50,6 +57,7 @@ class Job:
         watermarks: WatermarkStrategy[T] | None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[T]:
         """Begins a stream with the records of a source. `watermarks` says how its event time moves on, which windows,
@@ -72,7 +80,7 @@ class Job:
                 f"{self.line()}: watermarks takes a WatermarkStrategy, not {watermarks!r:.80}",
                 remedy="give WatermarkStrategy.bounded_out_of_orderness(timedelta(seconds=5)), or monotonic()",
             )
-        node = self.add("source", source, [], uid, parallelism)
+        node = self.add("source", source, [], uid_of(uid, renamed_from), parallelism)
         made = self.graph.nodes[node]
         made.watermarks = watermarks
         made.leaves_out, made.letters = left_out(on_error, self.line())
@@ -115,18 +123,44 @@ class Job:
     ) -> int:
         """Adds a node and gives its id. For the DSL's own use."""
         file, line = calling_line()
-        own = uid is not None
-        if uid is None:
-            uid = self._derived_uid(kind, inputs)
-        check_uid(uid, f"{file}:{line}")
-        node = Node(len(self.graph.nodes), Place(file, line, kind, uid), made, inputs, parallelism, own)
-        self.graph.nodes.append(node)
+        nodes = self.graph.nodes
+        number = 1 + sum(1 for node in nodes if node.place.kind == kind and not node.has_own_uid)
+        what = type(made).__name__ if isinstance(made, Source | Sink) else ""
+        structure = self._structure(kind, what, inputs) if uid is None else uid
+        check_uid(structure, f"{file}:{line}")
+        place = Place(file, line, kind, str(structure) if uid is not None else self._free(structure))
+        node = Node(len(nodes), place, made, inputs, parallelism, uid is not None)
+        node.structure, node.numbered = str(structure), f"{kind}-{number}"
+        node.renamed_from = getattr(uid, "renamed_from", None)
+        nodes.append(node)
         return node.id
 
-    def _derived_uid(self, kind: str, inputs: list[Edge]) -> str:
-        """A name from the place in the graph: it stays while nothing of the same kind is added before it."""
-        same = sum(1 for node in self.graph.nodes if node.place.kind == kind and not node.has_own_uid)
-        return f"{kind}-{same + 1}"
+    def takes(self, node_id: int, key: Callable[[Any], Any]) -> None:
+        """Says what a `key_by` takes from values: keyed streams are told apart by it. For the DSL's own use."""
+        node = self.graph.nodes[node_id]
+        if not node.has_own_uid:
+            node.structure = ""
+            structure = self._structure(node.place.kind, outline_of(key), node.inputs)
+            node.place = msgspec.structs.replace(node.place, uid=self._free(structure))
+            node.structure = structure
+
+    def _structure(self, kind: str, what: str, inputs: list[Edge]) -> str:
+        """A name by what a step is and what comes to it, never by its number or line.  Steps that only look at one
+        record may come and go before it: they are looked through."""
+        comes = [self._comes(edge) for edge in inputs]
+        digest = hashlib.blake2b("\0".join([kind, what, *comes]).encode(), digest_size=4)
+        return f"{kind}-{digest.hexdigest()}"
+
+    def _comes(self, edge: Edge) -> str:
+        node = self.graph.nodes[edge.source]
+        if node.place.kind in _LOOKED_THROUGH and edge.tag is None:
+            return " ".join(map(self._comes, node.inputs))
+        return f"{node.structure} {edge.tag or ''}"
+
+    def _free(self, structure: str) -> str:
+        """The name itself, or with a number where another step has it too, which holds nothing by it then."""
+        alike = sum(1 for node in self.graph.nodes if node.structure == structure and not node.has_own_uid)
+        return f"{structure}-{alike + 1}" if alike else structure
 
     @staticmethod
     def line() -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
-from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
+from streamlet.dsl.naming import uid_of
+from streamlet.dsl.policies import OnError, StepOptions, add_dead_letter_sink, guarded
 from streamlet.dsl.windowed import windows_of
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
@@ -60,9 +61,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def interval_join(
@@ -77,9 +76,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def interval_join(
@@ -94,9 +91,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def interval_join(
@@ -111,9 +106,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     def interval_join(
         self,
@@ -129,6 +122,7 @@ class Joins(Generic[K, T_co]):
         right_late: OutputTag[Any] | None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Emits `function(left, right)` for each two values of a key whose times are near each other: that of `right`
@@ -155,7 +149,7 @@ class Joins(Generic[K, T_co]):
             )
         join = Join(function, how, (left_type, right_type), (left_late, right_late))
         make = partial(IntervalJoin, join, lowest, highest)
-        return self._join("interval_join", right, join, make, uid, parallelism, on_error)
+        return self._join("interval_join", right, join, make, uid_of(uid, renamed_from), parallelism, on_error)
 
     @overload
     def as_of_join(
@@ -169,9 +163,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def as_of_join(
@@ -185,9 +177,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     def as_of_join(
         self,
@@ -202,6 +192,7 @@ class Joins(Generic[K, T_co]):
         right_late: OutputTag[Any] | None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Emits `function(left, version)` for each value, where `right` is a table of versions: the last one of the key
@@ -227,7 +218,9 @@ class Joins(Generic[K, T_co]):
             raise JobDefinitionError(
                 f"{self._job.line()}: as_of_join with how={how!r:.80}", remedy='give how="inner" or how="left"'
             )
-        return self._join("as_of_join", right, join, partial(AsOfJoin, join, age), uid, parallelism, on_error)
+        return self._join(
+            "as_of_join", right, join, partial(AsOfJoin, join, age), uid_of(uid, renamed_from), parallelism, on_error
+        )
 
     @overload
     def window_join(
@@ -242,9 +235,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def window_join(
@@ -259,9 +250,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def window_join(
@@ -276,9 +265,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def window_join(
@@ -293,9 +280,7 @@ class Joins(Generic[K, T_co]):
         right_type: Any = Any,
         left_late: OutputTag[Any] | None = None,
         right_late: OutputTag[Any] | None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     def window_join(
         self,
@@ -311,6 +296,7 @@ class Joins(Generic[K, T_co]):
         right_late: OutputTag[Any] | None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Emits `function(left, right, window)` for each two values of a key that lie in one window, when it ends, with
@@ -346,7 +332,7 @@ class Joins(Generic[K, T_co]):
         join = Join(function, how, (left_type, right_type), (left_late, right_late))
         policy = WindowPolicy(windows, lateness_ms=lateness_ms, late=join.late)
         make = partial(windows_of, policy, partial(BothSides, join))
-        return self._join("window_join", right, join, make, uid, parallelism, on_error)
+        return self._join("window_join", right, join, make, uid_of(uid, renamed_from), parallelism, on_error)
 
     def _edge(self) -> Edge:
         raise NotImplementedError

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from streamlet.dsl.aggregating import checked_functions, kind_of
 from streamlet.dsl.joined import Joins
+from streamlet.dsl.naming import uid_of
 from streamlet.dsl.policies import OnError
 from streamlet.dsl.shorthands import RunningShorthands
 from streamlet.dsl.stream import Stream
@@ -59,6 +60,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         type: type[Any] | Any = Any,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Emits, per value, `function(last result of the key, value)`; a key's first value as it is.
@@ -68,7 +70,9 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         >>> emitted(numbers.key_by(lambda n: n % 2).reduce(lambda so_far, n: so_far + n))
         [1, 2, 4, 6]
         """
-        return self._then("reduce", lambda: Reduce(function, type), function, uid, parallelism, on_error)
+        return self._then(
+            "reduce", lambda: Reduce(function, type), function, uid_of(uid, renamed_from), parallelism, on_error
+        )
 
     @overload
     def aggregate(
@@ -79,6 +83,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         result: None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[A1]: ...
     @overload
@@ -90,6 +95,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         result: Callable[[K, A1], R],
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
     @overload
@@ -102,6 +108,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         result: None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[tuple[A1, A2]]: ...
     @overload
@@ -114,6 +121,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         result: Callable[[K, A1, A2], R],
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
     @overload
@@ -127,6 +135,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         result: None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[tuple[Any, ...]]: ...
     @overload
@@ -140,6 +149,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         result: Callable[..., R],
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
     @overload
@@ -150,6 +160,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         into: Callable[..., R],
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[T_co, Any, Any],
     ) -> Stream[R]: ...
@@ -161,6 +172,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         into: None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[T_co, Any, Any],
     ) -> Stream[dict[str, Any]]: ...
@@ -171,6 +183,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         into: Callable[..., Any] | None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[Any, Any, Any],
     ) -> Stream[Any]:
@@ -186,7 +199,9 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         if result is not None:
             check_arguments(result, ["key", *map(kind_of, functions)], "result=", self._job.line())
         make = partial(aggregating, functions, result)
-        return self._then("aggregate", make, make if result is None else result, uid, parallelism, on_error)
+        return self._then(
+            "aggregate", make, make if result is None else result, uid_of(uid, renamed_from), parallelism, on_error
+        )
 
     def process(
         self,
@@ -194,6 +209,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         *,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Runs the user's own function with keyed state and timers; see `KeyedProcessFunction`.
@@ -213,7 +229,12 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
             )
         check_process_function(function, ("process_element",), self._job.line())
         return self._then(
-            "process", lambda: KeyedProcess(function), function.process_element, uid, parallelism, on_error
+            "process",
+            lambda: KeyedProcess(function),
+            function.process_element,
+            uid_of(uid, renamed_from),
+            parallelism,
+            on_error,
         )
 
     def batch(
@@ -224,6 +245,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         type: type[Any] | Any = Any,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[list[T_co]]:
         """Emits a key's values as lists of `size`; a shorter one when its first value has waited for `within` by the
@@ -236,7 +258,7 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         [[1, 3], [2, 4]]
         """
         function = self._checked(lambda: batching(size, within, type))
-        return self.process(function, on_error=on_error, uid=uid, parallelism=parallelism)
+        return self.process(function, on_error=on_error, uid=uid_of(uid, renamed_from), parallelism=parallelism)
 
     def _running(
         self,
@@ -245,9 +267,12 @@ class KeyedStream(Stream[T_co], RunningShorthands[K, T_co], Joins[K, T_co], Gene
         *,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[Any]:
-        return self.aggregate(function, result=result, on_error=on_error, uid=uid, parallelism=parallelism)
+        return self.aggregate(
+            function, result=result, on_error=on_error, uid=uid_of(uid, renamed_from), parallelism=parallelism
+        )
 
     def connect(self, other: KeyedStream[K, R]) -> ConnectedStreams[K, T_co, R]:
         """Both streams for one `KeyedCoProcessFunction`: `.process(function)`. Their keys must be of one type.

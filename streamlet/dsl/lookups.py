@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, overload
 
+from streamlet.dsl.naming import uid_of
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, guarded
 from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import Edge, Routing
@@ -44,6 +45,7 @@ class Lookups(Generic[T_co]):
         type: Any = Any,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
     @overload
@@ -62,6 +64,7 @@ class Lookups(Generic[T_co]):
         type: Any = Any,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]: ...
     def lookup_join(
@@ -79,6 +82,7 @@ class Lookups(Generic[T_co]):
         type: Any = Any,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Emits `function(value, element)` for each value, where `element` is the last one of `table` that has come
@@ -118,7 +122,7 @@ class Lookups(Generic[T_co]):
         feed = job.add("table", lambda: TableFeed(wait_for), [forward], None if uid is None else f"{uid}.table", 1)
         edges = [self._edge(), Edge(feed, Routing.BROADCAST, is_timeless=True)]
         make = guarded(lambda: LookupJoin(lookup), on_error, job.line())
-        node = job.add("lookup_join", make, edges, uid, parallelism)
+        node = job.add("lookup_join", make, edges, uid_of(uid, renamed_from), parallelism)
         add_dead_letter_sink(job, node, on_error)
         return Stream(job, node)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from streamlet.dsl.naming import uid_of
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
@@ -24,7 +25,14 @@ class StepOptions(TypedDict, total=False):
 
     on_error: OnError
     uid: str | None
+    renamed_from: str | None
     parallelism: int | None
+
+
+def given(options: StepOptions) -> tuple[str | None, int | None, OnError]:
+    """The uid, the parallelism and the policy of a step."""
+    uid = uid_of(options.get("uid"), options.get("renamed_from"))
+    return uid, options.get("parallelism"), options.get("on_error", "fail")
 
 
 _TO_SINK = OutputTag[DeadLetter]("@dead letters")
@@ -63,5 +71,6 @@ def add_dead_letter_sink(job: Job, node: int, on_error: OnError) -> None:
     """Adds the sink of a policy that names one."""
     if isinstance(on_error, Sink):
         made = job.graph.nodes[node]
-        uid = f"{made.uid}.dead-letters" if made.has_own_uid else None
+        before = None if made.renamed_from is None else f"{made.renamed_from}.dead-letters"
+        uid = uid_of(f"{made.uid}.dead-letters", before) if made.has_own_uid else None
         job.add("sink", on_error, [Edge(node, Routing.FORWARD, _TO_SINK.name)], uid, None)

@@ -26,7 +26,8 @@ _PLAIN = int | float | str
 class RunningShorthands(Generic[K, T_co]):
     """Each emits, per value, one aggregate of the key's values so far, or `result(key, aggregate)`.
 
-    `type` is as in the function of that name, and options are those of every step: `on_error`, `uid`, `parallelism`.
+    `type` is as in the function of that name, and options are those of every step: `on_error`, `uid`,
+    `renamed_from`, `parallelism`.
     """
 
     @overload

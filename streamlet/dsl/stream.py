@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 from streamlet.dsl.asynchronous import asynchronous
 from streamlet.dsl.functions import check_function, check_split
 from streamlet.dsl.lookups import Lookups
-from streamlet.dsl.policies import OnError, StepOptions, add_dead_letter_sink, guarded, letters_name
+from streamlet.dsl.naming import uid_of
+from streamlet.dsl.policies import OnError, StepOptions, add_dead_letter_sink, given, guarded, letters_name
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
@@ -41,7 +42,8 @@ class Stream(Lookups[T_co], Generic[T_co]):
     is put out as a `DeadLetter` under an `OutputTag` or into a sink.
 
     `uid` names an operator for ever: its state is found by it after the job file was changed.  Without one a stable
-    name is derived from the operator's place in the graph.  `parallelism` is the number of its subtasks.
+    name is derived from what it is and what comes to it.  `renamed_from` is the uid that it had before, under which a
+    checkpoint keeps its state; it may stay in the file.  `parallelism` is the number of its subtasks.
 
     In examples `numbers` emits 1 to 4, `payments` three of `Payment(user, amount, at)`; `by_user` is keyed, `minutes`
     cut into windows; `emitted` (of `streamlet.testing.streams`) runs the job and gives what a stream emits.
@@ -100,22 +102,15 @@ class Stream(Lookups[T_co], Generic[T_co]):
     def map(self, function: Callable[[T_co], Awaitable[R]], **options: Unpack[StepOptions]) -> Stream[R]: ...
     @overload
     def map(self, function: Callable[[T_co], R], **options: Unpack[StepOptions]) -> Stream[R]: ...
-    def map(
-        self,
-        function: Callable[[T_co], Any],
-        *,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[Any]:
+    def map(self, function: Callable[[T_co], Any], **options: Unpack[StepOptions]) -> Stream[Any]:
         """Emits `function(value)` for each value; made by `async def` it is called as `map_async` does.
 
         >>> emitted(numbers.map(lambda n: n * n))
         [1, 4, 9, 16]
         """
         if is_asynchronous(function):
-            return self._call("map", function, mapped, CallOptions(), uid, parallelism, on_error)
-        return self._then("map", lambda: Map(function), function, uid, parallelism, on_error)
+            return self._call("map", function, mapped, CallOptions(), *given(options))
+        return self._then("map", lambda: Map(function), function, *given(options))
 
     def map_async(
         self,
@@ -129,6 +124,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         type: type[Any] | Any = Any,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Emits `await function(value)` for each value, with up to `capacity` calls at once in each subtask.
@@ -146,24 +142,17 @@ class Stream(Lookups[T_co], Generic[T_co]):
         [2, 4, 6, 8]
         """
         options = CallOptions(ordered, capacity, timeout, on_timeout, retry, type)
-        return self._call("map_async", function, mapped, options, uid, parallelism, on_error)
+        return self._call("map_async", function, mapped, options, uid_of(uid, renamed_from), parallelism, on_error)
 
-    def filter(
-        self,
-        function: Callable[[T_co], object],
-        *,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[T_co]:
+    def filter(self, function: Callable[[T_co], object], **options: Unpack[StepOptions]) -> Stream[T_co]:
         """Emits the values for which `function` is true; made by `async def` it is called as `map_async` does.
 
         >>> emitted(numbers.filter(lambda n: n > 2))
         [3, 4]
         """
         if is_asynchronous(function):
-            return self._call("filter", function, filtered, CallOptions(), uid, parallelism, on_error)
-        return self._then("filter", lambda: Filter(function), function, uid, parallelism, on_error)
+            return self._call("filter", function, filtered, CallOptions(), *given(options))
+        return self._then("filter", lambda: Filter(function), function, *given(options))
 
     @overload
     def flat_map(
@@ -171,14 +160,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
     ) -> Stream[R]: ...
     @overload
     def flat_map(self, function: Callable[[T_co], Iterable[R]], **options: Unpack[StepOptions]) -> Stream[R]: ...
-    def flat_map(
-        self,
-        function: Callable[[T_co], Any],
-        *,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
-    ) -> Stream[Any]:
+    def flat_map(self, function: Callable[[T_co], Any], **options: Unpack[StepOptions]) -> Stream[Any]:
         """Emits everything that `function(value)` gives, in order; it may be a generator, or made by `async def`, which
         is called as `map_async` does.
 
@@ -186,8 +168,8 @@ class Stream(Lookups[T_co], Generic[T_co]):
         [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
         """
         if is_asynchronous(function):
-            return self._call("flat_map", function, flattened, CallOptions(), uid, parallelism, on_error)
-        return self._then("flat_map", lambda: FlatMap(function), function, uid, parallelism, on_error)
+            return self._call("flat_map", function, flattened, CallOptions(), *given(options))
+        return self._then("flat_map", lambda: FlatMap(function), function, *given(options))
 
     @overload
     def key_by(
@@ -228,6 +210,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
             function = field_key(*names)  # type: ignore[arg-type]
         chosen: Any = function
         keyed = self._then("key_by", lambda: KeyBy(chosen), chosen, uid, None, on_error)
+        self._job.takes(keyed._node, chosen)
         self._job.graph.nodes[keyed._node].follows_input = True
         return KeyedStream(self._job, keyed._node)
 
@@ -238,6 +221,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         ttl: timedelta | StateTtl | None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[T_co]:
         """Emits the first value of each `id(value)`, which is a key as in `key_by`; others with that id are dropped.
@@ -251,7 +235,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         """
         function = deduplicating(ttl)
         keyed = self.key_by(id, on_error=on_error, uid=None if uid is None else f"{uid}.id")
-        first = keyed.process(function, uid=uid, parallelism=parallelism)
+        first = keyed.process(function, uid=uid_of(uid, renamed_from), parallelism=parallelism)
         return Stream(self._job, first._node, letters=Edge(keyed._node, Routing.FORWARD, letters_name(on_error)))
 
     def split(
@@ -337,6 +321,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         *,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Written:
         """Writes the values to a sink: the end of this stream.
@@ -348,7 +333,7 @@ class Stream(Lookups[T_co], Generic[T_co]):
         """
         from streamlet.dsl.written import written
 
-        return written(self._job, self._edge(), sink, on_error, uid, parallelism)
+        return written(self._job, self._edge(), sink, on_error, uid_of(uid, renamed_from), parallelism)
 
     _routing = Routing.FORWARD
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from streamlet.dsl.aggregating import checked_functions, kind_of
-from streamlet.dsl.policies import OnError
+from streamlet.dsl.naming import uid_of
+from streamlet.dsl.policies import OnError, StepOptions
 from streamlet.dsl.shorthands import WindowShorthands
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
@@ -132,6 +133,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         type: type[Any] | Any = Any,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[WindowResult[K, T]]:
         """Emits, per key and window, what `function(so far, value)` makes of its values; one alone is its own result.
@@ -143,7 +145,12 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         [6, 4]
         """
         return self._then(
-            "reduce", lambda: Folded(Reduce(function, type), None, Reduce.made_by), function, uid, parallelism, on_error
+            "reduce",
+            lambda: Folded(Reduce(function, type), None, Reduce.made_by),
+            function,
+            uid_of(uid, renamed_from),
+            parallelism,
+            on_error,
         )
 
     @overload
@@ -153,9 +160,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         /,
         *,
         result: None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[WindowResult[K, A1]]: ...
     @overload
     def aggregate(
@@ -164,9 +169,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         /,
         *,
         result: Callable[[K, Window, A1], R],
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def aggregate(
@@ -176,9 +179,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         /,
         *,
         result: None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[WindowResult[K, tuple[A1, A2]]]: ...
     @overload
     def aggregate(
@@ -188,9 +189,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         /,
         *,
         result: Callable[[K, Window, A1, A2], R],
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def aggregate(
@@ -201,9 +200,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         /,
         *more: AggregateFunction[T, Any, Any],
         result: None = None,
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[WindowResult[K, tuple[Any, ...]]]: ...
     @overload
     def aggregate(
@@ -214,9 +211,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         /,
         *more: AggregateFunction[T, Any, Any],
         result: Callable[..., R],
-        on_error: OnError = "fail",
-        uid: str | None = None,
-        parallelism: int | None = None,
+        **options: Unpack[StepOptions],
     ) -> Stream[R]: ...
     @overload
     def aggregate(
@@ -226,6 +221,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         into: Callable[..., R],
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[T, Any, Any],
     ) -> Stream[WindowResult[K, R]]: ...
@@ -237,6 +233,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         into: None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[T, Any, Any],
     ) -> Stream[WindowResult[K, dict[str, Any]]]: ...
@@ -247,6 +244,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         into: Callable[..., Any] | None = None,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
         **named: AggregateFunction[Any, Any, Any],
     ) -> Stream[Any]:
@@ -270,7 +268,9 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         def make() -> Contents:
             return Folded(folding_of(functions), result, made_by, schema)
 
-        return self._then("aggregate", make, make if result is None else result, uid, parallelism, on_error)
+        return self._then(
+            "aggregate", make, make if result is None else result, uid_of(uid, renamed_from), parallelism, on_error
+        )
 
     def process(
         self,
@@ -279,6 +279,7 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         type: type[Any] | Any = Any,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[R]:
         """Runs the user's own function on all values of a key and window; see `WindowProcessFunction`.
@@ -297,7 +298,14 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
                 remedy="derive a class from WindowProcessFunction and give an instance",
             )
         check_methods(function, self._line())
-        return self._then("process", lambda: Elements(function, type), function.process, uid, parallelism, on_error)
+        return self._then(
+            "process",
+            lambda: Elements(function, type),
+            function.process,
+            uid_of(uid, renamed_from),
+            parallelism,
+            on_error,
+        )
 
     def _windowed(
         self,
@@ -305,9 +313,10 @@ class WindowedStream(WindowShorthands[K, T], Generic[K, T]):
         *,
         on_error: OnError = "fail",
         uid: str | None = None,
+        renamed_from: str | None = None,
         parallelism: int | None = None,
     ) -> Stream[WindowResult[K, Any]]:
-        return self.aggregate(function, on_error=on_error, uid=uid, parallelism=parallelism)
+        return self.aggregate(function, on_error=on_error, uid=uid_of(uid, renamed_from), parallelism=parallelism)
 
     def _then(
         self,

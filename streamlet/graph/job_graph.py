@@ -51,6 +51,12 @@ class Node:
     inputs: list[Edge]
     parallelism: int | None
     has_own_uid: bool
+    renamed_from: str | None = None
+    """The uid under which checkpoints of before keep what belongs to it."""
+    structure: str = ""
+    """Its uid, or where it was given none a name by what it is and what comes to it."""
+    numbered: str = ""
+    """What checkpoints of the first format call it where it was given no uid."""
     follows_input: bool = False
     """True where it has as many subtasks as what it reads, unless told: spread over more of them, rows of one key would
     overtake each other on their way to the subtask of that key."""

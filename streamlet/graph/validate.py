@@ -8,6 +8,7 @@ from streamlet.config import JobConfig
 from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.graph.job_graph import JobGraph, Node
 from streamlet.operators.operator import Operator
+from streamlet.sink import Sink
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{0,119}")
 
@@ -16,6 +17,7 @@ def validate(graph: JobGraph, config: JobConfig) -> None:
     """Raises `JobDefinitionError` for the first thing that is wrong."""
     if not any(node.is_source for node in graph.nodes):
         raise JobDefinitionError("the job has no source", remedy="begin with job.source(...)")
+    _check_names(graph)
     seen: dict[str, Node] = {}
     for node in graph.nodes:
         _check_uid(node, seen)
@@ -55,6 +57,41 @@ def _check_uid(node: Node, seen: dict[str, Node]) -> None:
             remedy="give each operator its own uid: its state is found by it",
         )
     seen[node.uid] = node
+
+
+def _check_names(graph: JobGraph) -> None:
+    """Refuses steps that only their places tell apart, where a checkpoint has something of each; and former names that
+    are not former."""
+    known: dict[str, Node] = {}
+    for node in graph.nodes:
+        if not node.has_own_uid and _is_stateful(node):
+            other = known.setdefault(node.structure, node)
+            if other is not node:
+                raise JobDefinitionError(
+                    f"{node.place}: this {node.place.kind} and the one at {other.place} cannot be told apart: both "
+                    "are of one kind, behind the same stream and key",
+                    remedy='give both a uid, by which their state is found whatever the job file becomes: uid="..."',
+                )
+    names = {node.uid: node for node in graph.nodes}
+    for node in graph.nodes:
+        if node.renamed_from in names:
+            raise JobDefinitionError(
+                f"{node.place}: renamed_from={node.renamed_from!r}, which is the uid of the step at "
+                f"{names[node.renamed_from].place}",
+                remedy="give the uid that the checkpoint has, and that no step of the job has any more",
+            )
+
+
+def _is_stateful(node: Node) -> bool:
+    """True for what a checkpoint has something of that is found by its uid."""
+    if isinstance(node.made, Sink):
+        return type(node.made).committer is not Sink.committer
+    if node.is_source:
+        return True
+    operator = prototype(node)
+    while isinstance(inner := getattr(operator, "inner", None), Operator):
+        operator = inner
+    return bool(operator.declared_states()) or type(operator).snapshot is not Operator.snapshot
 
 
 def _check_time(node: Node, graph: JobGraph) -> None:

@@ -17,8 +17,14 @@ def field_key(*names: str) -> Callable[[Any], Any]:
     """Takes the field of a name from dicts, structs, dataclasses and other objects; a tuple for several names."""
     if len(names) == 1:
         (name,) = names
-        return lambda value: _field(value, name)
-    return lambda value: tuple([_field(value, name) for name in names])
+        return _known_as(f"field {name}", lambda value: _field(value, name))
+    return _known_as(f"fields {', '.join(names)}", lambda value: tuple([_field(value, name) for name in names]))
+
+
+def _known_as(identity: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function, with what it takes in words: its code is the engine's own, and may change with it."""
+    function.identity = identity  # type: ignore[attr-defined]
+    return function
 
 
 def sampling(fraction: float, by: Callable[[Any], Any] | None, seed: int) -> Callable[[Any], bool]:

@@ -28,7 +28,7 @@ def identity_of(function: Callable[..., Any] | None) -> str:
     """`field cents`, `item 'cents'`, `function 3.11:9f1c...`; `the value` for none."""
     if function is None:
         return WHOLE_VALUE
-    named = taken(function)
+    named = getattr(function, "identity", None) or taken(function)
     if named is not None:
         return named
     if isinstance(function, operator.itemgetter | operator.attrgetter):
@@ -41,6 +41,27 @@ def identity_of(function: Callable[..., Any] | None) -> str:
         return name.removeprefix("builtins.")
     digest = hashlib.blake2b("\0".join(_pieces(function, 0)).encode(), digest_size=8)
     return f"function {_PYTHON}:{digest.hexdigest()}"
+
+
+def outline_of(function: Callable[..., Any]) -> str:
+    """What a function takes, told by nothing that differs from Python to Python: of code by its names and constants."""
+    known = identity_of(function)
+    if not known.startswith("function "):
+        return known
+    inner = function.func if isinstance(function, functools.partial) else function
+    code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
+    return " ".join(sorted(_outline(code, 0)))
+
+
+def _outline(code: Any, depth: int) -> Iterator[str]:
+    if not isinstance(code, CodeType) or depth > _DEEPEST:
+        return
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _outline(const, depth + 1)
+        elif isinstance(const, _PLAIN) and const is not None:
+            yield repr(const)
 
 
 def _has_code(function: Any) -> bool:

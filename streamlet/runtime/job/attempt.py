@@ -15,6 +15,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from streamlet.checkpoint.coordinator import CheckpointCoordinator
 from streamlet.checkpoint.facts import AttemptFacts, CheckpointFigures, CoordinatorSettings
 from streamlet.checkpoint.lock import JobInstance, JobLock
@@ -32,7 +34,8 @@ from streamlet.runtime.job.assembly import (
 )
 from streamlet.runtime.job.discovery import discover_on, new_input
 from streamlet.runtime.job.hosting import HostMaker, LocalHost
-from streamlet.runtime.job.restored import check_snapshots_have_owners, number_states
+from streamlet.runtime.job.renaming import former_sinks, under_present_names
+from streamlet.runtime.job.restored import check_fits, number_states
 from streamlet.runtime.job.restoring import AttemptOptions, Restorer, wanted_checkpoint
 from streamlet.runtime.job.savepoints import SavepointDesk
 from streamlet.runtime.task.figures import Figures
@@ -82,6 +85,7 @@ class Attempt:
         self._savepoints = savepoints
         self._on_locked = on_locked
         self._committers: dict[str, Committer] = {}
+        self._former: dict[str, Committer] = {}
         self._is_stopping = False
         self._task: asyncio.Task[Any] | None = None
         self._cancelled_before = 0
@@ -181,8 +185,12 @@ class Attempt:
             committer = node.made.committer(around.sink_context(self._plan, uid, -1, task.parallelism, False))  # type: ignore[union-attr]
             if committer is not None:
                 self._committers[uid] = committer
-        restorer = Restorer(self._plan, self._options, around, self._storage, self._committers, self._say)
+        former = self._former_committers(around)
+        restorer = Restorer(self._plan, self._options, around, self._storage, {**former, **self._committers}, self._say)
         restored = await restorer.recover(instance)
+        if restored is not None and restored.manifest is not None:
+            names = under_present_names(self._plan, restored.manifest)
+            restored = msgspec.structs.replace(restored, manifest=names)
         self._restored = restored.id if restored is not None else None
         if restored is not None and restored.manifest is not None and restored.manifest.kind == "final":
             self._say(f"{self._name}: finished before, in checkpoint {restored.id}; nothing to do")
@@ -191,12 +199,21 @@ class Attempt:
             return Ending.FINISHED
         return await self._from(restored, restorer, around, on_running)
 
+    def _former_committers(self, around: Surroundings) -> dict[str, Committer]:
+        """What settles the output that renamed sinks prepared under their former names."""
+        found: dict[str, Committer] = {}
+        for uid, node in former_sinks(self._plan).items():
+            context = around.sink_context(self._plan, uid, -1, self._plan.parallelisms[node.uid], False)
+            committer = node.made.committer(context)  # type: ignore[union-attr]
+            if committer is not None:
+                found[uid] = self._former[uid] = committer
+        return found
+
     def _foresee(self) -> None:
         """Refuses a checkpoint that does not fit the job before anything is written."""
         info = wanted_checkpoint(self._storage, self._options.from_checkpoint)
         if info is not None and info.manifest is not None:
-            number_states(self._plan, info.manifest)
-            check_snapshots_have_owners(self._plan, info.manifest)
+            check_fits(self._plan, under_present_names(self._plan, info.manifest))
 
     async def _from(
         self,
@@ -207,7 +224,8 @@ class Attempt:
     ) -> Ending:
         manifest = restored.manifest if restored is not None else None
         states = number_states(self._plan, manifest)
-        check_snapshots_have_owners(self._plan, manifest)
+        if manifest is not None:
+            check_fits(self._plan, manifest)
         positions, parent = await restorer.begin(restored, specs_of(states))
         self._restored = parent if parent is not None else self._restored
         await self._host.build(around, manifest, positions)
@@ -248,7 +266,7 @@ class Attempt:
         )
 
     async def _close(self) -> None:
-        for committer in self._committers.values():
+        for committer in (*self._committers.values(), *self._former.values()):
             with contextlib.suppress(Exception):
                 await committer.close()
         await self._host.close()

@@ -19,6 +19,7 @@ from streamlet.elements import Position
 from streamlet.errors import CheckpointError, ConfigError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.runtime.job.assembly import Surroundings
+from streamlet.runtime.job.renaming import former_sinks
 from streamlet.sink import Committer
 from streamlet.state.snapshot import StateSpec
 from streamlet.task_group import TaskGroup
@@ -111,7 +112,12 @@ class Restorer:
         return plan_start(
             storage.checkpoints(),
             self._request(),
-            JobFacts(self._config.key_groups, frozenset(self._committers), self._around.instance),
+            JobFacts(
+                self._config.key_groups,
+                frozenset(self._committers),
+                self._plan.allowed.dropped,
+                self._around.instance,
+            ),
             has_history=storage.has_history(),
             verify=self._verify,
             accept_lost_output=self._options.accept_lost_output,
@@ -138,7 +144,9 @@ class Restorer:
         self._storage.verify(info.manifest, full=self._config.verify == "full", files=outside)
 
     def _sink_parallelisms(self) -> Mapping[str, int]:
-        return {uid: task.parallelism for uid, (task, _) in self._plan.sinks.items()}
+        now = {uid: task.parallelism for uid, (task, _) in self._plan.sinks.items()}
+        former = {uid: now[node.uid] for uid, node in former_sinks(self._plan).items()}
+        return {**former, **now}
 
     async def _fence(self, plan: RecoveryPlan | None, highest: Mapping[str, int]) -> None:
         """Ends what earlier attempts left open, but for what is not settled yet."""
@@ -179,9 +187,9 @@ class Restorer:
             found = await node.made.discover(before)  # type: ignore[union-attr]
             positions[uid] = {**before, **found}
             if manifest is not None and uid not in known:
-                self._say(f"{self._name}: warning: source {uid!r} is new to this job: it begins at its start option")
+                self._say(f"{self._name}: source {uid!r} is new to this job: it begins at its start option")
         for uid in known.keys() - positions.keys():
-            self._say(f"{self._name}: warning: the job has no source {uid!r} any more; its positions are dropped")
+            self._say(f"{self._name}: the job has no source {uid!r} any more; its positions are dropped, as asked")
         return positions, any(uid not in known for uid in positions)
 
     async def _write_start(

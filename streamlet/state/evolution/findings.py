@@ -11,7 +11,9 @@ from streamlet.errors import StateRefusedError
 
 Verdict = Literal["kept", "new", "upgraded", "dropped", "refused"]
 _SHOWN = 3
-"""Refusals that are shown whole; the others are counted."""
+"""Edits that are shown; the others are counted."""
+_SHOWN_OF_ONE = 2
+"""What is shown of all that one edit mends."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -72,20 +74,21 @@ def changing(*address: str) -> str:
 
 def raise_refused(findings: Sequence[Finding], checkpoint: str) -> None:
     """Raises `StateRefusedError` with the first refusals, if there are any."""
-    by_edit: dict[tuple[str, str], Finding] = {}
+    by_edit: dict[tuple[str, str], list[Finding]] = {}
     for one in findings:
         if one.verdict == "refused":
-            by_edit.setdefault((one.uid, one.remedy), one)  # what one edit mends is shown once
-    refused = list(by_edit.values())
-    if not refused:
+            by_edit.setdefault((one.uid, one.remedy), []).append(one)
+    if not by_edit:
         return
     lines = [f"{checkpoint} does not fit the job; nothing was changed"]
-    for one in refused[:_SHOWN]:
-        where = f"{one.place}: " if one.place else ""
-        lines += [f"  {where}{one.kind} {one.address}: {one.what}", f"    -> {one.remedy}"]
-    more = len(refused) - _SHOWN
-    remedy = f"{more} more: see them all by `streamlet plan --against latest`" if more > 0 else ""
-    raise StateRefusedError("\n".join(lines), remedy=remedy or "one of the edits above makes it go on")
+    for (_, remedy), refused in list(by_edit.items())[:_SHOWN]:
+        for one in refused[:_SHOWN_OF_ONE]:
+            where = f"{one.place}: " if one.place else ""
+            lines.append(f"  {where}{one.kind} {one.address}: {one.what}")
+        lines.append(f"    -> {remedy}")
+    more = len(by_edit) - _SHOWN
+    last = f"{more} more: see them all by `streamlet plan --against latest`" if more > 0 else ""
+    raise StateRefusedError("\n".join(lines), remedy=last or "one of the edits above makes it go on")
 
 
 def _covers(given: frozenset[str], address: Sequence[str]) -> bool:
