@@ -177,7 +177,7 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
         if base.__module__.startswith("streamlet"):
             for name, thing in vars(base).items():
                 function = thing.__func__ if isinstance(thing, staticmethod | classmethod) else thing
-                if not name.startswith("_") and inspect.isfunction(function) and function.__doc__:
+                if not name.startswith("_") and inspect.isfunction(function):
                     yield name, function
 
 
