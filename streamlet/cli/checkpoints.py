@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from streamlet.checkpoint.lock import JobLock, read_instance
+from streamlet.checkpoint.lock import LOCK, JobLock, read_instance
 from streamlet.checkpoint.retention import CheckpointInfo, releasable
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.places import checkpoint_of, refusals_told, state_dir_option, storage_of
@@ -127,7 +127,8 @@ def verify(job: str, state_dir: str | None) -> None:
     damages: list[str] = []
     instance = ""
     try:
-        instance = read_instance(LocalDisk(), storage.folder)
+        if (storage.folder / LOCK).exists():  # else it is a savepoint, which belongs to no state directory
+            instance = read_instance(LocalDisk(), storage.folder)
     except StreamletError as error:
         damages.append(error.message)
         click.echo(error.message)

@@ -1,8 +1,8 @@
 """The stored entries of one state of a checkpoint, in order and in bounded memory.
 
 Each store of a checkpoint is a RocksDB base and logs over it: the last word on a stored key is that of the newest log
-that has it, a tombstone included, else that of the base.  Logs are merged for a few key groups at a time, so memory is
-bounded however large they are (as when they are folded), and the base is read as a stream.
+that has it, a tombstone included, else that of the base, which is read as a stream.  Logs that are too large to be
+merged in memory are brought, sorted piece by piece, into a copy of the base in a temporary folder.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from streamlet.errors import CheckpointDamagedError
 from streamlet.machine.disk import LocalDisk
 from streamlet.machine.held_files import HeldFiles
 from streamlet.state.backends.folding import PART_BYTES, PART_ENTRIES, merge_logs
-from streamlet.state.backends.rocksdb_database import RocksBase
+from streamlet.state.backends.rocksdb_database import RocksBase, write_sst
 from streamlet.state.encoding.key_groups import META_STATE, stored_key
 from streamlet.state.encoding.key_type import KEY_TYPE_NOTE
-from streamlet.state.log.file import read_header
+from streamlet.state.log.file import read_header, read_log
 from streamlet.state.snapshot import StoreSnapshot
 
 Entry = tuple[bytes, bytes]
@@ -38,6 +38,7 @@ class StoredEntries:
         self._held = held
         self._folder = f"base-{number}"
         self._base: RocksBase | None = None
+        self._whole: RocksBase | None = None
         self._logs = [held.hold(files / log.file.name) for log in snapshot.logs]
         self._tables = [(ref.role, held.hold(files / ref.name)) for ref in snapshot.base]
         self._merged: tuple[int, dict[bytes, bytes | None]] | None = None
@@ -52,11 +53,13 @@ class StoredEntries:
 
     def of_state(self, state_id: int) -> Iterator[Entry]:
         """Gives the entries of a state, in the order of their stored keys."""
-        for first, end in pairwise(self._bounds()):
-            prefixes = [stored_key(group, state_id, b"")[:4] for group in range(first, end)]
-            own = prefixes[0][2:]
-            logged = merge_logs(LocalDisk(), self._logs, first, end)
-            yield from self._together(prefixes, {key: value for key, value in logged.items() if key[2:4] == own})
+        first, end = self.snapshot.first_group, self.snapshot.end_group
+        prefixes = [stored_key(group, state_id, b"")[:4] for group in range(first, end)]
+        if self._is_large():
+            return chain.from_iterable(map(self._with_logs().scan, prefixes))
+        logged = merge_logs(LocalDisk(), self._logs, first, end)
+        own = prefixes[0][2:]
+        return self._together(prefixes, {key: value for key, value in logged.items() if key[2:4] == own})
 
     def with_prefix(self, prefix: bytes) -> list[Entry]:
         """Gives the entries whose stored key begins with a prefix, which is one of a single key group."""
@@ -74,9 +77,10 @@ class StoredEntries:
 
     def close(self) -> None:
         """Lets go of the base."""
-        if self._base is not None:
-            self._base.close()
-            self._base = None
+        for base in (self._base, self._whole):
+            if base is not None:
+                base.close()
+        self._base = self._whole = None
 
     def _together(self, prefixes: Sequence[bytes], logged: dict[bytes, bytes | None]) -> Iterator[Entry]:
         """The entries below some prefixes, in order; `logged` is what the logs say of them."""
@@ -87,20 +91,44 @@ class StoredEntries:
         older = chain.from_iterable(map(base.scan, prefixes))
         return heapq.merge(newer, (entry for entry in older if entry[0] not in logged)) if logged else older
 
-    def _bounds(self) -> Sequence[int]:
-        """Where the parts begin for which logs are merged."""
-        first, end = self.snapshot.first_group, self.snapshot.end_group
+    def _is_large(self) -> bool:
+        """True for logs that are not to be merged in memory."""
         headers = [read_header(LocalDisk(), path) for path in self._logs]
-        entries, size = sum(one.entries for one in headers), sum(one.raw_bytes for one in headers)
-        parts = min(max(-(-entries // PART_ENTRIES), -(-size // PART_BYTES), 1), end - first)
-        return [first + (end - first) * part // parts for part in range(parts + 1)]
+        return sum(one.entries for one in headers) > PART_ENTRIES or sum(one.raw_bytes for one in headers) > PART_BYTES
+
+    def _with_logs(self) -> RocksBase:
+        """A copy of the base that has the logs, too."""
+        if self._whole is None:
+            folder = self._placed(f"{self._folder}-whole")
+            self._whole = RocksBase(folder, _CACHE_BYTES, create=not self._tables)
+            piece, size = dict[bytes, bytes | None](), 0
+            for log in self._logs:
+                for keys, values, deletes in read_log(LocalDisk(), log):
+                    packed = list(map(bytes, values))
+                    piece.update(zip(keys, packed, strict=True))
+                    piece.update(dict.fromkeys(deletes))
+                    size += sum(map(len, packed))
+                    if len(piece) >= PART_ENTRIES or size >= PART_BYTES:
+                        self._take(self._whole, piece)
+                        piece, size = {}, 0
+            self._take(self._whole, piece)
+        return self._whole
+
+    def _take(self, whole: RocksBase, piece: dict[bytes, bytes | None]) -> None:
+        out = self._held.folder / f"{self._folder}.sst"
+        if write_sst(out, iter(sorted(piece.items()))):
+            whole.ingest(out)
+
+    def _placed(self, name: str) -> Path:
+        """A folder in which the base's files have the names that RocksDB knows."""
+        for role, held in self._tables:
+            put = self._held.name if role.endswith(".sst") else self._held.copy
+            put(held, name, role)
+        return self._held.folder / name
 
     def _opened(self) -> RocksBase:
         if self._base is None:
-            for role, held in self._tables:
-                put = self._held.name if role.endswith(".sst") else self._held.copy
-                put(held, self._folder, role)
-            self._base = RocksBase.read_only(self._held.folder / self._folder, _CACHE_BYTES)
+            self._base = RocksBase.read_only(self._placed(self._folder), _CACHE_BYTES)
         return self._base
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.machine.disk import LocalDisk
-from tests.unit.cli_kit import JOB, cli, write_job
+from tests.unit.cli_kit import JOB, cli, here, write_job
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +105,21 @@ def test_a_checkpoint_is_shown_with_states_positions_and_output(finished: Path) 
     assert "state count / accumulator: value of int, 1 subtasks" in done.stdout
 
 
-def test_two_checkpoints_are_compared_down_to_their_entries(finished: Path) -> None:
-    infos = CheckpointStorage(finished / "streamlet-state", "job", LocalDisk()).checkpoints()
-    first, last = str(infos[0].id), str(infos[-1].path)
-    same = cli(finished, "checkpoints", "diff", "job", last, last, "--entries")
-    assert (same.returncode, same.stdout) == (0, "")
-    done = cli(finished, "checkpoints", "diff", "job", first, last, "--entries")
-    assert done.returncode == 1
-    assert "source numbers: 0/1: " in done.stdout
-    assert "state count / accumulator: " in done.stdout
-
-
-def test_only_checkpoints_that_nothing_needs_are_deleted(tmp_path: Path) -> None:
+def test_checkpoints_are_compared_by_entries_and_those_that_nothing_needs_are_deleted(
+    tmp_path: Path,
+) -> None:
     write_job(tmp_path, JOB.replace("restart=Restart.none()", "restart=Restart.none(), retain=50"))
     assert cli(tmp_path, "run", "job.py", "--", "200", "2000").returncode == 0
     storage = CheckpointStorage(tmp_path / "streamlet-state", "job", LocalDisk())
     ids = [info.id for info in storage.checkpoints()]
     assert len(ids) > 2
+    place = str(storage.checkpoints()[-1].path)
+    same = here("checkpoints", "diff", place, place, place, "--entries")
+    assert (same.exit_code, same.stdout) == (0, "")
+    done = cli(tmp_path, "checkpoints", "diff", "job", str(ids[0]), str(ids[-1]), "--entries")
+    assert done.returncode == 1
+    assert "source numbers: 0/1: 0 -> 200" in done.stdout
+    assert "state count / accumulator: 7 entries new, 0 gone, 0 changed" in done.stdout
     kept = cli(tmp_path, "checkpoints", "delete", "job", str(ids[-1]))
     assert kept.returncode == 2
     assert f"checkpoint {ids[-1]} is needed to go on" in kept.stderr

@@ -13,7 +13,7 @@ from streamlet.errors import CheckpointDamagedError
 from streamlet.inspect import entries
 from streamlet.inspect.entries import StoredEntries, entries_of
 from streamlet.machine.held_files import HeldFiles
-from streamlet.state.backends import folding
+from streamlet.state.backends import rocksdb_database
 from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.descriptors import TimerState, ValueState
 from streamlet.state.encoding.key_groups import key_group, pack_key, stored_key
@@ -70,25 +70,23 @@ def test_the_last_word_on_each_key_counts_in_the_order_of_stored_keys(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", STORES)
-def test_logs_are_merged_in_parts_that_bound_memory(
+def test_logs_too_large_for_memory_are_sorted_piece_by_piece(
     tmp_path: Path, kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = written(kind, tmp_path)
     with opened(tmp_path, snapshot) as stores:
-        whole = list(entries_of(stores, 1))
-        largest: list[int] = []
-        merge_logs = folding.merge_logs
+        whole = [list(entries_of(stores, state)) for state in (1, 2)]
+    pieces: list[int] = []
 
-        def counted(*arguments: Any) -> Any:
-            merged = merge_logs(*arguments)
-            largest.append(len(merged))
-            return merged
+    def counted(path: Path, some: Iterator[tuple[bytes, bytes | None]]) -> int:
+        pieces.append(rocksdb_database.write_sst(path, some))
+        return pieces[-1]
 
-        monkeypatch.setattr(entries, "merge_logs", counted)
-        monkeypatch.setattr(entries, "PART_ENTRIES", 10)
-        assert list(entries_of(stores, 1)) == whole
-        assert len(largest) > 4
-        assert max(largest) < 80, "a part of the 250 entries that the logs of the memory store have"
+    monkeypatch.setattr(entries, "write_sst", counted)
+    monkeypatch.setattr(entries, "PART_ENTRIES", 10)
+    with opened(tmp_path, snapshot) as stores:
+        assert [list(entries_of(stores, state)) for state in (1, 2)] == whole
+    assert len(pieces) > 1, "in several pieces, and once for both states"
 
 
 @pytest.mark.parametrize("kind", STORES)
