@@ -2,7 +2,10 @@
 
 A job file builds one `Job` and runs nothing.  `streamlet run job.py` finds it (`job.py:name` when there are several);
 `job.run()` does the same from Python.  Everything that has state, positions or output has a `uid`: it is found again by
-its uid after you change the file.  `streamlet plan job.py` shows tasks, chains and channels, and warns of missing uids.
+its uid after you change the file.  `renamed_from="old uid"` beside a new `uid` brings all of it along; a source that is
+gone is refused until it is named.  A uid that nobody gave is made of the kind of the step, its key and what comes to
+it, so steps may change places; two steps that nothing tells apart are refused when the job is built.  `streamlet plan
+job.py` shows tasks, chains and channels, and warns of missing uids.
 
 Steps of a stream:
 

@@ -20,7 +20,7 @@ from tests.docstring_kit import failures, names_for
 BUILDING_BLOCKS = (
     Job, Stream, KeyedStream, WindowedStream, ConnectedStreams, BroadcastConnectedStreams, Written
 )  # fmt: skip
-OF_THE_DSL_ITSELF = {"Job.add", "Job.line"}
+OF_THE_DSL_ITSELF = {"Job.add", "Job.line", "Job.takes"}
 
 
 def _things() -> Iterator[tuple[str, object]]:
