@@ -1,17 +1,27 @@
-"""The shared part of operators that call user functions: one call per record, errors that name line and record."""
+"""How user functions are called: once per record, and an error names the user's line and the record.
+
+`call_each` and `call_most` call a function for the rows of a batch, `whole` takes in what a function emits, and
+`CallingOperator` is the base of the operators that use them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from types import GeneratorType
 from typing import Any
 
 from streamlet.elements import Batch
 from streamlet.errors import UserFunctionError
 from streamlet.operators.operator import Operator
 from streamlet.operators.selectors import Selector
-from streamlet.operators.user_code.place import call_each, call_most, function_error
+from streamlet.operators.user_code.misuse import check_results, not_iterable
+from streamlet.operators.user_code.place import function_error
+from streamlet.operators.user_code.raised import RAISED
+
+_WHOLE = (list, tuple, GeneratorType)
+"""These cannot end early without an error: a generator turns a StopIteration inside it into one (PEP 479)."""
 
 
 class CallingOperator(Operator):
@@ -81,3 +91,85 @@ def is_asynchronous(function: object) -> bool:
     call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an asynchronous one
     found = (function, call)
     return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in found)
+
+
+def call_each(
+    function: Callable[..., Any],
+    batch: Batch[Any],
+    *columns: Sequence[Any],
+    fail: Callable[[BaseException, Batch[Any], int], BaseException],
+) -> list[Any]:
+    """Calls `function` once per row over the columns (default: the values), at the cost of a bare `map`.
+
+    The number of results tells which row failed.  A function that raises StopIteration would end the list quietly;
+    that shows as a list that is too short, and is its error.
+    """
+    first: Sequence[Any] = columns[0] if columns else batch.values
+    results: list[Any] = []
+    try:
+        results.extend(map(function, first, *columns[1:]))
+    except RAISED as error:
+        raise fail(error, batch, len(results)) from error
+    if len(results) != len(batch.values) and first:
+        raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
+    if (wrong := check_results(results)) is not None:
+        raise fail(wrong, batch, 0) from wrong
+    return results
+
+
+def call_most(
+    function: Callable[..., Any],
+    columns: Sequence[Sequence[Any]],
+    leave_out: Callable[[BaseException, int], None],
+) -> tuple[list[Any], list[int]]:
+    """The same, but a row that fails goes to `leave_out`, which raises where it must not be left out.
+
+    Gives the results of the others, and which rows were left out.
+    """
+    results: list[Any] = []
+    gone: list[int] = []
+    ahead = columns
+    while True:
+        failure: BaseException | None = None
+        try:
+            results.extend(map(function, *ahead))
+        except RAISED as error:
+            failure = error
+        row = len(results) + len(gone)
+        if row == len(columns[0]):
+            if (wrong := check_results(results)) is not None:
+                for each in sorted(set(range(row)).difference(gone)):
+                    leave_out(wrong, each)
+                return [], list(range(row))
+            return results, gone
+        leave_out(failure or RuntimeError("the function raised StopIteration"), row)
+        gone.append(row)
+        ahead = [column[row + 1 :] for column in columns]
+
+
+def whole(emitted: Iterable[Any], *, is_any: bool = False) -> Iterable[Any]:
+    """Gives everything that `emitted` holds; raises `RecordError` for what is no iterable, and, unless any one will do
+    (`is_any`), for text and mappings.
+
+    A lazy iterable (`map`, `filter`, ...) whose function raises StopIteration looks as if it had ended, and the rest
+    would be lost.  Only a `__next__` may say that it has ended: raised by any other function it is that one's error,
+    a `RuntimeError` here.  What another iterator has taken in (`itertools.chain` over such a map) cannot be told apart.
+    """
+    if isinstance(emitted, _WHOLE):
+        return emitted
+    if (error := not_iterable(emitted, is_any=is_any)) is not None:
+        raise error
+    return _drained(emitted)
+
+
+def _drained(emitted: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    following = iter(emitted).__next__
+    try:
+        while True:
+            found.append(following())
+    except StopIteration as end:
+        below = end.__traceback__.tb_next if end.__traceback__ is not None else None
+        if below is not None and below.tb_frame.f_code.co_name != "__next__":
+            raise RuntimeError("the function raised StopIteration").with_traceback(below) from end
+    return found

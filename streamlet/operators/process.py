@@ -8,8 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from streamlet.elements import MAX_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import JobDefinitionError
-from streamlet.operators.emitting import whole
-from streamlet.operators.functions import CallingOperator
+from streamlet.operators.functions import CallingOperator, whole
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.process_function import (
     KeyedProcessFunction,
@@ -22,12 +21,12 @@ from streamlet.operators.timer_service import TimerService, named_timer
 from streamlet.operators.user_code.misuse import assigned, tags_of
 from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
+from streamlet.state.binding import bind_states
 from streamlet.state.broadcast import declared_tables
 from streamlet.state.descriptor import Descriptor, declared_states, ttl_timers
 from streamlet.state.descriptors import TimerState
 from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.memory.timers import Timers
-from streamlet.state.store import bind_states
 
 F = TypeVar("F", bound=ProcessFunction[Any, Any])
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from streamlet.elements import Batch, OutputTag
 from streamlet.errors import KeyTypeError, UserFunctionError
-from streamlet.operators.emitting import whole
-from streamlet.operators.functions import FunctionOperator
+from streamlet.operators.functions import FunctionOperator, whole
 from streamlet.operators.operator import Emit, Operator, fails
 from streamlet.operators.selectors import selector
 from streamlet.operators.user_code.raised import RAISED

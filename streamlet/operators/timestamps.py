@@ -11,7 +11,8 @@ from typing import Any
 from streamlet.clock import RisingClock
 from streamlet.elements import MAX_TIMESTAMP, Batch
 from streamlet.errors import JobDefinitionError, RecordError
-from streamlet.operators.user_code.place import Place, call_each, describe_record, function_error
+from streamlet.operators.functions import call_each
+from streamlet.operators.user_code.place import Place, describe_record, function_error
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 
 log = logging.getLogger("streamlet.operators")

@@ -8,9 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from streamlet.state.descriptor import declared_states, ttl_timers
 from streamlet.state.handles import Handle
-from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.memory.cells import Cell, Slot
 from streamlet.state.memory.state_cells import StateCells
 from streamlet.state.memory.timers import Timers
@@ -168,15 +166,3 @@ class KeyedStore(Protocol):
         """Lets go of a piece of a closed store's memory, for a million keys in one go stop the event loop; True while
         there is more."""
         ...
-
-
-def bind_states(
-    function: object, store: KeyedStore, specs: Sequence[StateSpec], lifetimes: Lifetimes | None = None
-) -> None:
-    """Puts a handle in the place of each state that the function declares. `specs` are those of its operator;
-    `lifetimes` is needed where states have a ttl."""
-    by_name = {spec.name: spec for spec in specs}
-    for name, descriptor in declared_states(function).items():
-        handle = descriptor.bind(store, by_name[name], by_name.get(ttl_timers(name)), lifetimes)
-        # Not setattr: a function may be a frozen dataclass, and only the instance is changed.
-        object.__setattr__(function, name, handle)

@@ -17,7 +17,7 @@ from streamlet.state.encoding.key_type import KEY_TYPE_NOTE
 from streamlet.state.log.delta import Delta
 from streamlet.state.log.log_set import LogBook
 from streamlet.state.log.replayed import Overlay
-from streamlet.state.memory import slot_maker
+from streamlet.state.memory import slot_table
 from streamlet.state.memory.eviction import Residency
 from streamlet.state.snapshot import StoreSnapshot
 from streamlet.testing.loop import SimulatedLoop
@@ -223,5 +223,5 @@ def key_hash_is_salted_per_process(patches: Patches) -> None:
         return __init__
 
     patches.put(SimulatedLoop, "__init__", init)
-    patches.put(slot_maker, "xxh3_64_intdigest", lambda original: lambda data, _: original(data, salt[0]))
+    patches.put(slot_table, "xxh3_64_intdigest", lambda original: lambda data, _: original(data, salt[0]))
     patches.put(routing, "key_group", lambda _: lambda packed, groups: xxh3_64_intdigest(packed, salt[0]) % groups)

@@ -12,7 +12,7 @@ import pytest
 from streamlet import KeyedProcessFunction, ProcessContext
 from streamlet.connect import Batch
 from streamlet.errors import UserFunctionError
-from streamlet.operators.emitting import whole
+from streamlet.operators.functions import whole
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.stateless import FlatMap
 from tests.unit.operator_kit import Keyed, Origin, feed, open_operator

@@ -10,7 +10,8 @@ import pytest
 from streamlet import Job
 from streamlet.calling import calling_line, is_user_file
 from streamlet.connect import Batch
-from streamlet.operators.user_code.place import Place, call_each, function_error
+from streamlet.operators.functions import call_each
+from streamlet.operators.user_code.place import Place, function_error
 from tests.unit.operator_kit import Origin
 
 

@@ -11,10 +11,10 @@ import pytest
 from streamlet import BroadcastState, Job, KeyedBroadcastProcessFunction, KeyedProcessFunction
 from streamlet.errors import JobDefinitionError, StateTypeError
 from streamlet.state.backends.memory import MemoryKeyedStore
+from streamlet.state.binding import bind_states
 from streamlet.state.descriptor import Descriptor, declared_states
 from streamlet.state.descriptors import ListState, MapState, ValueState
 from streamlet.state.evolution.findings import Allowed
-from streamlet.state.store import bind_states
 from streamlet.state.upgrade.comparing import compare
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

@@ -30,8 +30,7 @@ from streamlet.operators.asynchronous.in_flight import (
     UnorderedFlight,
 )
 from streamlet.operators.asynchronous.retry import Retry
-from streamlet.operators.emitting import whole
-from streamlet.operators.functions import CallingOperator
+from streamlet.operators.functions import CallingOperator, whole
 from streamlet.operators.operator import Emit, OperatorContext, fails
 from streamlet.operators.user_code.misuse import a_kind, check_results
 from streamlet.operators.user_code.place import describe_record

@@ -15,10 +15,9 @@ from typing import Any, Literal
 
 from streamlet.elements import MAX_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import StateTypeError
-from streamlet.operators.functions import CallingOperator
+from streamlet.operators.functions import CallingOperator, call_most
 from streamlet.operators.joins.buffers import NAMES, JoinBuffers, KeyRows
 from streamlet.operators.operator import Emit, OperatorContext
-from streamlet.operators.user_code.place import call_most
 from streamlet.state.descriptor import Descriptor
 from streamlet.state.descriptors import TimerState
 from streamlet.state.memory.cells import Slot

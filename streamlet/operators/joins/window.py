@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamlet.elements import Batch
+from streamlet.operators.functions import call_most
 from streamlet.operators.joins.operator import Join
 from streamlet.operators.operator import Emit, OperatorContext
-from streamlet.operators.user_code.place import call_most
 from streamlet.operators.windows.assigners import Window
 from streamlet.operators.windows.contents import Contents
 from streamlet.state.descriptor import Descriptor

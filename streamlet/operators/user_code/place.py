@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from streamlet.elements import Batch
 from streamlet.errors import StreamletError, UserFunctionError
-from streamlet.operators.user_code.misuse import check_results
-from streamlet.operators.user_code.raised import ENDING, ENDS, RAISED, causes_of, missing_method, spot_of, words_of
+from streamlet.operators.user_code.raised import ENDING, ENDS, causes_of, missing_method, spot_of, words_of
 
 _REMEDY = (
     'mend the function; on_error="skip" leaves out records for which it fails, on_error=OutputTag(...) puts them aside'
@@ -101,57 +99,3 @@ def _identity(batch: Batch[Any] | None, row: int) -> str:
     except Exception:
         return f"nothing is known of it {id(batch)}"
     return f"{describe_record(batch, row)} {content}"
-
-
-def call_each(
-    function: Callable[..., Any],
-    batch: Batch[Any],
-    *columns: Sequence[Any],
-    fail: Callable[[BaseException, Batch[Any], int], BaseException],
-) -> list[Any]:
-    """Calls `function` once per row over the columns (default: the values), at the cost of a bare `map`.
-
-    The number of results tells which row failed.  A function that raises StopIteration would end the list quietly;
-    that shows as a list that is too short, and is its error.
-    """
-    first: Sequence[Any] = columns[0] if columns else batch.values
-    results: list[Any] = []
-    try:
-        results.extend(map(function, first, *columns[1:]))
-    except RAISED as error:
-        raise fail(error, batch, len(results)) from error
-    if len(results) != len(batch.values) and first:
-        raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
-    if (wrong := check_results(results)) is not None:
-        raise fail(wrong, batch, 0) from wrong
-    return results
-
-
-def call_most(
-    function: Callable[..., Any],
-    columns: Sequence[Sequence[Any]],
-    leave_out: Callable[[BaseException, int], None],
-) -> tuple[list[Any], list[int]]:
-    """The same, but a row that fails goes to `leave_out`, which raises where it must not be left out.
-
-    Gives the results of the others, and which rows were left out.
-    """
-    results: list[Any] = []
-    gone: list[int] = []
-    ahead = columns
-    while True:
-        failure: BaseException | None = None
-        try:
-            results.extend(map(function, *ahead))
-        except RAISED as error:
-            failure = error
-        row = len(results) + len(gone)
-        if row == len(columns[0]):
-            if (wrong := check_results(results)) is not None:
-                for each in sorted(set(range(row)).difference(gone)):
-                    leave_out(wrong, each)
-                return [], list(range(row))
-            return results, gone
-        leave_out(failure or RuntimeError("the function raised StopIteration"), row)
-        gone.append(row)
-        ahead = [column[row + 1 :] for column in columns]

@@ -11,10 +11,10 @@ from streamlet.elements import Batch, OutputTag
 from streamlet.errors import JobDefinitionError, UserFunctionError
 from streamlet.operators.aggregates.functions import AggregateFunction
 from streamlet.operators.aggregates.rolling import Aggregate, AggregateSeveral, Reduce
-from streamlet.operators.emitting import whole
+from streamlet.operators.functions import call_each, whole
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.operators.user_code.misuse import begin_side
-from streamlet.operators.user_code.place import call_each, function_error
+from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.operators.windows.assigners import Window, WindowResult
 from streamlet.state.descriptor import Descriptor

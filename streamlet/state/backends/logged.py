@@ -29,8 +29,7 @@ from streamlet.state.log.log_set import ClosedLog, LogBook
 from streamlet.state.log.replayed import Overlay
 from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, Slot, content
 from streamlet.state.memory.eviction import Residency
-from streamlet.state.memory.slot_maker import slot_maker
-from streamlet.state.memory.slot_table import SlotTable
+from streamlet.state.memory.slot_table import SlotTable, slot_maker
 from streamlet.state.memory.state_cells import StateCells
 from streamlet.state.memory.timers import Timers
 from streamlet.state.memory.undo import Journal, cells_in, timers_in

@@ -1,6 +1,6 @@
 """Keyed state in memory.
 
-`cells` (a slot per live key, a cell per state in use) <- `slot_table`, `slot_maker` (from a key to its slot) <-
+`cells` (a slot per live key, a cell per state in use) <- `slot_table` (from a key to its slot) <-
 `state_cells` (one state) and `timers`; `eviction` keeps all of it within a bound, `undo` takes a record's changes
 back.
 
