@@ -6,6 +6,7 @@ streamlet run job.py [--state-dir DIR] [--from latest|none|ID|PATH] [--paralleli
                      [--take-over] [--accept-lost-output] [--allow-dropped-state UID] [--allow-changed-state UID]
                      [-- args for the job file]
 streamlet plan job.py [--parallelism N] [--processes N]
+streamlet plan job.py --against latest|ID|PATH
 streamlet status job.py [--json]
 streamlet savepoint job.py [--to DIR]
 streamlet stop job.py [--savepoint DIR]
@@ -31,6 +32,11 @@ Exit codes:
 as the line of a function that does not return.  Where the barriers of that checkpoint do not come through within 3 s,
 the job ends without it, and nothing is lost: exit code 0, the last complete checkpoint is kept.  A second Ctrl-C ends
 the process and its workers at once (130), whatever they do.
+
+**Before a changed job starts.**  `streamlet plan job.py --against latest` (or `streamlet run --dry-run`) reads the
+checkpoint's manifest and prints a line for each state, source and sink: kept, new, upgraded, dropped, or refused with
+the edit that makes it go on.  It ends with 2 where `run` would refuse; `run` finds the same before it opens anything,
+and says only what is not kept.
 
 **From another terminal.**  A running job listens on a socket in its folder of the state directory, for its own user
 alone.  `streamlet status` says what it does.  `streamlet stop` does what Ctrl-C does and waits for the end.

@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
+from streamlet.cli.against import show_dry_run
 from streamlet.cli.asking import savepoint, status, stop
 from streamlet.cli.checkpoints import checkpoints
 from streamlet.cli.dev import dev
 from streamlet.cli.help import help_
 from streamlet.cli.loading import load_job
-from streamlet.cli.plan import plan
+from streamlet.cli.places import refusals_told
+from streamlet.cli.plan import allowing_options, plan
 from streamlet.cli.state import state
 from streamlet.errors import StreamletError
 from streamlet.runtime.run.job_run import WRONG, run_job
@@ -64,19 +66,11 @@ def main() -> None:
 )
 @click.option("--take-over", is_flag=True, help="Take the job from a process that holds it and does not answer.")
 @click.option("--accept-lost-output", is_flag=True, help="Go on though prepared output was lost.")
+@allowing_options
 @click.option(
-    "--allow-dropped-state",
-    multiple=True,
-    metavar="UID[.STATE[.FIELD]]",
-    help="Let this go, which the checkpoint holds; may be given several times.",
+    "--dry-run", is_flag=True, help="Say only how the checkpoint's state would go on, as `plan --against` does."
 )
-@click.option(
-    "--allow-changed-state",
-    multiple=True,
-    metavar="UID[.STATE[.PART]]",
-    help="Keep what the checkpoint holds here, though it was made otherwise; may be given several times.",
-)
-def run(job_file: str, arguments: tuple[str, ...], **options: Any) -> None:
+def run(job_file: str, arguments: tuple[str, ...], dry_run: bool, **options: Any) -> None:
     """Run a job until its input ends or Ctrl-C; started again, it goes on from its last checkpoint.
 
     ARGUMENTS after -- are the job file's sys.argv.
@@ -93,6 +87,10 @@ def run(job_file: str, arguments: tuple[str, ...], **options: Any) -> None:
     except StreamletError as error:
         click.echo(f"streamlet: {error}", err=True)
         sys.exit(WRONG)
+    if dry_run:
+        with refusals_told():
+            show_dry_run(job, options)
+        return
     sys.exit(run_job(job, command=command, job_file=_absolute(job_file), arguments=arguments, **options))
 
 

@@ -33,6 +33,7 @@ from streamlet.runtime.job.assembly import (
     specs_of,
 )
 from streamlet.runtime.job.discovery import discover_on, new_input
+from streamlet.runtime.job.foreseen import findings_of, lines_of
 from streamlet.runtime.job.hosting import HostMaker, LocalHost
 from streamlet.runtime.job.renaming import former_sinks, under_present_names
 from streamlet.runtime.job.restored import check_fits, number_states
@@ -210,10 +211,15 @@ class Attempt:
         return found
 
     def _foresee(self) -> None:
-        """Refuses a checkpoint that does not fit the job before anything is written."""
+        """Refuses a checkpoint that does not fit the job before anything is written, and says what goes on otherwise
+        than it was."""
         info = wanted_checkpoint(self._storage, self._options.from_checkpoint)
-        if info is not None and info.manifest is not None:
-            check_fits(self._plan, under_present_names(self._plan, info.manifest))
+        if info is None or info.manifest is None:
+            return
+        check_fits(self._plan, under_present_names(self._plan, info.manifest))
+        changed = [one for one in findings_of(self._plan, info.manifest, is_settled=True) if one.verdict != "kept"]
+        for line in lines_of(changed):
+            self._say(f"{self._name}: {line}")
 
     async def _from(
         self,

@@ -18,6 +18,7 @@ from streamlet.crash_points import fault_point
 from streamlet.elements import Position
 from streamlet.errors import CheckpointError, ConfigError
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.ports import Disk
 from streamlet.runtime.job.assembly import Surroundings
 from streamlet.runtime.job.renaming import former_sinks
 from streamlet.sink import Committer
@@ -49,6 +50,19 @@ def wanted_checkpoint(storage: CheckpointStorage, wanted: str) -> CheckpointInfo
         return storage.load(Path(wanted))
     except CheckpointError:
         return None
+
+
+def request_of(storage: CheckpointStorage, disk: Disk, wanted: str) -> Request:
+    """What was asked for on the command line; raises `ConfigError` for what is no checkpoint."""
+    if wanted in ("latest", "none"):
+        return "latest" if wanted == "latest" else "none"
+    if wanted.isdecimal() and len(wanted) <= 18:
+        return int(wanted)
+    if not disk.is_folder(Path(wanted)):
+        raise ConfigError(
+            f"--from {wanted!r} is no checkpoint", remedy="give latest, none, an id, or the path of a checkpoint"
+        )
+    return storage.load(Path(wanted))
 
 
 class Restorer:
@@ -111,7 +125,7 @@ class Restorer:
         storage = self._storage
         return plan_start(
             storage.checkpoints(),
-            self._request(),
+            request_of(storage, self._around.ports.disk, self._options.from_checkpoint),
             JobFacts(
                 self._config.key_groups,
                 frozenset(self._committers),
@@ -122,21 +136,6 @@ class Restorer:
             verify=self._verify,
             accept_lost_output=self._options.accept_lost_output,
         )
-
-    def _request(self) -> Request:
-        wanted = self._options.from_checkpoint
-        if wanted == "latest":
-            return "latest"
-        if wanted == "none":
-            return "none"
-        if wanted.isdecimal() and len(wanted) <= 18:
-            return int(wanted)
-        path = Path(wanted)
-        if not self._around.ports.disk.is_folder(path):
-            raise ConfigError(
-                f"--from {wanted!r} is no checkpoint", remedy="give latest, none, an id, or the path of a checkpoint"
-            )
-        return self._storage.load(path)
 
     def _verify(self, info: CheckpointInfo) -> None:
         assert info.manifest is not None, "only readable checkpoints are chosen"
@@ -186,10 +185,6 @@ class Restorer:
             before = known.get(uid, {})
             found = await node.made.discover(before)  # type: ignore[union-attr]
             positions[uid] = {**before, **found}
-            if manifest is not None and uid not in known:
-                self._say(f"{self._name}: source {uid!r} is new to this job: it begins at its start option")
-        for uid in known.keys() - positions.keys():
-            self._say(f"{self._name}: the job has no source {uid!r} any more; its positions are dropped, as asked")
         return positions, any(uid not in known for uid in positions)
 
     async def _write_start(

@@ -97,8 +97,8 @@ def run_job(job: RunnableJob, *, stream: TextIO | None = None, **options: Any) -
     out = stream or sys.stderr
     try:
         refuse_while_importing(job.name)
-        run = _options(options)
-        plan = job.plan(_configured(job.config, run))
+        run = options_of(options)
+        plan = job.plan(configured(job.config, run))
         plan.allowed = Allowed.of(run.allow_dropped_state, run.allow_changed_state)
         raise_soft_limits()
         warnings = [*check_limits(plan), *warnings_of(plan)]
@@ -121,7 +121,8 @@ def uvloop_runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-def _options(options: dict[str, Any]) -> RunOptions:
+def options_of(options: dict[str, Any]) -> RunOptions:
+    """Reads the options of a run; raises `ConfigError` for one that is wrong."""
     interval = options.get("checkpoint_interval")
     if isinstance(interval, str):
         options["checkpoint_interval"] = parse_duration(interval, what=_named("checkpoint_interval", options))
@@ -142,7 +143,8 @@ def _named(name: str, options: dict[str, Any]) -> str:
     return option_of(name) if options.get("command") else name
 
 
-def _configured(config: JobConfig, run: RunOptions) -> JobConfig:
+def configured(config: JobConfig, run: RunOptions) -> JobConfig:
+    """Gives the settings of a job as a run changes them; raises `ConfigError` for one that is wrong."""
     for name in ("state_dir", "parallelism", "processes", "checkpoint_interval", "state_memory", "check_mutation"):
         value = getattr(run, name)
         if value is None:
