@@ -13,6 +13,10 @@ GOLDEN = Path(__file__).parent / "golden"
 WRITTEN = [(form.name, backend) for form in sorted(GOLDEN.glob("format-*")) for backend in ("memory", "rocksdb")]
 
 
+def test_there_are_checkpoints_of_earlier_releases() -> None:
+    assert len(WRITTEN) >= 2
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """What this release puts out behind its own checkpoint."""
