@@ -25,7 +25,7 @@ from streamlet.operators.user_code.place import Place
 from streamlet.runtime.processes.link import Link
 from streamlet.runtime.processes.socket_channel import SocketExchange
 from streamlet.runtime.task.backlog import Backlog
-from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.placement import ChannelAddress, Placement
 from tests.benchmarks.reporting import Report, with_common_options
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.lowest_watermark import LowestWatermark
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.split_watermarks import SplitWatermarks

@@ -9,7 +9,7 @@ from streamlet.operators.joins.buffers import JoinBuffers
 from streamlet.operators.windows.operator import WindowOperator
 from streamlet.operators.windows.tumbling import Tumbling
 from streamlet.runtime.task.chain import Chain
-from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.state.lifetimes import Lifetime
 from streamlet.state.memory.cells import ABSENT

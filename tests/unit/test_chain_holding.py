@@ -10,7 +10,7 @@ from streamlet.connect import Batch
 from streamlet.elements import Barrier, Watermark
 from streamlet.operators.operator import Emit, Operator
 from streamlet.runtime.task.backlog import Backlog
-from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet_connectors.print import Print
 from tests.unit.test_chain_time import Running, Telling, then

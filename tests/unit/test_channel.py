@@ -9,7 +9,8 @@ from typing import Any
 from streamlet.connect import Batch
 from streamlet.elements import Barrier, Element, EndOfInput
 from streamlet.runtime.task.backlog import Backlog
-from streamlet.runtime.task.channel import Channel, InputGate
+from streamlet.runtime.task.channel import Channel
+from streamlet.runtime.task.input_gate import InputGate
 
 
 def _gate(count: int) -> tuple[InputGate, list[Channel]]:

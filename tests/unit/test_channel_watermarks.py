@@ -11,7 +11,8 @@ import pytest
 from streamlet.connect import Batch
 from streamlet.elements import Barrier, Element, EndOfInput, Watermark
 from streamlet.runtime.task.backlog import Backlog
-from streamlet.runtime.task.channel import Channel, InputGate
+from streamlet.runtime.task.channel import Channel
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.windows import MIN_TIMESTAMP
 
 

@@ -16,8 +16,8 @@ from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.runtime.job.restored import check_snapshots_have_owners
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.chain import Chain, Exit, Leaf
-from streamlet.runtime.task.channel import InputGate
 from streamlet.runtime.task.held_back import HeldBack, Turn
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

@@ -14,7 +14,7 @@ from streamlet import Count, Job, Stream, TumblingWindows, WatermarkStrategy
 from streamlet.connect import Batch, Position, ReaderContext, Source
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.chain import Chain
-from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.windows import MIN_TIMESTAMP
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator

@@ -14,7 +14,7 @@ from streamlet import Count, Job, Restart, Stream, TumblingWindows, WatermarkStr
 from streamlet.elements import Watermark
 from streamlet.errors import JobDefinitionError
 from streamlet.runtime.task.backlog import Backlog
-from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print

@@ -14,7 +14,8 @@ from streamlet.errors import RecordError
 from streamlet.graph.job_graph import Routing
 from streamlet.operators.user_code.place import Place
 from streamlet.runtime.task.backlog import Backlog
-from streamlet.runtime.task.channel import Channel, InputGate
+from streamlet.runtime.task.channel import Channel
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.routing import Router
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
 from tests.unit.operator_kit import Origin

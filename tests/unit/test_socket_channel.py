@@ -21,7 +21,7 @@ from streamlet.runtime.processes.frames import FrameKind, frame, pace_body
 from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link, framed
 from streamlet.runtime.processes.socket_channel import SocketExchange, SocketSender
 from streamlet.runtime.task.backlog import Backlog
-from streamlet.runtime.task.channel import InputGate
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.placement import ChannelAddress, Placement
 
 PLACE = Place("job.py", 7, "aggregate", "spend")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from streamlet.checkpoint.files import AttemptFolder
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.messages import Pressed
 from streamlet.elements import MIN_TIMESTAMP, Position
@@ -16,16 +14,16 @@ from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
 from streamlet.graph.validate import prototype
 from streamlet.operators.error_policy import LeavingOut
-from streamlet.outages import Outages
-from streamlet.ports import Ports, Workers
 from streamlet.runtime.job.restored import snapshots_by_uid, told_of_the_end
+from streamlet.runtime.job.surroundings import Surroundings
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.batch_size import BatchSize
 from streamlet.runtime.task.chain import Chain, Exit, Leaf
-from streamlet.runtime.task.channel import Exchange, InputGate, Sender
-from streamlet.runtime.task.control import LocalControl
+from streamlet.runtime.task.channel import Sender
+from streamlet.runtime.task.exchange import Exchange
 from streamlet.runtime.task.figures import Figures, total_lag
 from streamlet.runtime.task.gated_subtask import GatedSubtask
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.left_out import LeftOut
 from streamlet.runtime.task.placement import ChannelAddress, Placement, receivers_of, senders_of, splits_of
 from streamlet.runtime.task.pressure import MemoryPressure
@@ -36,7 +34,6 @@ from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.split_watermarks import SplitWatermarks
 from streamlet.runtime.task.subtask import Subtask
 from streamlet.runtime.task.turns import LoopTurns
-from streamlet.sink import SinkContext
 from streamlet.source import ReaderContext
 from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.backends.rocksdb import RocksDbKeyedStore
@@ -45,49 +42,10 @@ from streamlet.state.encoding.key_groups import group_range
 from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
-from streamlet.tally import Tally
 from streamlet.task_group import TaskGroup
 
 Splits = Mapping[str, Mapping[str, Position]]
 """Source uid -> split -> position."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What every part of an attempt shares."""
-
-    job: str
-    instance: str
-    attempt: int
-    folder: AttemptFolder
-    control: LocalControl
-    ports: Ports
-    workers: Workers
-    outages: Outages
-    tally: Tally = field(default_factory=Tally)
-    unfenced: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Sink uid -> earlier attempts that may have left something outside; only the process that settles needs it."""
-
-    def sink_context(
-        self, plan: ExecutionPlan, uid: str, subtask: int, parallelism: int, owns_memo: bool
-    ) -> SinkContext:
-        """What the writer (or, with subtask -1, the committer) of a sink is told."""
-        config = plan.config
-        budget = config.checkpoint_interval * 3 + config.checkpoint_timeout + config.restart.max_delay
-        return SinkContext(
-            self.job,
-            self.instance,
-            uid,
-            subtask,
-            parallelism,
-            self.ports.clock,
-            self.workers.run_blocking,
-            owns_memo,
-            budget.total_seconds(),
-            self.outages,
-            self.attempt,
-            tuple(self.unfenced.get(uid, ())),
-        )
 
 
 class Assembly:

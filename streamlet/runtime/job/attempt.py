@@ -27,11 +27,7 @@ from streamlet.errors import AttemptSupersededError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
-from streamlet.runtime.job.assembly import (
-    Splits,
-    Surroundings,
-    specs_of,
-)
+from streamlet.runtime.job.assembly import Splits, specs_of
 from streamlet.runtime.job.discovery import discover_on, new_input
 from streamlet.runtime.job.foreseen import findings_of, lines_of
 from streamlet.runtime.job.hosting import HostMaker, LocalHost
@@ -39,6 +35,7 @@ from streamlet.runtime.job.renaming import former_sinks, under_present_names
 from streamlet.runtime.job.restored import check_fits, number_states
 from streamlet.runtime.job.restoring import AttemptOptions, Restorer, wanted_checkpoint
 from streamlet.runtime.job.savepoints import SavepointDesk
+from streamlet.runtime.job.surroundings import Surroundings
 from streamlet.runtime.task.figures import Figures
 from streamlet.sink import Committer
 from streamlet.task_group import TaskGroup

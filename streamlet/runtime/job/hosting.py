@@ -7,8 +7,9 @@ from typing import Protocol
 
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.graph.plan import ExecutionPlan
-from streamlet.runtime.job.assembly import Assembly, Splits, Surroundings
+from streamlet.runtime.job.assembly import Assembly, Splits
 from streamlet.runtime.job.restored import number_states
+from streamlet.runtime.job.surroundings import Surroundings
 from streamlet.runtime.task.control import LocalControl
 from streamlet.runtime.task.figures import Figures
 

@@ -19,8 +19,8 @@ from streamlet.elements import Position
 from streamlet.errors import CheckpointError, ConfigError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.ports import Disk
-from streamlet.runtime.job.assembly import Surroundings
 from streamlet.runtime.job.renaming import former_sinks
+from streamlet.runtime.job.surroundings import Surroundings
 from streamlet.sink import Committer
 from streamlet.state.snapshot import StateSpec
 from streamlet.task_group import TaskGroup

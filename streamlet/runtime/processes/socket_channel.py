@@ -29,7 +29,8 @@ from streamlet.runtime.processes.frames import (
 )
 from streamlet.runtime.processes.link import MAX_FRAME_BYTES, Link
 from streamlet.runtime.task.backlog import WORK_SECONDS, Backlog
-from streamlet.runtime.task.channel import Channel, InputGate
+from streamlet.runtime.task.channel import Channel
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.placement import ChannelAddress, Placement
 from streamlet.task_group import TaskGroup
 

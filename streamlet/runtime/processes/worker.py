@@ -17,8 +17,9 @@ from streamlet.errors import WorkerDiedError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
-from streamlet.runtime.job.assembly import Assembly, Surroundings
+from streamlet.runtime.job.assembly import Assembly
 from streamlet.runtime.job.restored import number_states
+from streamlet.runtime.job.surroundings import Surroundings
 from streamlet.runtime.processes.failures import failure_of
 from streamlet.runtime.processes.link import Link
 from streamlet.runtime.processes.messages import (

@@ -15,7 +15,8 @@ from streamlet.graph.describe import describe_plan
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.outages import Outages
 from streamlet.ports import HostedProcess, Ports
-from streamlet.runtime.job.assembly import Splits, Surroundings
+from streamlet.runtime.job.assembly import Splits
+from streamlet.runtime.job.surroundings import Surroundings
 from streamlet.runtime.processes.failures import death, error_of
 from streamlet.runtime.processes.link import Link, framed
 from streamlet.runtime.processes.messages import (

@@ -7,8 +7,8 @@ from typing import Any
 from streamlet.checkpoint.pending import ALIGNING
 from streamlet.elements import MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Watermark
 from streamlet.operators.operator import Emit
-from streamlet.runtime.task.channel import InputGate
 from streamlet.runtime.task.held_back import HeldBack
+from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.subtask import Subtask
 
 
