@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from streamlet.connect import Batch
 from streamlet.elements import Barrier, EndOfInput, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
-from streamlet.runtime.processes.columns import packed, unpacked
 from streamlet.runtime.processes.frames import (
     MOST_RECORDS,
     FrameKind,
@@ -30,6 +29,7 @@ from streamlet.runtime.processes.frames import (
     frame,
     parsed,
 )
+from streamlet.runtime.task.columns import packed, unpacked
 from streamlet.runtime.task.placement import ChannelAddress
 from streamlet.state.memory.cells import Slot
 

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from streamlet import Job, Stream
+from streamlet.checkpoint.manifest import Manifest
 from streamlet.elements import Barrier, Batch, Watermark
-from streamlet.errors import CheckpointError
+from streamlet.errors import StateRefusedError
 from streamlet.operators.operator import Emit, OperatorContext
-from streamlet.runtime.job.restored import check_snapshots_have_owners
+from streamlet.runtime.job.restored import check_fits
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.chain import Chain, Exit, Leaf
 from streamlet.runtime.task.held_back import HeldBack, Turn
@@ -195,13 +196,13 @@ def test_what_waited_is_not_dropped_with_its_operator() -> None:
     timed = _slow()
     timed.enter(Batch([1, 2, 3, 4]))
 
-    class Manifest:
-        operators = timed.chain.queues.kept(0)
-
-    check_snapshots_have_owners(timed.plan, Manifest())  # type: ignore[arg-type]
+    kept = timed.chain.queues.kept(0)
+    assert kept
+    manifest = Manifest(job="j", checkpoint_id=1, attempt=1, kind="periodic", key_groups=128, operators=kept)
+    check_fits(timed.plan, manifest)
     other = Timed(lambda s: s.map(abs, uid="other").sink(Print(), uid="out"))
-    with pytest.raises(CheckpointError, match="operator 'slow', which the job does not have"):
-        check_snapshots_have_owners(other.plan, Manifest())  # type: ignore[arg-type]
+    with pytest.raises(StateRefusedError, match="slow"):
+        check_fits(other.plan, manifest)
 
 
 def test_a_gate_gives_what_a_barrier_waits_for_to_be_held_and_its_room_is_taken_until_it_is_begun() -> None:

@@ -83,7 +83,7 @@ def test_a_source_that_is_renamed_reads_on_and_one_that_is_gone_is_refused(tmp_p
 
 def test_prepared_output_of_a_renamed_sink_is_committed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # It stops between the manifest and the commit: what was prepared is settled by the next start.
-    from streamlet_connectors.files.sink import FileCommitter
+    from streamlet_connectors.files.committer import FileCommitter
 
     async def fails(self: Any, committables: Any) -> Any:
         raise StateTypeError("no commit today")
@@ -123,7 +123,8 @@ def test_structural_names_stay_whatever_comes_and_goes_around_a_step() -> None:
 
 def test_two_steps_that_cannot_be_told_apart_are_refused_with_both_lines() -> None:
     job = Job("j")
-    keyed = job.source(Generator(int, count=1)).key_by(lambda value: value["k"])
+    records: Any = job.source(Generator(int, count=1))
+    keyed = records.key_by(lambda value: value["k"])
     keyed.sum(lambda value: value["a"]).sink(Print())
     keyed.sum(lambda value: value["b"]).sink(Print())
     with pytest.raises(JobDefinitionError, match="cannot be told apart") as caught:

@@ -20,7 +20,7 @@ import msgspec
 
 from streamlet.elements import Barrier, Batch, EndOfInput, Watermark
 from streamlet.errors import ExchangeError, WorkerDiedError
-from streamlet.runtime.processes.columns import Part, packed, unpacked
+from streamlet.runtime.task.columns import Part, packed, unpacked
 from streamlet.runtime.task.placement import ChannelAddress
 from streamlet.state.memory.cells import KeyOfRow, Slot
 

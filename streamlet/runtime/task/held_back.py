@@ -24,7 +24,7 @@ from streamlet.errors import CheckpointError, ExchangeError, StreamletError
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.operators.operator import Emit, Operator
 from streamlet.operators.user_code.pausing import Pause
-from streamlet.runtime.processes.columns import Part, packed, unpacked
+from streamlet.runtime.task.columns import Part, packed, unpacked
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
 from streamlet.state.memory.cells import KeyOfRow
 
