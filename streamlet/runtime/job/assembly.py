@@ -34,6 +34,7 @@ from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.split_watermarks import SplitWatermarks
 from streamlet.runtime.task.subtask import Subtask
 from streamlet.runtime.task.turns import LoopTurns
+from streamlet.runtime.task.wiring import Wiring
 from streamlet.source import ReaderContext
 from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.backends.rocksdb import RocksDbKeyedStore
@@ -132,20 +133,47 @@ class Assembly:
         return gate
 
     async def _subtask(self, task: TaskPlan, subtask: int) -> Subtask:
-        around, config = self._around, self._plan.config
-        by_plan: dict[str, KeyedStore] = {}
-        for store_plan in {store.name: store for store in task.stores.values()}.values():
-            by_plan[store_plan.name] = await self._open_store(store_plan, task, subtask)
+        stores = await self._open_stores(task, subtask)
         sinks = self._sinks(task, subtask)
         # A list, not a table by edge: a union may name the same stream twice, and each needs its own channels.
         routers = [(edge, self._router(edge, subtask)) for edge in task.outputs]
+        wiring = Wiring(
+            plan=task,
+            subtask=subtask,
+            chain=self._chain(task, subtask, stores, sinks, routers),
+            sinks=list(sinks.values()),
+            routers=[router for _, router in routers],
+            snapshots=self._subtask_snapshots(task, subtask, stores),
+            control=self._around.control,
+            clock=self._around.ports.clock,
+            batch_size=BatchSize(self._plan.config.batch_records),
+            had_ended=self._had_ended(task),
+            turns=self._turns,
+        )
+        return self._source_subtask(wiring) if task.is_source else self._gated_subtask(wiring)
+
+    async def _open_stores(self, task: TaskPlan, subtask: int) -> dict[str, KeyedStore]:
+        """By name; operators that follow the same key share a store."""
+        plans = {store.name: store for store in task.stores.values()}
+        return {name: await self._open_store(plan, task, subtask) for name, plan in plans.items()}
+
+    def _chain(
+        self,
+        task: TaskPlan,
+        subtask: int,
+        stores: Mapping[str, KeyedStore],
+        sinks: Mapping[int, SinkLeaf],
+        routers: Iterable[tuple[ChannelEdge, Router]],
+    ) -> Chain:
+        """The operators with their restored snapshots; what leaves them goes to the sinks and routers."""
+        around, config = self._around, self._plan.config
         leaves: dict[Exit, list[Leaf]] = {(node_id, None): [leaf] for node_id, leaf in sinks.items()}
         for edge, router in routers:
             leaves.setdefault((edge.from_node, edge.tag), []).append(router)
         chain = Chain(
             task,
             subtask,
-            {node_id: by_plan[store.name] for node_id, store in task.stores.items()},
+            {node_id: stores[store.name] for node_id, store in task.stores.items()},
             leaves,
             {key: declaration.spec for key, declaration in self._states.items()},
             show_records=config.show_records,
@@ -164,30 +192,34 @@ class Assembly:
         splits = sorted(self._positions.get(task.name, ()))
         owners = {split: number % task.parallelism for number, split in enumerate(splits)}
         chain.restore(self._snapshots, owners.get)
-        snapshots = SubtaskSnapshots(
+        return chain
+
+    def _subtask_snapshots(self, task: TaskPlan, subtask: int, stores: Mapping[str, KeyedStore]) -> SubtaskSnapshots:
+        around = self._around
+        return SubtaskSnapshots(
             task.name,
             subtask,
             task.name if task.is_source else None,
             around.attempt,
-            by_plan.values(),
+            stores.values(),
             around.control,
             around.workers,
             around.ports.processes,
             self.pressure,
         )
-        batch_size = BatchSize(config.batch_records)
-        parts = (
-            task, subtask, chain, list(sinks.values()), [one for _, one in routers], snapshots, around.control,
-            around.ports.clock, batch_size, self._had_ended(task), self._turns,
-        )  # fmt: skip
-        if not task.is_source:
-            gate = self._gates[task.id, subtask]
-            event_times = self._snapshots.get(f"{task.name}@time", [])
-            if len(event_times) < self._parallelism_before.get(task.name, 0):
-                # The others had heard of no watermark yet, and theirs is the lowest.
-                event_times = [*event_times, {"watermark": MIN_TIMESTAMP, "inputs": {}}]
-            gate.restore(event_times, is_mesh=self._was_mesh(task))
-            return GatedSubtask(*parts, gate=gate)
+
+    def _gated_subtask(self, wiring: Wiring) -> GatedSubtask:
+        task = wiring.plan
+        gate = self._gates[task.id, wiring.subtask]
+        event_times = self._snapshots.get(f"{task.name}@time", [])
+        if len(event_times) < self._parallelism_before.get(task.name, 0):
+            # The others had heard of no watermark yet, and theirs is the lowest.
+            event_times = [*event_times, {"watermark": MIN_TIMESTAMP, "inputs": {}}]
+        gate.restore(event_times, is_mesh=self._was_mesh(task))
+        return GatedSubtask(wiring, gate)
+
+    def _source_subtask(self, wiring: Wiring) -> SourceSubtask:
+        around, task, subtask = self._around, wiring.plan, wiring.subtask
         positions = splits_of(self._positions[task.name], subtask, task.parallelism)
         strategy = task.head.watermarks
         context = ReaderContext(
@@ -195,21 +227,19 @@ class Assembly:
             task.name,
             subtask,
             task.parallelism,
-            batch_size,
+            wiring.batch_size,
             around.ports.clock,
             around.workers.run_blocking,
             around.outages,
             wants_timestamps=strategy is not None and strategy.takes_times_of_source,
             count=around.tally.of(task.name),
         )
-        reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
-        times = self._times(task, subtask, positions)
         return SourceSubtask(
-            *parts,
-            reader=reader,
+            wiring,
+            reader=task.head.made.reader(context, positions),  # type: ignore[union-attr]
             positions=positions,
             pressure=self.pressure,
-            times=times,
+            times=self._times(task, subtask, positions),
             count=around.tally.of(task.name),
         )
 

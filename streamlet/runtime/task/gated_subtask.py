@@ -10,6 +10,7 @@ from streamlet.operators.operator import Emit
 from streamlet.runtime.task.held_back import HeldBack
 from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.subtask import Subtask
+from streamlet.runtime.task.wiring import Wiring
 
 
 class GatedSubtask(Subtask):
@@ -20,8 +21,8 @@ class GatedSubtask(Subtask):
     for the work before it.
     """
 
-    def __init__(self, *args: Any, gate: InputGate) -> None:
-        super().__init__(*args)
+    def __init__(self, wiring: Wiring, gate: InputGate) -> None:
+        super().__init__(wiring)
         self._gate = gate
         assert self._chain.queues.head is not None, "only the chain of a source has no queue at its head"
         self._queue: HeldBack = self._chain.queues.head

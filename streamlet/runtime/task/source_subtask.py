@@ -18,6 +18,7 @@ from streamlet.runtime.task.left_out import LeftOut
 from streamlet.runtime.task.pressure import MemoryPressure
 from streamlet.runtime.task.split_watermarks import SplitWatermarks
 from streamlet.runtime.task.subtask import Subtask
+from streamlet.runtime.task.wiring import Wiring
 from streamlet.source import LagReader, SourceReader
 from streamlet.tally import Counting, uncounted
 
@@ -29,7 +30,8 @@ class SourceSubtask(Subtask):
 
     def __init__(
         self,
-        *args: Any,
+        wiring: Wiring,
+        *,
         reader: SourceReader[Any],
         positions: Mapping[str, Position],
         pressure: MemoryPressure,
@@ -37,7 +39,7 @@ class SourceSubtask(Subtask):
         count: Counting = uncounted,
     ) -> None:
         """`times` follows event time; None where the source has no strategy for it."""
-        super().__init__(*args)
+        super().__init__(wiring)
         self._times = times
         self._put_aside = self._chain.side(self.plan.head.id)
         self._left_out = LeftOut(self.plan.head, self._put_aside, count) if self.plan.head.leaves_out else None

@@ -15,19 +15,12 @@ from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable, operator_key
 from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Opened, Started, ToSubtask, Trigger
-from streamlet.clock import Clock
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
-from streamlet.graph.plan import TaskPlan
 from streamlet.operators.user_code.raised import ENDS, exit_error
 from streamlet.runtime.task.alarm import Alarm
-from streamlet.runtime.task.batch_size import BatchSize
-from streamlet.runtime.task.chain import Chain, event_time_key
-from streamlet.runtime.task.control import LocalControl
+from streamlet.runtime.task.chain import event_time_key
 from streamlet.runtime.task.notices import Notices
-from streamlet.runtime.task.routing import Router
-from streamlet.runtime.task.sink_leaf import SinkLeaf
-from streamlet.runtime.task.snapshots import SubtaskSnapshots
-from streamlet.runtime.task.turns import LoopTurns
+from streamlet.runtime.task.wiring import Wiring
 from streamlet.task_group import TaskGroup
 
 log = logging.getLogger("streamlet.runtime")
@@ -39,42 +32,28 @@ _KEEPING_SECONDS = 0.05
 class Subtask:
     """What source subtasks and gated subtasks share."""
 
-    def __init__(
-        self,
-        plan: TaskPlan,
-        subtask: int,
-        chain: Chain,
-        sinks: list[SinkLeaf],
-        routers: list[Router],
-        snapshots: SubtaskSnapshots,
-        control: LocalControl,
-        clock: Clock,
-        batch_size: BatchSize,
-        had_ended: bool,
-        turns: LoopTurns,
-    ) -> None:
-        """`had_ended`: in the restored checkpoint all that this task does had been told of the end of its input."""
-        self.plan = plan
-        self.subtask = subtask
+    def __init__(self, wiring: Wiring) -> None:
+        self.plan = wiring.plan
+        self.subtask = wiring.subtask
         self.records = 0
         """Records taken in since the attempt began."""
-        self._had_ended = had_ended
+        self._had_ended = wiring.had_ended
         self.is_ending = False
         """True once the whole input was taken in: the end waits for what is in flight, if anything."""
         self._reached = Watermark(MIN_TIMESTAMP)
         """How far event time has come before the chain."""
         self._sent = Watermark(MIN_TIMESTAMP)
-        self.sinks = sinks
+        self.sinks = wiring.sinks
         # Each by itself: a connector that is slow to hear holds neither another one nor the control loop.
-        self._notices = [Notices(one) for one in (*(sink.marked for sink in sinks), self.source_marked)]
-        self.snapshots = snapshots
-        self._chain = chain
-        self._routers = routers
-        self._control = control
-        self._inbox = control.inbox((plan.name, subtask))
-        self._clock = clock
-        self._batch_size = batch_size
-        self._turns = turns
+        self._notices = [Notices(one) for one in (*(sink.marked for sink in self.sinks), self.source_marked)]
+        self.snapshots = wiring.snapshots
+        self._chain = chain = wiring.chain
+        self._routers = wiring.routers
+        self._control = wiring.control
+        self._inbox = wiring.control.inbox((self.plan.name, self.subtask))
+        self._clock = wiring.clock
+        self._batch_size = wiring.batch_size
+        self._turns = wiring.turns
         self._roomy = asyncio.Event()
         self._held = 0.0
         """How long the last batch held the loop."""
