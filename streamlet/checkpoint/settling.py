@@ -6,119 +6,79 @@ learn every outcome -> find the restore point -> abort what lies above it, commi
         +---------- the outside has changed its mind --------+
 ```
 
-The *restore point* is the newest checkpoint m such that all output prepared up to m is, or can be, committed and all
-output prepared after m is, or can be, aborted.  Restoring m then continues a run without failures.  Nothing is decided
-before everything is known: one commit too early and no such m may be left.
+**The question.**  A sink prepares output in *committables*: for Kafka a transaction that is flushed and not ended, for
+files a part file under a hidden name.  A checkpoint's manifest names every committable that was prepared up to its
+barrier and is not yet known to be committed.  The process that wrote the manifest is dead.  Which committables are to
+be committed, which are to be aborted, and from which checkpoint does the job go on?
 
-The same order of commits serves normal work (`commit_ordered`).
+**Outcomes.**  The outside answers, never a file of ours: our own marker may be older than what was done.
+
+```text
+OPEN       prepared; it can be committed and it can be aborted
+COMMITTED  readers see it, for good
+ABORTED    no reader will see it, for good
+UNKNOWN    the outside cannot tell now: asked again for `unknown_seconds`, then taken for missing and for visible
+LOST       the outside has it no more; also an OPEN one whose commit was refused for good (`CommitterClient.refused`)
+```
+
+**The restore point** is the newest checkpoint m such that all output prepared up to m is, or can be, committed and all
+output prepared after m is, or can be, aborted.  To restore m then continues a run without failures.  Candidates are
+the newest checkpoint and those before it by `parent`, down to the newest that has a marker: everything up to a marker
+is committed.  Nothing is committed or aborted before every outcome is known: one commit too early, and no such m may be
+left.  In the usual case m is the newest checkpoint: nothing is aborted, what is open is committed.
+
+**The order of the acts.**  First every abort above m, oldest checkpoint first, then every commit up to m in the same
+order.  A commit that the dead attempt has sent may still be on its way, and may be done between our question and our
+act.  Its attempt committed in order and stopped at the first failure.  So when our abort of the oldest unit succeeds,
+the late commits behind it fail; when it is refused because the late commit came first, no other abort was done yet.
+Then `OutputLostError` leads back to the question, and the answer COMMITTED moves the restore point up.  Within one
+checkpoint what the outside can lose (a transaction with a deadline) comes before what it cannot (a rename), so that a
+loss is found while the rest can still be aborted.  `commit_ordered` keeps this order in normal work too.
+
+**Rounds.**  Each further round needs a candidate that turned out damaged, or a unit whose outcome has changed for good;
+outcomes change for good at most once.  So there are at most `units + candidates + 1` rounds.
+
+**Fencing** is around settling, in `runtime.job.restoring`.  A writer of a dead attempt may still be alive: a process
+that was stopped and wakes up.  Before the first question, `Committer.fence` ends everything that earlier attempts may
+have left open and shuts their writers out, except the units that are to be settled (Kafka: InitProducerId for every
+transactional id of these attempts that no unsettled unit names).  After settling, or once the start checkpoint is
+durable where one is needed, the same is done without exception.  Which attempts have opened writers and were not fenced
+since is listed on disk, before any writer opens.
+
+**What a crash leaves**, at each step of a settling; the next start begins from the first line again:
+
+```text
+while outcomes are asked for      nothing was changed
+between two aborts                some units above m are ABORTED instead of OPEN: the same m is allowed
+between two commits               some units up to m are COMMITTED instead of OPEN: m is allowed, and nothing older than
+                                  these units is
+before the marker                 all outcomes are final; the next start learns them and writes the marker
+behind the marker of m            where m is the newest: settled; else m is chosen again until the start checkpoint,
+                                  which follows it, is durable
+```
+
+**Lost output.**  When no candidate is allowed, some unit up to each one is missing, or some unit above it is visible.
+The start fails with `OutputLostError`, which names the units and the ways on.  `--accept-lost-output` takes the
+candidate that loses the fewest records, the newest of equal ones; newer visible output still excludes a candidate.
+`--from ID` takes one candidate, whatever is visible above it: that output is written again.  There the newer units are
+not aborted before the start checkpoint is durable: a start that is cut off must leave the newest checkpoint whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import msgspec
 
+from streamlet.checkpoint.committer_client import CommitterClient, Patience, Sleep
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.recovery import NOTHING, RecoveryPlan
+from streamlet.checkpoint.restore_point import Answer, counted, doubled, missing, no_restore_point, restore_point
 from streamlet.clock import Clock
-from streamlet.errors import CheckpointDamagedError, FinalError, OutputLostError, SinkError, StreamletError
+from streamlet.errors import CheckpointDamagedError, FinalError, OutputLostError
 from streamlet.sink import Committer, Outcome
 
-T = TypeVar("T")
-
-Answer = tuple[ListedCommittable, Outcome]
-Sleep = Callable[[float], Awaitable[object]]
-
-_LINES = 20
-_MISSING = frozenset({Outcome.ABORTED, Outcome.UNKNOWN, Outcome.LOST})
-_VISIBLE = frozenset({Outcome.COMMITTED, Outcome.UNKNOWN})
-_WAYS = 3
-
-
-class Patience(msgspec.Struct, frozen=True):
-    """How long to ask again."""
-
-    first_seconds: float = 0.1
-    longest_seconds: float = 5.0
-    give_up_seconds: float = 60.0
-    """For errors that may pass: disconnected, timed out."""
-    unknown_seconds: float = 30.0
-    """For an outcome that cannot be told yet, for instance behind somebody else's open transaction."""
-
-
 _PATIENCE = Patience()
-
-
-class _Asker:
-    """Asks committers again until they answer. Time comes from outside, so that tests need none."""
-
-    def __init__(self, committers: Mapping[str, Committer], sleep: Sleep, clock: Clock, patience: Patience) -> None:
-        self.committers = committers
-        self._sleep = sleep
-        self._clock = clock
-        self._patience = patience
-        self.refused: dict[tuple[str, str], str] = {}
-        """Units whose commit was refused for good, and why."""
-
-    async def commit(self, one: ListedCommittable) -> None:
-        committer = self.committers[one.sink_uid]
-        try:
-            await self._ask(lambda: committer.commit(one.committable), f"committing {_name(one)}")
-        except OutputLostError as error:
-            self.refused[_key(one)] = error.message
-            raise
-
-    async def abort(self, one: ListedCommittable) -> None:
-        committer = self.committers[one.sink_uid]
-        await self._ask(lambda: committer.abort(one.committable), f"aborting {_name(one)}")
-
-    async def learn(self, unsettled: Sequence[ListedCommittable]) -> list[Answer]:
-        """Gives every outcome; one that is unknown is asked for again, for a while.  What is said to be open, but
-        could not be committed, is lost."""
-        known: dict[tuple[str, str], Outcome] = {}
-        started, delay = self._clock.monotonic(), self._patience.first_seconds
-        asked = list(unsettled)
-        while True:
-            for uid in sorted({one.sink_uid for one in asked}):
-                known.update(await self._outcomes(uid, [one for one in asked if one.sink_uid == uid]))
-            asked = [one for one in asked if known[_key(one)] is Outcome.UNKNOWN]
-            if not asked or self._clock.monotonic() - started + delay > self._patience.unknown_seconds:
-                return [(one, self._judged(one, known[_key(one)])) for one in unsettled]
-            await self._sleep(delay)
-            delay = min(delay * 2, self._patience.longest_seconds)
-
-    def _judged(self, one: ListedCommittable, said: Outcome) -> Outcome:
-        return Outcome.LOST if said is Outcome.OPEN and _key(one) in self.refused else said
-
-    async def _outcomes(self, uid: str, mine: Sequence[ListedCommittable]) -> dict[tuple[str, str], Outcome]:
-        committables = [one.committable for one in mine]
-        committer = self.committers[uid]
-        outcomes = await self._ask(lambda: committer.outcomes(committables), f"asking sink {uid} for its outcomes")
-        if len(outcomes) != len(mine):
-            raise SinkError(f"sink {uid} gave {len(outcomes)} outcomes for {len(mine)} committables")
-        return {_key(one): outcome for one, outcome in zip(mine, outcomes, strict=True)}
-
-    async def _ask(self, action: Callable[[], Awaitable[T]], what: str) -> T:
-        patience = self._patience
-        started, delay = self._clock.monotonic(), patience.first_seconds
-        while True:
-            try:
-                return await action()
-            except FinalError:
-                raise
-            except Exception as error:
-                if self._clock.monotonic() - started + delay > patience.give_up_seconds:
-                    failed = SinkError(
-                        f"{what} failed for {patience.give_up_seconds:g} seconds: {error}",
-                        remedy="check that the sink's system is up and can be reached; nothing is lost, a restart "
-                        "asks again",
-                    )
-                    failed.is_outage = isinstance(error, StreamletError) and error.is_outage
-                    raise failed from error
-            await self._sleep(delay)
-            delay = min(delay * 2, patience.longest_seconds)
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,43 +97,6 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """Given up with `--accept-lost-output`: the outside has aborted it, cannot tell, or has it no more."""
     doubled: tuple[ListedCommittable, ...] = ()
     """Committed, or perhaps committed, though the restored checkpoint is older: it will be written again, as asked."""
-
-
-def restore_point(
-    answers: Sequence[Answer], candidates: Iterable[int], *, is_forced: bool = False, accept_lost: bool = False
-) -> int | None:
-    """Gives the newest candidate that the outside allows, None when there is none.
-
-    `is_forced`: newer output does not matter.  `accept_lost`: older output may be aborted, unknown or lost, and of the
-    candidates that are left it is the one that loses the fewest records.
-    """
-
-    def allows(candidate: int) -> bool:
-        for listed, outcome in answers:
-            if outcome is Outcome.OPEN:
-                continue
-            if listed.checkpoint_id <= candidate:
-                if outcome is not Outcome.COMMITTED and not accept_lost:
-                    return False
-            elif outcome is not Outcome.ABORTED and not is_forced:
-                return False
-        return True
-
-    def lost_records(candidate: int) -> int:
-        return sum(one.committable.records for one in _missing(answers, candidate))
-
-    # Of equal ones the first: the newest.
-    return min((candidate for candidate in candidates if allows(candidate)), key=lost_records, default=None)
-
-
-def _missing(answers: Sequence[Answer], candidate: int) -> list[ListedCommittable]:
-    """What is lost for good where a candidate is restored."""
-    return [one for one, outcome in answers if one.checkpoint_id <= candidate and outcome in _MISSING]
-
-
-def _doubled(answers: Sequence[Answer], candidate: int) -> list[ListedCommittable]:
-    """What is, or may be, visible already and is written again where a candidate is restored."""
-    return [one for one, outcome in answers if one.checkpoint_id > candidate and outcome in _VISIBLE]
 
 
 def commit_order(listed: Iterable[ListedCommittable], committers: Mapping[str, Committer]) -> list[ListedCommittable]:
@@ -198,7 +121,7 @@ async def commit_ordered(
 ) -> None:
     """Commits in order, one after the other, and stops at the first that fails for good; what is behind it stays
     prepared.  Committing again what is committed does no harm."""
-    await _commit_all(listed, _Asker(committers, sleep, clock, patience))
+    await _commit_all(listed, CommitterClient(committers, sleep, clock, patience))
 
 
 async def settle(
@@ -218,24 +141,22 @@ async def settle(
     `CheckpointDamagedError`.  Raises `OutputLostError` when there is no restore point, and `CheckpointDamagedError`
     when there is none because a damaged checkpoint cannot be restored.
     """
-    candidates = list(plan.candidates)
     for one in plan.warnings:
         warn(one)
-    asker = _Asker(committers, sleep, clock, patience)
+    candidates = list(plan.candidates)
+    client = CommitterClient(committers, sleep, clock, patience)
     # Each further round needs a damaged candidate or a unit whose outcome has changed for good.
     rounds = len(plan.unsettled) + len(candidates) + 1
     last: FinalError | None = None
     for _ in range(rounds):
-        answers = await asker.learn(plan.unsettled)
-        point = restore_point(answers, candidates, is_forced=plan.is_forced)
-        if point is None and accept_lost_output:
-            point = restore_point(answers, candidates, is_forced=plan.is_forced, accept_lost=True)
+        answers = await client.learn(plan.unsettled)
+        point = _point(plan, answers, candidates, accept_lost_output)
         if point is None:
-            raise _no_restore_point(plan, candidates, answers, last, asker.refused)
+            raise no_restore_point(plan, candidates, answers, last, client.refused)
         try:
             if point != plan.candidates[0]:
                 await verify(point)
-            await _act(answers, point, asker, is_forced=plan.is_forced)
+            await _act(answers, point, client, is_forced=plan.is_forced)
         except CheckpointDamagedError as error:
             candidates.remove(point)
             last = error
@@ -246,35 +167,45 @@ async def settle(
     raise last or OutputLostError("settling came to no end")
 
 
-async def _act(answers: Sequence[Answer], point: int, asker: _Asker, *, is_forced: bool) -> None:
+def _point(
+    plan: RecoveryPlan, answers: Sequence[Answer], candidates: Sequence[int], accept_lost_output: bool
+) -> int | None:
+    """A point that loses nothing goes before one that does."""
+    point = restore_point(answers, candidates, is_forced=plan.is_forced)
+    if point is None and accept_lost_output:
+        return restore_point(answers, candidates, is_forced=plan.is_forced, accept_lost=True)
+    return point
+
+
+async def _act(answers: Sequence[Answer], point: int, client: CommitterClient, *, is_forced: bool) -> None:
     # A commit of an attempt that is dead may still be on its way.  It stops at the first that fails: so in this order
     # either nothing behind an abort can be committed any more, or that abort fails before there was any other.
-    waiting = commit_order((one for one, outcome in answers if outcome is Outcome.OPEN), asker.committers)
+    waiting = commit_order((one for one, outcome in answers if outcome is Outcome.OPEN), client.committers)
     for one in waiting:
         # Where a person chose an older checkpoint, the newer one may be committed in part.  It must stay as it is until
         # the start checkpoint is durable: a start that comes in between goes on from it.  The last fence ends the rest.
         if one.checkpoint_id > point and not is_forced:
-            await asker.abort(one)
-    await _commit_all((one for one in waiting if one.checkpoint_id <= point), asker)
+            await client.abort(one)
+    await _commit_all((one for one in waiting if one.checkpoint_id <= point), client)
 
 
-async def _commit_all(listed: Iterable[ListedCommittable], asker: _Asker) -> None:
-    for one in commit_order(listed, asker.committers):
-        await asker.commit(one)
+async def _commit_all(listed: Iterable[ListedCommittable], client: CommitterClient) -> None:
+    for one in commit_order(listed, client.committers):
+        await client.commit(one)
 
 
 def _settlement(plan: RecoveryPlan, answers: Sequence[Answer], point: int, warn: Callable[[str], None]) -> Settlement:
     below = [(one, outcome) for one, outcome in answers if one.checkpoint_id <= point]
     above = [(one, outcome) for one, outcome in answers if one.checkpoint_id > point]
-    lost, doubled = tuple(_missing(answers, point)), tuple(_doubled(answers, point))
+    lost, repeated = tuple(missing(answers, point)), tuple(doubled(answers, point))
     if not plan.is_forced and not lost and point != plan.newest:
         reason = plan.damage or "the outside has aborted output that was prepared after it"
         warn(f"going back from checkpoint {plan.newest} to {point}, which loses and doubles nothing: {reason}")
     if lost:
         back = "" if point == plan.newest or plan.is_forced else f", by going back to checkpoint {point}"
-        warn(f"output is lost, as accepted: {_sum(lost)}{back}")
-    if doubled:
-        warn(f"output will be written a second time, because an older state was asked for: {_sum(doubled)}")
+        warn(f"output is lost, as accepted: {counted(lost)}{back}")
+    if repeated:
+        warn(f"output will be written a second time, because an older state was asked for: {counted(repeated)}")
     return Settlement(
         restore_id=None if point == NOTHING else point,
         needs_marker=point != NOTHING and point not in plan.marked,
@@ -282,68 +213,5 @@ def _settlement(plan: RecoveryPlan, answers: Sequence[Answer], point: int, warn:
         committed=tuple(one for one, outcome in below if outcome in (Outcome.OPEN, Outcome.COMMITTED)),
         aborted=tuple(one for one, outcome in above if outcome in (Outcome.OPEN, Outcome.ABORTED, Outcome.LOST)),
         lost=lost,
-        doubled=doubled,
+        doubled=repeated,
     )
-
-
-def _no_restore_point(
-    plan: RecoveryPlan,
-    candidates: Sequence[int],
-    answers: Sequence[Answer],
-    last: FinalError | None,
-    refused: Mapping[tuple[str, str], str],
-) -> FinalError:
-    counts = {outcome: sum(1 for _, one in answers if one is outcome) for outcome in Outcome}
-    said = ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items() if count)
-    lines = [
-        f"  {_name(one)}: {outcome.value}" + (f" ({why})" if (why := refused.get(_key(one))) else "")
-        for one, outcome in answers[:_LINES]
-    ]
-    if len(answers) > _LINES:
-        lines.append(f"  and {len(answers) - _LINES} more")
-    head = f"checkpoint {plan.candidates[0]} cannot be restored without losing or doubling output"
-    message = "\n".join([f"{head}: of {len(answers)} prepared units, {said}", *lines])
-    if plan.damage is not None or isinstance(last, CheckpointDamagedError):
-        damage = plan.damage or (last.message if last is not None else "")
-        return CheckpointDamagedError(
-            f"{damage}\n{message}", remedy=f"put the file back from a backup; or {_ways_on(plan, candidates, answers)}"
-        )
-    return OutputLostError(message, remedy=_ways_on(plan, candidates, answers))
-
-
-def _ways_on(plan: RecoveryPlan, candidates: Sequence[int], answers: Sequence[Answer]) -> str:
-    """Names the options that let the job start all the same, and what each costs."""
-    ways = []
-    accepted = restore_point(answers, candidates, is_forced=plan.is_forced, accept_lost=True)
-    if accepted is not None:
-        lost = _sum(_missing(answers, accepted))
-        at = "" if accepted == NOTHING else f" from checkpoint {accepted}"
-        ways.append(f"`--accept-lost-output` goes on{at} and loses {lost}")
-    choices = [one for one in (*candidates, *plan.older) if one != NOTHING]
-    unharmed = [one for one in choices if not _missing(answers, one)]
-    for one in unharmed[:_WAYS]:
-        # What is settled before the oldest candidate is no longer listed.
-        more = (
-            "" if one in candidates else f" and all that was committed from there to checkpoint {plan.candidates[-1]}"
-        )
-        ways.append(f"`--from {one}` loses nothing and writes again {_sum(_doubled(answers, one))}{more}")
-    if not unharmed:
-        ways.append("`--from` has no checkpoint to go back to: none that is kept lies before what is missing")
-    return "\n     ".join(ways)
-
-
-def _sum(listed: Sequence[ListedCommittable]) -> str:
-    records = sum(one.committable.records for one in listed)
-    sinks = ", ".join(sorted({one.sink_uid for one in listed}))
-    return f"{records} records in {len(listed)} units of {sinks}" if listed else "nothing"
-
-
-def _name(one: ListedCommittable) -> str:
-    return (
-        f"checkpoint {one.checkpoint_id}, sink {one.sink_uid}[{one.subtask}], {one.committable.description}, "
-        f"{one.committable.records} records"
-    )
-
-
-def _key(one: ListedCommittable) -> tuple[str, str]:
-    return one.sink_uid, one.committable.id

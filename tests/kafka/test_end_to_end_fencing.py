@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamlet.testing.kafka import EmbeddedKafka
-from streamlet_connectors.kafka.writing.transaction import POOL_SIZE
+from streamlet_connectors.kafka.writing.transaction_pool import POOL_SIZE
 from tests.kafka.sink_driving import visible_now
 from tests.recovery.running_jobs import JobHome, RunningJob, a_home
 

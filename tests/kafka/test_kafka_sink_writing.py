@@ -24,7 +24,7 @@ from streamlet.errors import ConfigError, EncodeError, SinkError
 from streamlet_connectors.kafka.protocol.errors import BrokersUnreachableError, TopicUnknownError
 from streamlet_connectors.kafka.writing.batching import COMPRESSIONS
 from streamlet_connectors.kafka.writing.sink import KafkaSink
-from streamlet_connectors.kafka.writing.transaction import POOL_SIZE
+from streamlet_connectors.kafka.writing.transaction_pool import POOL_SIZE
 from tests.kafka.broker import Kafka, free_ports
 from tests.kafka.reading import _consumer, fill_topic, read_committed
 from tests.kafka.sink_driving import Slot, a_committer, a_writer, fresh, keyed, prepare, until

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.recovery import RecoveryPlan
-from streamlet.checkpoint.settling import Settlement, restore_point, settle
+from streamlet.checkpoint.restore_point import restore_point
+from streamlet.checkpoint.settling import Settlement, settle
 from streamlet.errors import OutputLostError
 from streamlet.sink import Committable, Outcome
 

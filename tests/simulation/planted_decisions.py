@@ -7,6 +7,7 @@ import contextlib
 from typing import Any
 
 from streamlet.checkpoint import coordinator, settling, storage
+from streamlet.checkpoint.committer_client import CommitterClient
 from streamlet.checkpoint.coordinator import CheckpointCoordinator
 from streamlet.checkpoint.lock import JobInstance
 from streamlet.checkpoint.messages import Marked
@@ -172,7 +173,7 @@ def settling_commits_before_it_knows_all_outcomes(patches: Patches) -> None:
 
         return hasty
 
-    patches.put(settling._Asker, "learn", learn)
+    patches.put(CommitterClient, "learn", learn)
 
 
 @planted

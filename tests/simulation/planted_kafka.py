@@ -23,7 +23,8 @@ from streamlet_connectors.kafka.writing import delivery, outcome, transaction, w
 from streamlet_connectors.kafka.writing.committer import KafkaCommitter
 from streamlet_connectors.kafka.writing.delivery import Delivery
 from streamlet_connectors.kafka.writing.outcome import Finding
-from streamlet_connectors.kafka.writing.transaction import Prepared, TransactionPool
+from streamlet_connectors.kafka.writing.transaction import Prepared
+from streamlet_connectors.kafka.writing.transaction_pool import TransactionPool
 from streamlet_connectors.kafka.writing.writer import KafkaWriter
 from tests.simulation.kafka_fair_weather import simulate_moves, simulate_silence
 from tests.simulation.kafka_scenario import kafka_scenario

@@ -12,7 +12,7 @@ import pytest
 from streamlet.errors import SinkError
 from streamlet.testing.kafka import EmbeddedKafka
 from streamlet_connectors.kafka import KafkaSink
-from streamlet_connectors.kafka.writing.transaction import POOL_SIZE
+from streamlet_connectors.kafka.writing.transaction_pool import POOL_SIZE
 from tests.kafka.sink_driving import a_committer, a_writer, fresh, keyed, prepare, until
 
 ATTEMPTS, SUBTASKS, CHECKPOINTS = 6, 2, 6

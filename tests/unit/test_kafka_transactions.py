@@ -14,7 +14,8 @@ from streamlet_connectors.kafka.protocol.fetch_api import Fetched
 from streamlet_connectors.kafka.protocol.requests import TopicInfo
 from streamlet_connectors.kafka.writing.batching import new_builder, seal
 from streamlet_connectors.kafka.writing.outcome import judge, probe
-from streamlet_connectors.kafka.writing.transaction import POOL_SIZE, Prepared, transactional_ids
+from streamlet_connectors.kafka.writing.transaction import Prepared
+from streamlet_connectors.kafka.writing.transaction_pool import POOL_SIZE, transactional_ids
 
 PRODUCER, EPOCH, OFFSET = 4711, 3, 0
 

@@ -23,7 +23,8 @@ from streamlet_connectors.kafka.protocol.errors import TransportError
 from streamlet_connectors.kafka.writing.coordination import ask
 from streamlet_connectors.kafka.writing.outcome import Finding, find
 from streamlet_connectors.kafka.writing.spec import SinkSpec
-from streamlet_connectors.kafka.writing.transaction import PROTOCOL, Prepared, initialise, refused, transactional_ids
+from streamlet_connectors.kafka.writing.transaction import PROTOCOL, Prepared, initialise, refused
+from streamlet_connectors.kafka.writing.transaction_pool import transactional_ids
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""A Kafka transaction of the sink, and the pool of transactional ids that transactions come from.
+"""A Kafka transaction of the sink; `transaction_pool` gives them.
 
 Each transaction has a (producer id, epoch) of its own, because a commit is repeated after a crash: were the pair used
 again, the repeated commit of one transaction would commit the next, half-written one.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any
 
@@ -22,27 +21,15 @@ import msgspec
 from streamlet.connect import Clock, Committable, ConfigError, FinalError, SinkError
 from streamlet_connectors.kafka.protocol import codes, requests
 from streamlet_connectors.kafka.protocol.client import KafkaConnection
-from streamlet_connectors.kafka.protocol.errors import AccessDeniedError, NotAnsweredError, TransportError
+from streamlet_connectors.kafka.protocol.errors import AccessDeniedError
 from streamlet_connectors.kafka.protocol.requests import TopicInfo
 from streamlet_connectors.kafka.writing.coordination import ask
 
-POOL_SIZE = 8
 PROTOCOL = 1
 """Says that EndTxn version 0 is spoken, whose rules for repeated commits differ from later versions."""
-_ASK_SECONDS = 60.0
-_BUSY_SECONDS = 10.0
+ASK_SECONDS = 60.0
 _Partition = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 _Offset = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-
-
-def transactional_ids(job: str, instance: str, uid: str, attempt: int, subtask: int) -> list[str]:
-    """Names the pool of one sink subtask in one attempt. Dots separate, so dots inside a part are written `%2E`.
-
-    Each attempt has ids of its own.  InitProducerId aborts whatever is open under an id, whoever asks: one that a dead
-    process had sent, or that a process sends which was stopped and woke up, must not meet the ids of this attempt.
-    """
-    parts = [part.replace("%", "%25").replace(".", "%2E") for part in (job, instance, uid)]
-    return [f"{'.'.join(parts)}.{attempt}.{subtask}.{k}" for k in range(POOL_SIZE)]
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -147,7 +134,7 @@ class Transaction:
             partitions = sorted(self._wanted)
             request = requests.add_partitions(self.id, self.producer_id, self.epoch, topic, partitions)
             answer = await ask(
-                self._connection, self.id, request, seconds=_ASK_SECONDS, what=f"writing to topic {topic!r}"
+                self._connection, self.id, request, seconds=ASK_SECONDS, what=f"writing to topic {topic!r}"
             )
             if answer.error == codes.INVALID_PRODUCER_ID_MAPPING and not self._joined and not is_renewed:
                 await self._renew()
@@ -186,16 +173,12 @@ class Transaction:
 
     def shut(self) -> None:
         """Ends the background work without waiting for its end."""
-        _cancel(self._joining)
+        cancel(self._joining)
 
     async def abandon(self) -> None:
         """Aborts what is not prepared, so that readers need not wait for the time-out. Tries once."""
         joining, self._joining = self._joining, None
-        if joining is not None:
-            joining.cancel()
-            await asyncio.wait([joining])
-            if not joining.cancelled():
-                joining.exception()
+        await cancelled(joining)
         was_open = self.state is TransactionState.OPEN
         self.transition_to(TransactionState.ABANDONED)
         if was_open:
@@ -203,104 +186,22 @@ class Transaction:
             await self._connection.send_to_coordinator(requests.TRANSACTION_COORDINATOR, self.id, request)
 
 
-class TransactionPool:
-    """Gives transactions. The next one is made ready before it is needed, never while a barrier waits."""
-
-    def __init__(self, connection: KafkaConnection, clock: Clock, ids: Iterable[str], timeout_ms: int) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._timeout_ms = timeout_ms
-        self._free = deque(ids)
-        self._held: dict[str, Transaction] = {}
-        self._next: asyncio.Task[Transaction] | None = None
-
-    async def take(self) -> Transaction:
-        """Gives a fresh transaction; raises `SinkError` when no id is free."""
-        if self._next is not None and self._next.done() and self._next.exception() is not None:
-            self._next = None  # it failed while nobody waited: the reason may be gone
-        self._make_ready()
-        if self._next is None:
-            raise SinkError(
-                f"of the {POOL_SIZE} transactional ids of this sink {len(self._held)} belong to prepared transactions "
-                "that no durable commit marker covers, and the others got no answer when they were taken into use",
-                remedy="see why checkpoints do not complete or are not committed (an earlier error says it), and "
-                "whether all brokers are up",
-            )
-        ready = self._next
-        try:
-            transaction = await asyncio.shield(ready)
-        finally:
-            if ready.done() and self._next is ready:
-                self._next = None
-        self._held[transaction.id] = transaction
-        self._make_ready()
-        return transaction
-
-    def release(self, prepared: Prepared) -> None:
-        """Frees the id of a settled transaction that no checkpoint names any more; others are not touched.
-
-        It is the next to be taken: the brokers keep every id for days, so that the fewest are taken into use.
-        """
-        held = self._held.get(prepared.transactional_id)
-        if held is not None and (held.producer_id, held.epoch) == (prepared.producer_id, prepared.epoch):
-            del self._held[prepared.transactional_id]
-            self._free.appendleft(prepared.transactional_id)
-
-    def shut(self) -> None:
-        """Ends the background work without waiting for its end."""
-        _cancel(self._next)
-
-    async def close(self) -> None:
-        """Ends the background work."""
-        ready, self._next = self._next, None
-        if ready is not None:
-            ready.cancel()
-            await asyncio.wait([ready])
-            if not ready.cancelled():
-                ready.exception()
-
-    def _make_ready(self) -> None:
-        if self._next is None and self._free:
-            self._next = asyncio.ensure_future(self._initialise())
-
-    async def _initialise(self) -> Transaction:
-        """Takes the next free id into use.
-
-        InitProducerId without an answer may be done at any time, and then aborts what is open under its id.  So such an
-        id is put aside until the next attempt, which has others, and the next one is tried; and so is one whose last
-        transaction gets no markers, as a partition has no leader.
-        """
-        while True:
-            id = self._free.popleft()  # at once: another one may be put before it meanwhile
-            try:
-                producer_id, epoch = await initialise(
-                    self._connection,
-                    id,
-                    self._timeout_ms,
-                    may_repeat=False,
-                    seconds=_BUSY_SECONDS if self._free else _ASK_SECONDS,
-                )
-            except (TransportError, NotAnsweredError) as error:
-                if not self._free:
-                    raise SinkError(
-                        f"{id!r} was the last free transactional id of this attempt, and taking it into use got no "
-                        f"answer: {error.message}",
-                        remedy="check that all brokers are up; the next attempt has other ids",
-                    ) from error
-            except BaseException:
-                self._free.appendleft(id)
-                raise
-            else:
-                return Transaction(self._connection, self._clock, id, producer_id, epoch, self._timeout_ms)
-
-
-def _cancel(work: asyncio.Task[Any] | None) -> None:
+def cancel(work: asyncio.Task[Any] | None) -> None:
+    """Ends background work without waiting for it; nobody is to ask for its error."""
     if work is not None and not work.cancel() and not work.cancelled():
-        work.exception()  # nobody will ask for it any more
+        work.exception()
+
+
+async def cancelled(work: asyncio.Task[Any] | None) -> None:
+    """Ends background work and returns when it has ended."""
+    cancel(work)
+    if work is not None and not work.done():
+        await asyncio.wait([work])
+        cancel(work)
 
 
 async def initialise(
-    connection: KafkaConnection, id: str, timeout_ms: int, *, may_repeat: bool = True, seconds: float = _ASK_SECONDS
+    connection: KafkaConnection, id: str, timeout_ms: int, *, may_repeat: bool = True, seconds: float = ASK_SECONDS
 ) -> tuple[int, int]:
     """Takes an id into use: aborts what is open under it, shuts out whoever used it, and gives a new identity."""
     request = requests.init_producer_id(id, timeout_ms)

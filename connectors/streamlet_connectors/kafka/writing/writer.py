@@ -28,13 +28,8 @@ from streamlet_connectors.kafka.writing.extras import TimeLimits, header_column,
 from streamlet_connectors.kafka.writing.refusals import SETTINGS
 from streamlet_connectors.kafka.writing.routing import Router, named_row, shortened
 from streamlet_connectors.kafka.writing.spec import SinkSpec
-from streamlet_connectors.kafka.writing.transaction import (
-    Prepared,
-    Transaction,
-    TransactionPool,
-    refused,
-    transactional_ids,
-)
+from streamlet_connectors.kafka.writing.transaction import Prepared, Transaction, refused
+from streamlet_connectors.kafka.writing.transaction_pool import TransactionPool, transactional_ids
 
 _BATCH_BYTES = 256_000
 """Small enough that a barrier finds little unsent; larger ones were no faster."""
