@@ -183,6 +183,8 @@ class Barrier(msgspec.Struct, frozen=True, tag=True):
     """Separates what belongs to checkpoint `checkpoint_id` from what comes after it. Nothing overtakes it."""
 
     checkpoint_id: int
+    is_last: bool = False
+    """Nothing is worked on behind it: the job stops with this checkpoint."""
 
 
 class EndOfInput(msgspec.Struct, frozen=True, tag=True):

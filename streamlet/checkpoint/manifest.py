@@ -99,6 +99,12 @@ def operator_key(uid: str, subtask: int) -> str:
     return f"{uid}/{subtask}"
 
 
+def event_time_key(uid: str, subtask: int) -> str:
+    """Under which name a checkpoint keeps how far event time has come at a subtask: that of the task, or of a keyed
+    operator inside of its chain. No uid has an @."""
+    return operator_key(f"{uid}@time", subtask)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Manifest)
 

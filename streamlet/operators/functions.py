@@ -17,6 +17,7 @@ from streamlet.errors import UserFunctionError
 from streamlet.operators.operator import Operator
 from streamlet.operators.selectors import Selector
 from streamlet.operators.user_code.misuse import check_results, not_iterable
+from streamlet.operators.user_code.pausing import Pause
 from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
 
@@ -38,7 +39,7 @@ class CallingOperator(Operator):
         if pause is None:
             return batch, self.call(function, batch)
         ahead = pause.begin(batch.values)
-        results = self.call(function, batch, ahead)
+        results = self.call(function, batch, ahead) or self.call(function, batch.part(0, 1))
         pause.end(len(batch), len(results))
         return (batch if len(results) == len(batch) else batch.part(0, len(results))), results
 
@@ -104,13 +105,13 @@ def call_each(
     The number of results tells which row failed.  A function that raises StopIteration would end the list quietly;
     that shows as a list that is too short, and is its error.
     """
-    first: Sequence[Any] = columns[0] if columns else batch.values
+    first = columns[0] if columns else batch.values
     results: list[Any] = []
     try:
         results.extend(map(function, first, *columns[1:]))
     except RAISED as error:
         raise fail(error, batch, len(results)) from error
-    if len(results) != len(batch.values) and first:
+    if len(results) != len(batch.values) and first is not Pause.stopped:
         raise fail(RuntimeError("the function raised StopIteration"), batch, len(results))
     if (wrong := check_results(results)) is not None:
         raise fail(wrong, batch, 0) from wrong

@@ -14,6 +14,7 @@ from streamlet.checkpoint.manifest import Manifest
 from streamlet.elements import Barrier, Batch, Watermark
 from streamlet.errors import StateRefusedError
 from streamlet.operators.operator import Emit, OperatorContext
+from streamlet.runtime.job.renaming import under_present_names
 from streamlet.runtime.job.restored import check_fits
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.chain import Chain, Exit, Leaf
@@ -149,7 +150,7 @@ def test_what_waits_is_in_the_snapshot_and_comes_first_after_a_restore() -> None
 
 def test_rows_go_to_the_subtask_that_reads_their_split_or_has_their_key() -> None:
     old = _slow()
-    (held,) = old.chain.queues._inside
+    (_, held) = old.chain.queues._inside  # the sink's is the first
     for split, values in {"a": [1, 2], "b": [3]}.items():
         held.hold(0, Batch(values, split=split), 0)
     kept = _restored(old.chain.queues.kept(0) or {})
@@ -226,3 +227,36 @@ def test_a_gate_gives_what_a_barrier_waits_for_to_be_held_and_its_room_is_taken_
         assert gate.backlog.has_room(0)
 
     asyncio.run(run())
+
+
+def test_rows_come_back_by_the_input_that_they_came_by_though_both_are_of_one_stream() -> None:
+    def queue() -> HeldBack:
+        ways: list[Emit] = [lambda _: None, lambda _: None]
+        held = HeldBack(
+            Turn(lambda: 0.0), ways, ["in", "in"], [True, True], is_head=True, may_keep=True, may_keep_unkeyed=False
+        )
+        held.open(OperatorContext(_slow().task.head.place, 0, 1, None))
+        return held
+
+    old, new = queue(), queue()
+    for index in (1, 0, 1):
+        old.hold(index, Batch([index], None, [index]), 7)
+    new.restore_kept([msgspec.msgpack.decode(old.kept())], lambda _: None)
+    found = [new.next(100) for _ in range(3)]
+    assert [batch.values for _, batch in found] == [[1], [0], [1]]
+    assert [new._ways.index(way) for way, _ in found] == [1, 0, 1]
+
+
+def test_what_waited_and_event_time_are_found_where_the_step_before_was_renamed() -> None:
+    timed = Timed(lambda s: s.map(abs, uid="new", renamed_from="old").sink(Print(), uid="out"))
+    operators = {
+        "op@held back/0": {"subtask": 0, "batches": [{"input": "old@late"}, {"input": "other"}]},
+        "op@time/0": {"watermark": 5, "inputs": {"old": 5, "other": 6}},
+    }
+    manifest = Manifest(
+        job="j", checkpoint_id=1, attempt=1, kind="periodic", key_groups=128, parallelism={"old": 1},
+        operators=operators,
+    )  # fmt: skip
+    found = under_present_names(timed.plan, manifest).operators
+    assert [one["input"] for one in found["op@held back/0"]["batches"]] == ["new@late", "other"]
+    assert found["op@time/0"]["inputs"] == {"new": 5, "other": 6}

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamlet import Count, Job, Stream, TumblingWindows, WatermarkStrategy
 from streamlet.connect import Batch, Position, ReaderContext, Source
+from streamlet.operators.operator import Operator, OperatorContext
+from streamlet.operators.user_code.place import Place
 from streamlet.runtime.task.backlog import Backlog
-from streamlet.runtime.task.chain import Chain
+from streamlet.runtime.task.chain import Chain, Exit, Leaf
+from streamlet.runtime.task.held_back import HeldBack, Turn
 from streamlet.runtime.task.input_gate import InputGate
 from streamlet.windows import MIN_TIMESTAMP
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 from tests.unit.job_kit import Waiting, checkpoint_at, files, lines, make_job, run, storage
-from tests.unit.test_chain_time import Telling
+from tests.unit.test_chain_time import End, Telling
 
 COUNT = 20
 TIMES: WatermarkStrategy[int] = WatermarkStrategy.monotonic().with_timestamps(lambda one: one * 1000)
@@ -186,3 +190,62 @@ def test_what_was_in_flight_before_a_restore_becomes_visible_though_no_record_co
     ran = run(build(Silent(tmp_path / "out", before)), from_checkpoint=str(in_flight()[0]))
     assert ran.code == 0, ran
     assert lines(tmp_path / "out", but=before)[-1] == 9
+
+
+def _waiting_at(uid: str, watermark: int, values: list[int], keys: list[int] | None) -> dict[str, list[Any]]:
+    """What a checkpoint has of rows that waited behind a gate."""
+
+    turn = Turn(lambda: 0.0)
+    queue = HeldBack(turn, [lambda _: None], ["by-key"], [True], is_head=True, may_keep=True, may_keep_unkeyed=True)
+    queue.open(OperatorContext(Place("job.py", 1, "probe", uid), 0, 2, None))
+    queue.hold(0, Batch(values, values, keys), watermark)
+    return {f"{uid}@held back": [msgspec.msgpack.decode(queue.kept())]}
+
+
+class _EveryStore:
+    """Each key is its slot."""
+
+    def lookup(self, keys: Sequence[Any]) -> Sequence[Any]:
+        return keys
+
+
+def _all_values(chain: Chain) -> list[Any]:
+    while chain.queues.turn.inside:
+        if chain.queues.go_on():
+            list(chain.advance(70))
+    list(chain.advance(70))
+    values = [value for _, batch in chain.produced for value in batch.values]
+    chain.produced.clear()
+    return values
+
+
+def _keyed_in_a_chain(folder: Path, make: Callable[[], Operator]) -> Chain:
+    job = make_job(folder)
+    keyed = job.source(Generator(int, count=1), uid="in").key_by(lambda one: one, uid="by-key")
+    told: Stream[Any] = keyed._then("probe", make, make, "keyed", None)
+    told.sink(Print(), uid="out")
+    (task,) = job.plan().tasks
+    stores: dict[int, Any] = dict.fromkeys(task.stores, _EveryStore())
+    leaves: dict[Exit, list[Leaf]] = {(node.id, None): [End()] for node in task.nodes if node.is_sink}
+    return Chain(task, 0, stores, leaves, {}, show_records=False, monotonic=lambda: 0.0)
+
+
+def test_rows_that_waited_behind_a_gate_see_the_time_that_they_came_at_when_they_come_into_a_chain(
+    tmp_path: Path,
+) -> None:
+    chain = _keyed_in_a_chain(tmp_path, lambda: Telling("a"))
+    earlier, later = (_waiting_at("keyed", *one) for one in ((40, [41], [1]), (60, [61], [2])))
+    (name,) = earlier
+    times = {"keyed@time": [{"watermark": 70, "inputs": {}}, {"watermark": 70, "inputs": {}}]}
+    chain.restore({name: [*later[name], *earlier[name]], **times})
+    list(chain.advance(70))
+    assert _all_values(chain) == [
+        "a fires 40 at 40", "41 > a at 40", "a fires 60 at 60", "61 > a at 60", "a fires 70 at 70"
+    ]  # fmt: skip
+
+
+def test_rows_that_waited_at_a_sink_are_written_where_it_is_in_a_chain_now(tmp_path: Path) -> None:
+    chain = _keyed_in_a_chain(tmp_path, lambda: Telling("a"))
+    chain.restore(_waiting_at("out", 5, [7, 8], None))
+    assert chain.has_work
+    assert _all_values(chain)[:2] == [7, 8]

@@ -9,6 +9,7 @@ import pytest
 
 from streamlet import Stream
 from streamlet.elements import Batch
+from streamlet.errors import UserFunctionError
 from streamlet.operators.user_code.pausing import Pause
 from streamlet_connectors.print import Print
 from tests.unit.test_held_back import Timed
@@ -50,3 +51,34 @@ def test_a_function_whose_errors_are_left_out_is_not_stopped() -> None:
         held._size = 1000
     timed.enter(Batch([1, 2, 3]))
     assert timed.out() == [1, 2, 3]
+
+
+def test_a_function_that_is_asked_before_its_first_record_does_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Pause.begin
+
+    def asked(self: Pause, values: list[Any]) -> Any:
+        ahead = begin(self, values)
+        Pause.ask()
+        return ahead
+
+    monkeypatch.setattr(Pause, "begin", asked)
+    values = [1, 2, 3]
+    timed = Timed(lambda s: s.map(lambda v: v, uid="op").sink(Print(), uid="out"))
+    for held in timed.chain.queues._inside:
+        held._size = 1000
+    timed.enter(Batch(values))
+    assert timed.out() == [1]
+    assert timed.work_off() == [2, 3]
+    assert values == [1, 2, 3], "the list is that of others too"
+
+
+def test_a_function_that_raises_stop_iteration_is_not_taken_for_one_that_was_stopped() -> None:
+    def ends(value: int) -> int:
+        if value == 3:
+            raise StopIteration
+        return value
+
+    timed = Timed(lambda s: s.map(ends, uid="op").sink(Print(), uid="out"))
+    for values in ([1, 2, 3], [1, 3, 2], [3]):
+        with pytest.raises(UserFunctionError, match="the function raised StopIteration"):
+            timed.enter(Batch(values))

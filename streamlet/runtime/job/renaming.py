@@ -10,6 +10,7 @@ import msgspec
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.graph.job_graph import Node
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.runtime.task.held_back import HELD_BACK
 
 NUMBERED = 1
 """In checkpoints up to this format steps without a uid are named by their number."""
@@ -61,5 +62,19 @@ def _key(key: str, now: Callable[[str], str]) -> str:
 
 
 def _told(key: str, snapshot: Any, now: Callable[[str], str]) -> Any:
-    """Who was told of the end is noted by uids."""
-    return list(map(now, snapshot)) if key.rpartition("/")[0].endswith("@end") else snapshot
+    """Who was told of the end is noted by uids, and so is of whose output event time is known, or what waits."""
+    what = key.rpartition("/")[0].partition("@")[2]
+    if what == "end":
+        return list(map(now, snapshot))
+    if what == "time" and "inputs" in snapshot:
+        return {**snapshot, "inputs": {_input(of, now): time for of, time in snapshot["inputs"].items()}}
+    if what == HELD_BACK[1:]:
+        batches = [{**one, "input": _input(one["input"], now)} for one in snapshot["batches"]]
+        return {**snapshot, "batches": batches}
+    return snapshot
+
+
+def _input(of: str, now: Callable[[str], str]) -> str:
+    """The name of an output: `uid`, or `uid@tag`."""
+    uid, at, tag = of.partition("@")
+    return f"{now(uid)}{at}{tag}"

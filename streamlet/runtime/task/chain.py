@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from streamlet.checkpoint.manifest import operator_key
+from streamlet.checkpoint.manifest import event_time_key, operator_key
 from streamlet.clock import RisingClock
 from streamlet.elements import MIN_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import CheckpointError, UserFunctionError
@@ -113,8 +113,8 @@ class Chain:
         self._steps.reverse()  # now each comes behind those that it gets batches from
         self._gateless = {node.uid for node in plan.nodes[1:] if node.is_keyed and not node.is_sink}
         """Keyed operators to which no gate belongs here; with other parallelisms one may."""
-        self._floors: dict[str, int] = {}
-        """How far event time had come before a restore at those."""
+        self._floors: dict[Operator, int] = {}
+        """The first steps of these operators, and how far event time had come there before a restore."""
         self._clocked = [step for step in self._steps if type(step.operator).on_clock is not Operator.on_clock]
         operators = [step.operator for step in self._steps]
         self._bounded = [one for one in operators if type(one).has_room is not Operator.has_room]
@@ -143,8 +143,20 @@ class Chain:
         self.queues.restore(snapshots, owner_of_split)
         for uid in self._gateless:
             # The highest of the old subtasks is right for all of them; see `InputGate.restore`.
-            seen = [one["watermark"] for one in snapshots.get(f"{uid}@time", [])]
-            self._floors[uid] = max(seen, default=MIN_TIMESTAMP)
+            if seen := [one["watermark"] for one in snapshots.get(f"{uid}@time", [])]:
+                self._come_to(uid, max(seen))
+
+    def _come_to(self, uid: str, timestamp: int) -> None:
+        """Gives an operator its event time back before anything reaches it, not beyond what waits in front of it."""
+        steps = [step.operator for step in self._steps if step.uid == uid]
+        self._floors[steps[0]] = timestamp
+        for operator in steps:
+            operator.context.event_time.watermark = timestamp
+            if type(operator).on_watermark is not Operator.on_watermark:
+                self._firing[operator] = timestamp
+            held = operator.held_watermark()
+            if held is not None:
+                timestamp = min(timestamp, held)
 
     def snapshot(self) -> dict[str, Any]:
         """Packs what operators remember and is not keyed, as a report carries it."""
@@ -176,9 +188,9 @@ class Chain:
         The same timestamp again lets those go on that were held back before, or had more to fire.
         """
         self.queues.turn.begin()
-        for uid, operator, out in self._steps:
-            if uid in self._floors:
-                timestamp = max(timestamp, self._floors[uid])
+        for _, operator, out in self._steps:
+            if operator in self._floors:
+                timestamp = max(timestamp, self._floors[operator])
             time = operator.context.event_time
             if operator in self._firing:
                 yield from self._fire(operator, self._firing[operator], out)
@@ -287,14 +299,14 @@ class Chain:
             for edge, way in zip(node.inputs, ways, strict=True)
         ]
         is_head = node is self._plan.head
-        if not is_head and (node.is_sink or not self._has_turns):
+        if not is_head and not self._has_turns:
             return ways
         # What came straight on from several streams is in the order of splits that are not known here.
         has_order = any(edge.routing is Routing.FORWARD for edge in self._plan.inputs)
-        inputs = self._inputs if is_head else ()
-        held = self.queues.add(node, ways, inputs, is_head=is_head, may_keep_unkeyed=not has_order)
+        held = self.queues.add(node, ways, self._inputs, is_head=is_head, may_keep_unkeyed=not has_order)
         self._open(node, held, out)
-        return ways if is_head else [held.entrance(index) for index in range(len(ways))]
+        # Inside of a chain nothing waits at a sink, but what waited before a restore where it was a task of its own.
+        return ways if is_head or node.is_sink else [held.entrance(index) for index in range(len(ways))]
 
     def _through_lookup(self, node: Node, way: Emit, behind: LeavingOut | None) -> Emit:
         lookup = SlotLookup(behind)
@@ -333,8 +345,7 @@ class Chain:
         tags = {edge.tag for edge in self._plan.chained if edge.from_node == node.id}
         tags |= {tag for node_id, tag in self._leaves if node_id == node.id}
         ways = {tag: self._exit(node.id, tag) for tag in tags if tag is not None}
-        told = {tag.name for tag in known}
-        count = self._tally.of(node.uid)
+        told, count = {tag.name for tag in known}, self._tally.of(node.uid)
 
         def side(tag: OutputTag[Any], batch: Batch[Any]) -> None:
             way = ways.get(tag.name)
@@ -381,16 +392,9 @@ class Chain:
         return lambda batch: produced.append((leaf, batch))
 
 
-def event_time_key(uid: str, subtask: int) -> str:
-    """Under which name a checkpoint keeps how far event time has come at a subtask: that of the task, or of a keyed
-    operator inside of its chain. No uid has an @."""
-    return operator_key(f"{uid}@time", subtask)
-
-
 def _into(operator: Operator, index: int, inputs: int, out: Emit) -> Emit:
     """The entrance of one input of an operator."""
+    process, process_input = operator.process, operator.process_input
     if inputs == 1:
-        process = operator.process
         return lambda batch: process(batch, out)
-    process_input = operator.process_input
     return lambda batch: process_input(index, batch, out)

@@ -71,6 +71,7 @@ class GatedSubtask(Subtask):
         elif isinstance(element, Watermark):
             await self.advance(element)
         elif isinstance(element, Barrier):
+            self.is_stopping = element.is_last
             await self.checkpoint(element.checkpoint_id, {})
         elif isinstance(element, EndOfInput):
             await self.end()
@@ -100,11 +101,12 @@ class GatedSubtask(Subtask):
         self._queue.put_back(self._enter.index(enter), rest, self._head_watermark)
 
     async def _work_off(self, enter: Emit, piece: Batch[Any]) -> None:
+        if not piece.values:
+            return
         self._finish()
         self._begin_turn()
         self._gate.backlog.begin(self._turn_began)
-        await self.process(enter, piece)
-        self._begun = len(piece)
+        self._begun = max(1, await self.process(enter, piece))
 
     def _finish(self) -> None:
         """The next batch may begin: only now it is known what the one before took."""
@@ -114,7 +116,7 @@ class GatedSubtask(Subtask):
 
     def _has_room(self) -> bool:
         """True when a batch may be taken.  What it waits for that counts as time that the batches before took."""
-        is_open = self._chain.has_room and self.outputs_have_room()
+        is_open = self._chain.has_room and self.outputs_have_room() and not self.has_stopped
         if self._full_since is None:
             self._full_since = None if is_open else self._clock.monotonic()
         elif is_open:

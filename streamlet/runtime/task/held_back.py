@@ -171,8 +171,8 @@ class HeldBack(Operator):
                 self._turn.inside -= 1
         return self._ways[first.index], batch
 
-    def go_on(self) -> None:
-        """Works off what waits until the turn is over, or event time has to move first."""
+    def go_on(self) -> bool:
+        """Works off what waits until the turn is over, or event time has to move first: then True."""
         watermark = self._waiting[0].watermark
         while self._waiting and self._waiting[0].watermark == watermark:
             index = self._waiting[0].index
@@ -180,9 +180,9 @@ class HeldBack(Operator):
             done = self._call(way, batch)
             if done < len(batch):
                 self.put_back(index, batch.part(done, len(batch)), watermark)
-                return
-            if self._turn.is_over:
-                return
+            if self._turn.is_over or done < len(batch):
+                break
+        return bool(self._waiting) and self._waiting[0].watermark != watermark
 
     def held_watermark(self) -> int | None:
         return self._waiting[0].watermark if self._waiting else None
@@ -242,6 +242,7 @@ class HeldBack(Operator):
             keys = [slot.key for slot in keys]
         return {
             "input": self._inputs[one.index] if self._inputs else "",
+            "index": one.index,
             "watermark": one.watermark,
             "split": batch.split,
             "values": _encode(packed(batch.values)),
@@ -256,6 +257,10 @@ class HeldBack(Operator):
         except (StreamletError, TypeError, ValueError, OverflowError) as error:
             raise ExchangeError(f"a key cannot be written: {error}") from error
 
+    def _index_of(self, of: str, before: int) -> int:
+        """The input that rows came by, which may have got another number; one stream may be several inputs."""
+        return before if self._inputs[before : before + 1] == [of] else self._inputs.index(of)
+
     def _restore(self, one: Mapping[str, Any], old_subtask: int, owner_of_split: Callable[[str], int | None]) -> None:
         context = self.context
         if one["input"] not in self._inputs and len(self._ways) > 1:
@@ -264,7 +269,7 @@ class HeldBack(Operator):
                 "checkpoint was taken, and nothing comes from there any more",
                 remedy="give that operator this uid again, or start without any state by --from none",
             )
-        index = self._inputs.index(one["input"]) if len(self._ways) > 1 else 0
+        index = self._index_of(one["input"], one["index"]) if len(self._ways) > 1 else 0
         try:
             values = unpacked(_decode(one["values"]))
             keys = None if one["keys"] is None else unpacked(_decode(one["keys"]))
@@ -311,7 +316,7 @@ class Queues:
         held = HeldBack(
             self.turn,
             ways,
-            inputs,
+            inputs if is_head else (),
             [one is Routing.HASH for one in routings],
             is_head=is_head,
             may_keep=Routing.BROADCAST not in routings,
@@ -334,10 +339,11 @@ class Queues:
         at_head = self.head.seconds(per_record) if self.head is not None else 0.0
         return at_head + sum(one.seconds() for one in self._inside)
 
-    def go_on(self) -> None:
-        """Works for one turn on what waits between operators, the last in the stream first."""
+    def go_on(self) -> bool:
+        """Works for one turn on what waits between operators, the last in the stream first.  True where event time has
+        to move before there is more: what waited in several subtasks before a restore came at several times."""
         self.turn.begin()
-        next(one for one in self._inside if one.is_waiting).go_on()
+        return next(one for one in self._inside if one.is_waiting).go_on()
 
     def kept(self, subtask: int) -> dict[str, Any] | None:
         """What waits, as a report carries it; None where something of it cannot be kept."""

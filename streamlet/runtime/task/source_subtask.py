@@ -215,6 +215,7 @@ class SourceSubtask(Subtask):
         while self._triggers:
             trigger = self._triggers.popleft()
             self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
+            self.is_stopping = trigger.is_last
             await self.checkpoint(trigger.checkpoint_id, self.positions)
             if trigger.is_last:
                 await self._only_barriers()
@@ -225,6 +226,7 @@ class SourceSubtask(Subtask):
             while self._triggers:
                 trigger = self._triggers.popleft()
                 self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
+                self.is_stopping = trigger.is_last
                 await self.checkpoint(trigger.checkpoint_id, self.positions)
             if self.is_ending and self._has_clock:
                 await self.follow_clock()

@@ -13,12 +13,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from streamlet.checkpoint.manifest import ListedCommittable, operator_key
+from streamlet.checkpoint.manifest import ListedCommittable, event_time_key, operator_key
 from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Opened, Started, ToSubtask, Trigger
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
 from streamlet.operators.user_code.raised import ENDS, exit_error
 from streamlet.runtime.task.alarm import Alarm
-from streamlet.runtime.task.chain import event_time_key
 from streamlet.runtime.task.notices import Notices
 from streamlet.runtime.task.wiring import Wiring
 from streamlet.task_group import TaskGroup
@@ -38,6 +37,10 @@ class Subtask:
         self.records = 0
         """Records taken in since the attempt began."""
         self._had_ended = wiring.had_ended
+        self.is_stopping = False
+        """True from the barrier of the last checkpoint of a job that stops."""
+        self.has_stopped = False
+        """True behind that: what waits is in the checkpoint, and whatever were done with it now would be done twice."""
         self.is_ending = False
         """True once the whole input was taken in: the end waits for what is in flight, if anything."""
         self._reached = Watermark(MIN_TIMESTAMP)
@@ -124,10 +127,11 @@ class Subtask:
                 for notices in self._notices:
                     notices.add(message.checkpoint_id)
 
-    async def process(self, enter: Any, batch: Batch[Any]) -> None:
-        """Runs one batch through the chain and delivers what came out of it. An empty one only moves a position."""
+    async def process(self, enter: Any, batch: Batch[Any]) -> int:
+        """Runs one batch through the chain and delivers what came out of it. An empty one only moves a position. Gives
+        how many of its rows were done."""
         if not batch.values:
-            return
+            return 0
         if not self.records:
             self._control.report(Started())
         others, behind = self._turns.held_seconds, self._work_behind()
@@ -144,6 +148,7 @@ class Subtask:
         waited = max(0.0, seconds - held - (self._turns.held_seconds - others))
         self._turns.held(held)
         self._account(max(1, done), held, waited, self._work_behind() - behind)
+        return done
 
     def put_back(self, enter: Any, rest: Batch[Any]) -> None:
         """Takes back what the head of the chain was stopped before."""
@@ -201,14 +206,15 @@ class Subtask:
         behind take no more, or an operator does not; that one is not asked where it `is_urgent`."""
         chain = self._chain
         queues = chain.queues
-        if not chain.has_work or not self.outputs_have_room():
+        if self.has_stopped or not chain.has_work or not self.outputs_have_room():
             return False
+        has_to_move = False
         if self._turns.is_resting:
             await self._turns.rest()
         if queues.turn.inside:
             self._begin_turn()
             behind = self._work_behind()
-            queues.go_on()
+            has_to_move = queues.go_on()
             held = self._clock.monotonic() - self._turn_began
             await self.deliver()
             self._turns.held(held)
@@ -218,9 +224,9 @@ class Subtask:
                 return False
             await self.next_piece()
         await self.snapshots.mind_memory()
-        if not queues.turn.inside:
-            await self._move_time()
-            if self.is_ending:
+        if not queues.turn.inside or has_to_move:
+            await self._move_time(is_whole=has_to_move)
+            if self.is_ending and not queues.turn.inside:
                 await self._go_on_ending()
         await self._turns.rest()
         return True
@@ -241,13 +247,15 @@ class Subtask:
         self._reached = watermark
         await self._move_time()
 
-    async def _move_time(self) -> None:
+    async def _move_time(self, *, is_whole: bool = False) -> None:
         """Lets event time come as far as it has been told of and nothing in flight holds it.  Where much is fired, or
-        those behind are full, `go_on` does the rest: barriers come in between."""
+        those behind are full, `go_on` does the rest, unless `is_whole`: barriers come in between."""
         for _ in self._chain.advance(self._reached.timestamp):
             await self.deliver()
             await self.snapshots.mind_memory()
             await self._turns.rest()
+            if is_whole:
+                continue
             if self._chain.queues.turn.inside or self.is_wanted() or not self.outputs_have_room():
                 return
         await self.deliver()
@@ -264,6 +272,9 @@ class Subtask:
 
     async def follow_clock(self) -> None:
         """Does what is due by the wall clock, and sees to it that it is done when nothing comes."""
+        if self.has_stopped:
+            self._alarm.set(None)
+            return
         at = self._chain.next_clock_ms()
         if at is not None and at <= (now := self._chain.clock.now_ms()):
             if self._chain.queues.turn.inside or not self.outputs_have_room():
@@ -288,7 +299,8 @@ class Subtask:
             operators[event_time_key(self.plan.name, self.subtask)] = event_time
         if told := self._chain.told(has_new=self.records > 0):
             operators[operator_key(f"{self.plan.name}@end", self.subtask)] = told
-        self._send_on(Barrier(checkpoint_id))
+        self._send_on(Barrier(checkpoint_id, self.is_stopping))
+        self.has_stopped = self.is_stopping
         listed: list[ListedCommittable] = []
         for sink in self.sinks:
             self.snapshots.busy(checkpoint_id, f"sink {sink.uid} prepares")
@@ -298,9 +310,10 @@ class Subtask:
     async def _held_back(self) -> dict[str, Any]:
         """What the barrier overtakes, for the snapshot. What is done in a moment, or cannot be kept, is done first."""
         queues = self._chain.queues
-        may_keep = True
+        may_keep, until = True, self._clock.monotonic() + _KEEPING_SECONDS
         while queues.is_held_back:
-            is_short = queues.seconds(self.seconds_per_record) <= _KEEPING_SECONDS and self.outputs_have_room()
+            seconds = queues.seconds(self.seconds_per_record)
+            is_short = self._clock.monotonic() + seconds <= until and self.outputs_have_room()
             if may_keep and not is_short:
                 kept = queues.kept(self.subtask)
                 if kept is not None:
