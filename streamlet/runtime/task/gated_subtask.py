@@ -116,7 +116,7 @@ class GatedSubtask(Subtask):
 
     def _has_room(self) -> bool:
         """True when a batch may be taken.  What it waits for that counts as time that the batches before took."""
-        is_open = self._chain.has_room and self.outputs_have_room() and not self.has_stopped
+        is_open = self._chain.has_room and self.outputs_have_room() and not self.life.has_stopped
         if self._full_since is None:
             self._full_since = None if is_open else self._clock.monotonic()
         elif is_open:

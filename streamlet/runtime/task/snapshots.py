@@ -43,7 +43,6 @@ class SubtaskSnapshots:
         pressure: MemoryPressure,
     ) -> None:
         self.group: TaskGroup
-        self.is_ended = False
         self.stores = list(stores)
         self._task = task
         self._subtask = subtask
@@ -73,11 +72,12 @@ class SubtaskSnapshots:
         positions: dict[str, Position],
         listed: list[ListedCommittable],
         operators: dict[str, Any],
+        *,
+        has_ended: bool,
     ) -> None:
         """Writes the frozen state behind the barrier, then acknowledges, or declines if it cannot be written."""
-        # Whether it had ended at the barrier: it may end while this is written.
         self.group.create_task(
-            self._finish(checkpoint_id, positions, listed, operators, self.is_ended),
+            self._finish(checkpoint_id, positions, listed, operators, has_ended),
             name=f"{self._task}-{self._subtask}-snapshot",
         )
 

@@ -142,7 +142,7 @@ class SourceSubtask(Subtask):
 
     async def follow_clock(self) -> None:
         await super().follow_clock()
-        if self._times is not None and not self.is_ending:
+        if self._times is not None and not self.life.is_ending:
             if self._times.check():
                 await self.advance(self._times.current)
             self._check.set(self._times.next_check())
@@ -228,9 +228,9 @@ class SourceSubtask(Subtask):
                 self._at_checkpoint[trigger.checkpoint_id] = dict(self.positions)
                 self.is_stopping = trigger.is_last
                 await self.checkpoint(trigger.checkpoint_id, self.positions)
-            if self.is_ending and self._has_clock:
+            if self.life.is_ending and self._has_clock:
                 await self.follow_clock()
-            if self.is_ending and await self.go_on():
+            if self.life.is_ending and await self.go_on():
                 continue
             await self._wake.wait()
             self._wake.clear()

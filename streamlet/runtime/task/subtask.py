@@ -19,6 +19,7 @@ from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Ele
 from streamlet.operators.user_code.raised import ENDS, exit_error
 from streamlet.runtime.task.alarm import Alarm
 from streamlet.runtime.task.notices import Notices
+from streamlet.runtime.task.subtask_state import SubtaskLife, SubtaskState
 from streamlet.runtime.task.wiring import Wiring
 from streamlet.task_group import TaskGroup
 
@@ -37,12 +38,9 @@ class Subtask:
         self.records = 0
         """Records taken in since the attempt began."""
         self._had_ended = wiring.had_ended
+        self.life = SubtaskLife()
         self.is_stopping = False
         """True from the barrier of the last checkpoint of a job that stops."""
-        self.has_stopped = False
-        """True behind that: what waits is in the checkpoint, and whatever were done with it now would be done twice."""
-        self.is_ending = False
-        """True once the whole input was taken in: the end waits for what is in flight, if anything."""
         self._reached = Watermark(MIN_TIMESTAMP)
         """How far event time has come before the chain."""
         self._sent = Watermark(MIN_TIMESTAMP)
@@ -72,10 +70,12 @@ class Subtask:
     async def run(self) -> None:
         """Runs until it is cancelled or fails; everything it started has ended when it returns."""
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self.life.transition_to, SubtaskState.CLOSED)
             stack.callback(self._chain.close)
             stack.callback(self.silence)
             for sink in self.sinks:
                 stack.push_async_callback(sink.writer.close)
+            self.life.transition_to(SubtaskState.OPENING)
             async with TaskGroup() as opening:
                 for sink in self.sinks:
                     opening.create_task(sink.writer.open(), name=f"{sink.uid}-{self.subtask}-open")
@@ -86,6 +86,7 @@ class Subtask:
             group.create_task(self._obey(), name=f"{self.plan.name}-{self.subtask}-control")
             for notices in self._notices:
                 group.create_task(notices.run(), name=f"{self.plan.name}-{self.subtask}-notices")
+            self.life.transition_to(SubtaskState.RUNNING)
             try:
                 await self.work()
             except ENDS as error:  # of code that no operator calls
@@ -206,7 +207,7 @@ class Subtask:
         behind take no more, or an operator does not; that one is not asked where it `is_urgent`."""
         chain = self._chain
         queues = chain.queues
-        if self.has_stopped or not chain.has_work or not self.outputs_have_room():
+        if self.life.has_stopped or not chain.has_work or not self.outputs_have_room():
             return False
         has_to_move = False
         if self._turns.is_resting:
@@ -226,7 +227,7 @@ class Subtask:
         await self.snapshots.mind_memory()
         if not queues.turn.inside or has_to_move:
             await self._move_time(is_whole=has_to_move)
-            if self.is_ending and not queues.turn.inside:
+            if self.life.is_ending and not queues.turn.inside:
                 await self._go_on_ending()
         await self._turns.rest()
         return True
@@ -272,7 +273,7 @@ class Subtask:
 
     async def follow_clock(self) -> None:
         """Does what is due by the wall clock, and sees to it that it is done when nothing comes."""
-        if self.has_stopped:
+        if self.life.has_stopped:
             self._alarm.set(None)
             return
         at = self._chain.next_clock_ms()
@@ -284,10 +285,10 @@ class Subtask:
             await self.deliver()
             await self.snapshots.mind_memory()
             await self._move_time()
-            if self.is_ending:
+            if self.life.is_ending:
                 await self._go_on_ending()
             at = self._chain.next_clock_ms()
-        self._alarm.set(None if at is None or self.snapshots.is_ended else at / 1000)
+        self._alarm.set(None if at is None or self.life.is_ended else at / 1000)
 
     async def checkpoint(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
         """Takes this subtask's part of a checkpoint; called between two batches."""
@@ -300,12 +301,13 @@ class Subtask:
         if told := self._chain.told(has_new=self.records > 0):
             operators[operator_key(f"{self.plan.name}@end", self.subtask)] = told
         self._send_on(Barrier(checkpoint_id, self.is_stopping))
-        self.has_stopped = self.is_stopping
+        if self.is_stopping:
+            self.life.stop()
         listed: list[ListedCommittable] = []
         for sink in self.sinks:
             self.snapshots.busy(checkpoint_id, f"sink {sink.uid} prepares")
             listed += await sink.prepare(checkpoint_id)
-        self.snapshots.finish(checkpoint_id, dict(positions), listed, operators)
+        self.snapshots.finish(checkpoint_id, dict(positions), listed, operators, has_ended=self.life.is_ended)
 
     async def _held_back(self) -> dict[str, Any]:
         """What the barrier overtakes, for the snapshot. What is done in a moment, or cannot be kept, is done first."""
@@ -331,7 +333,7 @@ class Subtask:
     async def end(self) -> None:
         """Everything was read and taken in: lets the chain finish, and says so downstream and to the coordinator. Where
         records are in flight, `follow_clock` goes on with it.  Barriers still come."""
-        self.is_ending = True
+        self.life.transition_to(SubtaskState.ENDING)
         if self.records or not self._had_ended:
             await self.advance(Watermark(MAX_TIMESTAMP))
         await self._go_on_ending()
@@ -344,7 +346,7 @@ class Subtask:
         self._has_clock = False
         self.silence()
         self._send_on(EndOfInput())
-        self.snapshots.is_ended = True
+        self.life.transition_to(SubtaskState.ENDED)
         self._control.report(Ended(task=self.plan.name, subtask=self.subtask))
 
     def _send_on(self, element: Element) -> None:
