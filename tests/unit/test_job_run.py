@@ -212,9 +212,9 @@ def test_batches_that_grow_on_their_way_are_cut_behind_a_shuffle(
     """What one subtask puts out at once may take the next one long."""
     process, sizes = Subtask.process, Counter[str]()
 
-    async def noting(self: Subtask, enter: Any, batch: Any) -> None:
+    async def noting(self: Subtask, enter: Any, batch: Any) -> int:
         sizes[self.plan.name] = max(sizes[self.plan.name], len(batch))
-        await process(self, enter, batch)
+        return await process(self, enter, batch)
 
     monkeypatch.setattr(Subtask, "process", noting)
     job = make_job(tmp_path, parallelism=2, batch_records=10)
