@@ -25,9 +25,9 @@ def no_alignment(patches: Patches) -> None:
 @planted
 def record_slips_between_position_and_barrier(patches: Patches) -> None:
     def process(original: Any) -> Any:
-        async def slipping(self: Any, enter: Any, batch: Any) -> None:
+        async def slipping(self: Any, enter: Any, batch: Any) -> Any:
             self.before = dict(getattr(self, "positions", {}))
-            await original(self, enter, batch)
+            return await original(self, enter, batch)
 
         return slipping
 
@@ -100,11 +100,10 @@ def end_of_input_before_the_last_records(patches: Patches) -> None:
     """The source says that it has ended while its last batch is still on its way, and the last barrier overtakes it."""
 
     def process(original: Any) -> Any:
-        async def late(self: Any, enter: Any, batch: Any) -> None:
+        async def late(self: Any, enter: Any, batch: Any) -> Any:
             held = getattr(self, "held", None)
             self.held = batch
-            if held is not None:
-                await original(self, enter, held)
+            return 0 if held is None else await original(self, enter, held)
 
         return late
 

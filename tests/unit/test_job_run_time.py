@@ -271,8 +271,8 @@ def test_a_snapshot_of_an_operator_that_is_gone_stops_the_start(tmp_path: Path) 
 
     assert run(build("count")).code == 0
     ran = run(build("other"), from_checkpoint=str(checkpoint_at(tmp_path, 30)))
-    assert ran.code == 1
-    assert "a snapshot of operator 'count', which the job does not have" in ran.said
+    assert ran.code == 2
+    assert "operator count: no step of the job has this" in ran.said
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])

@@ -51,18 +51,18 @@ class SocketSender:
         self._place = place
         self._under_way: deque[tuple[int, int]] = deque()
         """Behind which barrier, and how many records: on the way or waiting at the other end."""
-        self._epoch = 0
+        self._last_barrier = 0
 
     def send(self, element: Element) -> None:
         if not isinstance(element, Batch):
             if isinstance(element, Barrier):
-                self._epoch = element.checkpoint_id
+                self._last_barrier = element.checkpoint_id
             self._link.send(frame(FrameKind.ELEMENT, self._address, 0, element_body(element)))
             return
         for piece in element.pieces(MOST_RECORDS):
             for records, data in self._frames(piece):
-                self.backlog.add(self._epoch, records)
-                self._under_way.append((self._epoch, records))
+                self.backlog.add(self._last_barrier, records)
+                self._under_way.append((self._last_barrier, records))
                 self._link.send(data)
 
     def _frames(self, batch: Batch[Any]) -> Iterator[tuple[int, bytes]]:
@@ -86,8 +86,8 @@ class SocketSender:
     def credit(self, records: int) -> None:
         """Says that the receiver has taken batches out, of so many records."""
         while self._under_way and (records > 0 or not self._under_way[0][1]):
-            epoch, sent = self._under_way.popleft()
-            self.backlog.remove(epoch, sent)
+            barrier, sent = self._under_way.popleft()
+            self.backlog.remove(barrier, sent)
             records -= sent
 
 
@@ -103,7 +103,7 @@ class SocketReceiver(Channel):
     def arrive(self, kind: int, records: int, body: bytes) -> None:
         """Puts in what came over the link."""
         if kind == FrameKind.BATCH:
-            self.backlog.add(self._epoch_in, records)
+            self.backlog.add(self._barrier_in, records)
             self.waiting.append((records, body))
             self._gate.wake()
         else:
@@ -118,10 +118,10 @@ class SocketReceiver(Channel):
 
     def lift(self) -> tuple[Batch[Any], Callable[[], None]]:
         records, body = self.waiting.popleft()
-        return batch_of(body), partial(self._begun, self._epoch_out, records)
+        return batch_of(body), partial(self._begun, self._barrier_out, records)
 
-    def _begun(self, epoch: int, records: int) -> None:
-        self.backlog.remove(epoch, records)
+    def _begun(self, barrier: int, records: int) -> None:
+        self.backlog.remove(barrier, records)
         self._answers.taken(self._address, records)
 
 

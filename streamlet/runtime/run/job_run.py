@@ -179,11 +179,6 @@ async def _supervised(
 
     with Progress(name, lambda: seen.facts(supervisor, outages), out, clock) as progress, _logging(progress):
 
-        def make_host(plan: ExecutionPlan) -> Host:
-            if config.processes == 1:
-                return LocalHost(plan)
-            return WorkerHost(plan, target=run.job_file, arguments=run.arguments, ports=ports, outages=outages)
-
         def make(is_first: bool) -> Attempt:
             return Attempt(
                 name,
@@ -198,7 +193,7 @@ async def _supervised(
                 ports,
                 progress.say,
                 outages,
-                make_host,
+                lambda plan: _host(plan, run, ports, outages),
                 savepoints,
                 control.open,
             )
@@ -232,6 +227,12 @@ async def _supervised(
             await asyncio.wait([showing])
             await control.close(_ended(name, supervisor))
     return _say_how_it_ended(name, outcome, supervisor, run, config, out)
+
+
+def _host(plan: ExecutionPlan, run: RunOptions, ports: Ports, outages: Outages) -> Host:
+    if plan.config.processes == 1:
+        return LocalHost(plan)
+    return WorkerHost(plan, target=run.job_file, arguments=run.arguments, ports=ports, outages=outages)
 
 
 def watched(config: JobConfig, clock: Clock, share: float = 1.0) -> AbstractAsyncContextManager[None]:

@@ -38,7 +38,7 @@ class Backlog:
         self._batches = 0
         self._working = 0
         self._since = 0.0
-        self._by_epoch: dict[int, tuple[int, int]] = {}
+        self._by_barrier: dict[int, tuple[int, int]] = {}
         self._waiting: dict[Callable[[], None], int] = {}
         """Whom to wake, and what the last barrier was that it has sent."""
 
@@ -52,33 +52,33 @@ class Backlog:
         """What a batch takes them beside that, by waiting."""
         return self._pace.per_batch
 
-    def has_room(self, epoch: int) -> bool:
-        """True when a sender may begin a batch whose last barrier was that of checkpoint `epoch`."""
+    def has_room(self, barrier: int) -> bool:
+        """True when a sender may begin a batch whose last barrier was that of checkpoint `barrier`."""
         if self._may_have(self._batches, self.records):
             return True
-        before = [on_way for of, on_way in self._by_epoch.items() if of <= epoch]
+        before = [on_way for of, on_way in self._by_barrier.items() if of <= barrier]
         return self._may_have(sum(batches for batches, _ in before), sum(records for _, records in before))
 
-    def wake_when_roomy(self, epoch: int, wake: Callable[[], None]) -> None:
-        """Calls `wake` once as soon as there is room for a batch behind the barrier of checkpoint `epoch`."""
-        self._waiting[wake] = epoch
+    def wake_when_roomy(self, barrier: int, wake: Callable[[], None]) -> None:
+        """Calls `wake` once as soon as there is room for a batch behind the barrier of checkpoint `barrier`."""
+        self._waiting[wake] = barrier
 
-    def add(self, epoch: int, records: int) -> None:
-        """A batch was sent behind the barrier of checkpoint `epoch`."""
+    def add(self, barrier: int, records: int) -> None:
+        """A batch was sent behind the barrier of checkpoint `barrier`."""
         self._batches += 1
         self.records += records
-        batches, before = self._by_epoch.get(epoch, (0, 0))
-        self._by_epoch[epoch] = batches + 1, before + records
+        batches, before = self._by_barrier.get(barrier, (0, 0))
+        self._by_barrier[barrier] = batches + 1, before + records
 
-    def remove(self, epoch: int, records: int) -> None:
+    def remove(self, barrier: int, records: int) -> None:
         """It was taken out."""
         self._batches -= 1
         self.records -= records
-        batches, before = self._by_epoch[epoch]
+        batches, before = self._by_barrier[barrier]
         if batches > 1:
-            self._by_epoch[epoch] = batches - 1, before - records
+            self._by_barrier[barrier] = batches - 1, before - records
         else:
-            del self._by_epoch[epoch]
+            del self._by_barrier[barrier]
         if self._waiting:
             self._wake()
 
@@ -115,8 +115,8 @@ class Backlog:
 
     def _wake(self) -> None:
         # Each by its own barrier: what lies here of later ones may be all there is, and wait for just this sender.
-        has_room = {epoch: self.has_room(epoch) for epoch in set(self._waiting.values())}
-        roomy = [wake for wake, epoch in self._waiting.items() if has_room[epoch]]
+        has_room = {barrier: self.has_room(barrier) for barrier in set(self._waiting.values())}
+        roomy = [wake for wake, barrier in self._waiting.items() if has_room[barrier]]
         for wake in roomy:
             del self._waiting[wake]
         for wake in roomy:

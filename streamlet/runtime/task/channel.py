@@ -43,16 +43,16 @@ class Channel:
         self.backlog = gate.backlog
         self.waiting: deque[Element] = deque()
         self._gate = gate
-        self._epoch_in = self._epoch_out = 0
+        self._barrier_in = self._barrier_out = 0
         self.barriers = 0
         """How many wait here."""
 
     def send(self, element: Element) -> None:
         """Puts an element in, whether there is room or not."""
         if type(element) is Batch:
-            self.backlog.add(self._epoch_in, len(element))
+            self.backlog.add(self._barrier_in, len(element))
         elif type(element) is Barrier:
-            self._epoch_in = element.checkpoint_id
+            self._barrier_in = element.checkpoint_id
             self.barriers += 1
         elif type(element) is Watermark and self.waiting and type(self.waiting[-1]) is Watermark:
             # Nothing came in between, so the newer one says it all: a channel without records stays small.
@@ -64,13 +64,13 @@ class Channel:
         """Takes the oldest element out; if it makes room, senders that wait for it go on."""
         element = self.waiting.popleft()
         if type(element) is Batch:
-            self.backlog.remove(self._epoch_out, len(element))
+            self.backlog.remove(self._barrier_out, len(element))
         elif type(element) is Barrier:
-            self._epoch_out = element.checkpoint_id
+            self._barrier_out = element.checkpoint_id
             self.barriers -= 1
         return element
 
     def lift(self) -> tuple[Batch[Any], Callable[[], None]]:
         """Takes a batch out that takes up its room until the function is called."""
         batch: Any = self.waiting.popleft()
-        return batch, partial(self.backlog.remove, self._epoch_out, len(batch))
+        return batch, partial(self.backlog.remove, self._barrier_out, len(batch))

@@ -41,7 +41,7 @@ class Router:
         self._defers_bad_keys = defers_bad_keys
         self._traces_origins = traces_origins
         self._backlogs = list(dict.fromkeys(channel.backlog for channel in channels))
-        self._epoch = 0
+        self._last_barrier = 0
         self.work_seconds = 0.0
         """How long the receivers will need for all that was sent."""
 
@@ -49,8 +49,8 @@ class Router:
         """True when everybody behind it has room for more, as far as it is known here; else `wake` is called once that
         may be."""
         for backlog in self._backlogs:
-            if not backlog.has_room(self._epoch):
-                backlog.wake_when_roomy(self._epoch, wake)
+            if not backlog.has_room(self._last_barrier):
+                backlog.wake_when_roomy(self._last_barrier, wake)
                 return False
         return True
 
@@ -74,7 +74,7 @@ class Router:
     def broadcast(self, element: Element) -> None:
         """Sends an element to every subtask that could get rows from here: barriers and ends go this way."""
         if isinstance(element, Barrier):
-            self._epoch = element.checkpoint_id
+            self._last_barrier = element.checkpoint_id
         for channel in self._channels:
             channel.send(element)
 
