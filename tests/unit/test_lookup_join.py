@@ -135,9 +135,9 @@ def test_a_timeless_input_holds_no_watermark_back() -> None:
     gate = InputGate(Backlog(1000), timeless=[1])
     for index in range(2):
         gate.connect(index)
-    assert gate._told(1, Watermark(500)) is None
-    assert gate._told(0, Watermark(7)) == Watermark(7)
-    assert gate._told(0, Watermark(9, is_idle=True)) == Watermark(9, is_idle=True)
+    assert gate._across(1, Watermark(500)) is None
+    assert gate._across(0, Watermark(7)) == Watermark(7)
+    assert gate._across(0, Watermark(9, is_idle=True)) == Watermark(9, is_idle=True)
     assert gate.backlog.records == 0
 
 
