@@ -6,12 +6,13 @@ from typing import Any
 
 from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.batch_size import BatchSize
+from streamlet.runtime.task.chain import Chain
 from streamlet.runtime.task.held_back import HeldBack, Queues, Turn
 from streamlet.runtime.task.pace import Pace
 from streamlet.runtime.task.subtask import Subtask
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in
-from tests.simulation.slow_scenarios import run_interrupted, run_slow
+from tests.simulation.slow_scenarios import run_interrupted, run_interrupted_timed, run_slow
 
 planted = planted_in("slow", run_slow, range(200))
 
@@ -116,3 +117,28 @@ def what_a_pause_left_undone_is_dropped(patches: Patches) -> None:
         return all_done
 
     patches.put(Turn, "run", run)
+
+
+planted_in_times = planted_in("slow", run_interrupted_timed, range(200))
+
+
+@planted_in_times
+def what_waited_sees_the_event_time_of_the_gate_before_it(patches: Patches) -> None:
+    def come_to(self: Any, uid: str, timestamp: int) -> None:
+        for step in self._steps:
+            if step.uid == uid:
+                self._floors[step.operator] = timestamp
+
+    patches.put(Chain, "_come_to", lambda _: come_to)
+
+
+@planted_in_times
+def what_waited_in_several_subtasks_sees_the_time_of_the_first(patches: Patches) -> None:
+    def go_on(original: Any) -> Any:
+        def without_a_word(self: Any) -> bool:
+            original(self)
+            return False
+
+        return without_a_word
+
+    patches.put(Queues, "go_on", go_on)

@@ -19,6 +19,7 @@ from tests.simulation import functions
 from tests.simulation.oracle import WrongOutput
 from tests.simulation.patches import Patches
 from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, SourceSpec
+from tests.simulation.timed_scenarios import add_time
 from tests.simulation.world import simulate
 
 _FIXED_SECONDS, _RECORDS = 1.3, 5
@@ -101,8 +102,26 @@ def interrupted(seed: int) -> Scenario:
     return replace(one, shapes=[*one.shapes, *shapes], faults=faults, settings=settings)
 
 
+def run_interrupted_timed(seed: int) -> int:
+    """The same with event time: raises also where a record is late, or a key sees event time go back."""
+    one = interrupted(seed)
+    add_time(one)
+    functions.TIME_BROKE.clear()
+    try:
+        kept = _run_interrupted(seed, one)
+        if functions.TIME_BROKE:
+            raise WrongOutput(functions.TIME_BROKE[0])
+        return kept
+    finally:
+        functions.TIME_BROKE.clear()
+
+
 def run_interrupted(seed: int) -> int:
     """Gives how many checkpoints had something that waited; raises for wrong output."""
+    return _run_interrupted(seed, interrupted(seed))
+
+
+def _run_interrupted(seed: int, one: Scenario) -> int:
     patches = Patches()
     kept: list[Any] = []
 
@@ -119,7 +138,7 @@ def run_interrupted(seed: int) -> int:
     if seed % 4:
         patches.put(subtask, "_KEEPING_SECONDS", lambda _: 0.0)
     try:
-        simulate(interrupted(seed))
+        simulate(one)
     finally:
         patches.undo()
     return len(kept)

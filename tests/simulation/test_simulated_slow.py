@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from tests.simulation.slow_scenarios import run_interrupted, run_slow
+import pytest
+
+from tests.simulation.slow_scenarios import run_interrupted, run_interrupted_timed, run_slow
 
 SEEDS = 2000 if os.environ.get("STREAMLET_TEST_FULL", "") == "1" else 72
 
@@ -20,11 +23,12 @@ def test_no_barrier_waits_long_for_slow_functions() -> None:
     assert longest > 0.2, "none was slow"
 
 
-def test_what_a_barrier_has_overtaken_survives_every_kill_and_change_of_parallelism() -> None:
+@pytest.mark.parametrize("run", [run_interrupted, run_interrupted_timed])
+def test_what_a_barrier_has_overtaken_survives_every_kill_and_change_of_parallelism(run: Callable[[int], int]) -> None:
     kept = 0
     for seed in range(SEEDS):
         try:
-            kept += run_interrupted(seed)
+            kept += run(seed)
         except Exception as error:
             error.add_note(f"seed {seed}")
             raise

@@ -15,7 +15,7 @@ CRASHES = tuple(("step", at) for at in (300, 500, 400, 600))
 def timed(seed: int) -> Scenario:
     """The scenario of a seed, with event time."""
     one = scenario(seed)
-    _add_time(one)
+    add_time(one)
     one.faults.crashes = (*one.faults.crashes, *CRASHES[seed % 4 :])
     return one
 
@@ -25,12 +25,13 @@ def asynchronous(seed: int) -> Scenario:
     one = scenario(seed)
     one.before = list(BEFORE[seed % len(BEFORE)])
     if seed % 3:
-        _add_time(one)
+        add_time(one)
     one.faults.crashes = (*one.faults.crashes, *CRASHES[seed // 2 % 4 :])
     return one
 
 
-def _add_time(one: Scenario) -> None:
+def add_time(one: Scenario) -> None:
+    """Gives a scenario event time, and a function that has an eye on it."""
     one.keyed, one.regroups = "timed", False
     one.watermarks = WatermarkStrategy.monotonic().with_timestamps(functions.time_of)
 
