@@ -145,7 +145,6 @@ async def settle(
         warn(one)
     candidates = list(plan.candidates)
     client = CommitterClient(committers, sleep, clock, patience)
-    # Each further round needs a damaged candidate or a unit whose outcome has changed for good.
     rounds = len(plan.unsettled) + len(candidates) + 1
     last: FinalError | None = None
     for _ in range(rounds):
