@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from streamlet import Count, KeyedProcessFunction, ListState, MapState, ProcessContext, Sum, ValueState
+from streamlet import Count, KeyedProcessFunction, ListState, MapState, ProcessContext, Sum, TimerContext, ValueState
 from streamlet.aggregates import AggregateFunction
 
 Record = tuple[int, int]
@@ -201,6 +201,28 @@ class Timekeeping(Remembering):
         return emitted
 
 
+class Firing(Remembering):
+    """The same, but a record is told only when event time has come to it: many are due at once, and fire in parts."""
+
+    told_later = MapState(int, list[int])
+
+    def __init__(self) -> None:
+        super().__init__(clears=False)
+
+    def process_element(self, value: Record, ctx: ProcessContext[int]) -> Iterable[Output]:
+        assert ctx.timestamp is not None
+        if ctx.timestamp <= ctx.current_watermark:
+            TIME_BROKE.append(f"record {value} of time {ctx.timestamp} is late at {ctx.current_watermark}")
+        self.told_later.put(ctx.timestamp, [*(self.told_later.get(ctx.timestamp) or ()), value[1]])
+        ctx.timers.register_event_time(ctx.timestamp)
+        return ()
+
+    def on_timer(self, timestamp: int, ctx: TimerContext[int]) -> Iterable[Output]:
+        ids = self.told_later.get(timestamp) or ()
+        self.told_later.remove(timestamp)
+        return [one for id in ids for one in super(Firing, self).process_element((plain(ctx.key), id), ctx)]
+
+
 class Listing(KeyedProcessFunction[int, Record, Output]):
     """Keeps every id in a list."""
 
@@ -314,6 +336,7 @@ REPLAY: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
     "pair": replay_pair,
     "value": replay_chain,
     "timed": replay_chain,
+    "firing": replay_chain,
     "list": replay_chain,
     "clearing": replay_clearing,
     "map": replay_sorting,
@@ -333,6 +356,7 @@ def keyed(kind: str, stream: Any, uid: str, parallelism: int | None) -> Any:
     function: Any = {
         "value": lambda: Remembering(clears=False),
         "timed": Timekeeping,
+        "firing": Firing,
         "clearing": lambda: Remembering(clears=True),
         "list": Listing,
         "map": Sorting,

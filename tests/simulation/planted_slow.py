@@ -12,7 +12,12 @@ from streamlet.runtime.task.pace import Pace
 from streamlet.runtime.task.subtask import Subtask
 from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in
-from tests.simulation.slow_scenarios import run_interrupted, run_interrupted_timed, run_slow
+from tests.simulation.slow_scenarios import (
+    run_interrupted,
+    run_interrupted_firing,
+    run_interrupted_timed,
+    run_slow,
+)
 
 planted = planted_in("slow", run_slow, range(200))
 
@@ -142,3 +147,24 @@ def what_waited_in_several_subtasks_sees_the_time_of_the_first(patches: Patches)
         return without_a_word
 
     patches.put(Queues, "go_on", go_on)
+
+
+planted_in_firings = planted_in("slow", run_interrupted_firing, range(100))
+
+
+@planted_in_firings
+def the_rest_of_a_firing_is_forgotten(patches: Patches) -> None:
+    def fire(self: Any, operator: Any, timestamp: int, out: Any) -> Any:
+        while operator.on_watermark(timestamp, out):
+            yield
+            self.queues.turn.begin()
+
+    patches.put(Chain, "_fire", lambda _: fire)
+
+
+@planted_in_firings
+def records_come_before_the_rest_of_a_firing(patches: Patches) -> None:
+    def has_work(self: Any) -> bool:
+        return bool(self.queues.is_held_back)
+
+    patches.put(Chain, "has_work", lambda _: property(has_work))

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from streamlet.operators import process
 from streamlet.operators.user_code.pausing import Pause
 from streamlet.runtime.task import subtask
 from streamlet.runtime.task.held_back import Queues
@@ -102,10 +103,21 @@ def interrupted(seed: int) -> Scenario:
     return replace(one, shapes=[*one.shapes, *shapes], faults=faults, settings=settings)
 
 
-def run_interrupted_timed(seed: int) -> int:
+def run_interrupted_firing(seed: int) -> int:
+    """The same with a function that tells of records by timers, which fire in parts of a few."""
+    patches = Patches()
+    patches.put(process, "TURN", lambda _: 3)
+    try:
+        return run_interrupted_timed(seed, "firing")
+    finally:
+        patches.undo()
+
+
+def run_interrupted_timed(seed: int, keyed: str = "timed") -> int:
     """The same with event time: raises also where a record is late, or a key sees event time go back."""
     one = interrupted(seed)
     add_time(one)
+    one.keyed = keyed
     functions.TIME_BROKE.clear()
     try:
         kept = _run_interrupted(seed, one)
