@@ -8,7 +8,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import takewhile
 from pathlib import Path
 
 from streamlet.errors import CheckpointDamagedError
@@ -76,7 +75,11 @@ def read_part(
             source = _entries(base, overlay, groups, held)
             stack.callback(source.close)
             sources.append(source)
-        yield upgraded(_without_doubles(heapq.merge(*sources, notes)), states)
+        if len(sources) == 1:
+            # Merging costs as much as all else that is done for an entry.
+            yield upgraded(_with_notes(sources[0], notes), states)
+        else:
+            yield upgraded(_without_doubles(heapq.merge(*sources, notes)), states)
 
 
 def _with(groups: Groups, group: int) -> Groups:
@@ -111,9 +114,36 @@ def _entries(
     if base is None:
         yield from newer
         return
-    older = takewhile(lambda entry: entry[0][:2] < high, base.range(low))
-    wanted = (entry for entry in older if state_of(entry[0]) in states and entry[0] not in logged)
-    yield from heapq.merge(newer, wanted)
+    older = _wanted(base.range(low), high, frozenset(id.to_bytes(2, "big") for id in states), logged)
+    yield from heapq.merge(newer, older) if newer else older
+
+
+def _wanted(
+    entries: Iterator[Entry], high: bytes, states: frozenset[bytes], logged: Mapping[bytes, object]
+) -> Iterator[Entry]:
+    """What a base has of these states, below `high`, that the logs do not speak of."""
+    for entry in entries:
+        key = entry[0]
+        if key >= high:
+            return
+        if key[2:4] in states and key not in logged:
+            yield entry
+
+
+def _with_notes(entries: Iterator[Entry], notes: Sequence[Entry]) -> Iterator[Entry]:
+    """The entries of one store, with its few notes at their places."""
+    if not notes:
+        yield from entries
+        return
+    first = notes[0][0]
+    for entry in entries:
+        if entry[0] > first:
+            yield from notes
+            yield entry
+            yield from entries
+            return
+        yield entry
+    yield from notes
 
 
 def _without_doubles(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -160,9 +160,10 @@ class RocksBase:
         iterator = self._db.iter()
         try:
             iterator.seek(low)
-            while iterator.valid():
-                yield iterator.key(), iterator.value()
-                iterator.next()
+            is_valid, key, value, step = iterator.valid, iterator.key, iterator.value, iterator.next
+            while is_valid():
+                yield key(), value()
+                step()
             iterator.status()
         except Exception as error:
             self._raise(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +13,10 @@ import msgspec
 from streamlet.errors import StateTypeError
 from streamlet.state.encoding.codec import Codec
 from streamlet.state.encoding.extensions import of_extension, pack_wide, unpack_plain
-from streamlet.state.evolution.describing import plain_type, schema_of
+from streamlet.state.evolution.describing import plain_type, schema_of, twin_type
 from streamlet.state.evolution.differing import Matcher
 from streamlet.state.evolution.needs import Convert, Step, Wishes
-from streamlet.state.evolution.schema import Row, Schema
+from streamlet.state.evolution.schema import NO_DEFAULT, Choice, Class, Items, Mapping, Plain, Row, Schema
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -35,10 +36,44 @@ def by_step(codec: Codec, step: Step) -> Convert:
     return convert
 
 
-def by_decoding(codec: Codec) -> Convert:
-    """The same where the new type itself reads the old bytes: fields by name, more or fewer of them."""
-    read, pack = codec.read, codec.pack
-    return lambda data: pack(read(data))
+def by_decoding(codec: Codec, new: Schema) -> Convert:
+    """The same where the new type itself reads the old bytes: fields by name, and more of them, wider numbers.
+
+    In place of the classes stand structs of the same fields: of a dataclass msgspec would not write a field that is
+    still the default of the class.
+    """
+    read = msgspec.msgpack.Decoder(twin_type(new), ext_hook=of_extension).decode
+
+    def convert(data: bytes) -> bytes:
+        try:
+            return _pack(read(data))
+        except (msgspec.ValidationError, TypeError, ValueError, OverflowError):
+            return codec.pack(codec.read(data))  # an integer beyond 64 bits, or an error that names the state
+
+    return convert
+
+
+def can_be_twin(schema: Schema) -> bool:
+    """True for types of which structs of the same fields read and write the same bytes."""
+    match schema:
+        case Class():
+            is_plain = not (schema.is_array or schema.tag is not None or schema.omits_defaults)
+            names = all(field.name.isidentifier() and not keyword.iskeyword(field.name) for field in schema.fields)
+            known = all(field.has_default == (field.default != NO_DEFAULT) for field in schema.fields)
+            known = known and not any(
+                field.default and isinstance(field.default, list | dict) for field in schema.fields
+            )
+            of_form = schema.form in ("struct", "dataclass") and is_plain and names and known
+            return of_form and all(can_be_twin(field.type) for field in schema.fields)
+        case Items():
+            return can_be_twin(schema.item)
+        case Row():
+            return all(map(can_be_twin, schema.items))
+        case Mapping():
+            return can_be_twin(schema.key) and can_be_twin(schema.value)
+        case Choice():
+            return all(can_be_twin(one) and not isinstance(one, Class) for one in schema.of)
+    return isinstance(schema, Plain)
 
 
 def by_function(codec: Codec, function: Callable[[Any], Any], old: Schema, place: int | None) -> Convert:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import typing
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypedDict
 
 import msgspec
@@ -99,26 +100,39 @@ def brief(schema: Schema) -> str:
     return schema.name if isinstance(schema, Class | Members) else text(schema)
 
 
-def plain_type(schema: Schema) -> Any:
+def twin_type(schema: Schema) -> Any:
+    """A type that reads and writes the same bytes, of structs in place of the classes of the job."""
+    return plain_type(schema, _struct)
+
+
+def _struct(schema: Class) -> Any:
+    fields: list[Any] = []
+    for field in schema.fields:
+        kind = plain_type(field.type, _struct)
+        fields.append((field.name, kind, field.default) if field.default != NO_DEFAULT else (field.name, kind))
+    return msgspec.defstruct(schema.name, fields, kw_only=True)
+
+
+def plain_type(schema: Schema, of_class: Callable[[Class], Any] | None = None) -> Any:
     """A type by which msgspec decodes the values without the classes of the job: of a class comes a dict, or a named
     tuple where its fields are stored by place; of an Enum the value."""
     match schema:
         case Plain():
             return _TYPES[schema.name]
         case Items():
-            item = plain_type(schema.item)
+            item = plain_type(schema.item, of_class)
             return _CONTAINERS[schema.kind][(item, ...) if schema.kind == "tuple" else item]
         case Row():
-            return tuple[tuple(map(plain_type, schema.items))]  # type: ignore[misc]
+            return tuple[tuple(plain_type(item, of_class) for item in schema.items)]  # type: ignore[misc]
         case Mapping():
-            return dict[plain_type(schema.key), plain_type(schema.value)]  # type: ignore[misc]
+            return dict[plain_type(schema.key, of_class), plain_type(schema.value, of_class)]  # type: ignore[misc]
         case Choice():
-            return _union(schema)
+            return _union([plain_type(one, of_class) for one in schema.of])
         case Accumulators():
-            types = tuple(plain_type(part.type) for part in schema.parts)
+            types = tuple(plain_type(part.type, of_class) for part in schema.parts)
             return tuple[types] if schema.in_row else types[0]  # type: ignore[valid-type]
         case Class():
-            return _fields_type(schema)
+            return (of_class or _fields_type)(schema)
     return Any
 
 
@@ -137,9 +151,8 @@ def _fields_type(schema: Class) -> Any:
     )
 
 
-def _union(schema: Choice) -> Any:
+def _union(members: list[Any]) -> Any:
     """Where msgspec cannot tell the members from each other without their classes, plain data."""
-    members = [plain_type(one) for one in schema.of]
     made: Any = typing.Union.__getitem__(tuple(members))
     try:
         msgspec.msgpack.Decoder(made)
@@ -177,14 +190,12 @@ def _class_of(facts: Any, seen: tuple[Any, ...]) -> Schema:
     config = cls.__struct_config__ if isinstance(facts, inspect.StructType) else None
     omits = config is not None and bool(config.omit_defaults)
     is_array = isinstance(facts, inspect.NamedTupleType) or (config is not None and bool(config.array_like))
-    # msgspec leaves such a default to the class, and would not write it.
-    is_dataclass = isinstance(facts, inspect.DataclassType)
     fields = tuple(
         Field(
             field.encode_name,
             _of(field.type, (*seen, cls)),
             not field.required,
-            _default(field) if omits or is_array or is_dataclass else NO_DEFAULT,
+            _default(field),
         )
         for field in facts.fields
     )
@@ -203,8 +214,13 @@ def _class_of(facts: Any, seen: tuple[Any, ...]) -> Schema:
 def _default(field: inspect.Field) -> Any:
     if field.required:
         return NO_DEFAULT
-    made = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-    return as_plain(made)
+    try:
+        if field.default_factory is msgspec.NODEFAULT:
+            return as_plain(field.default)
+        made, again = as_plain(field.default_factory()), as_plain(field.default_factory())
+    except Exception:  # of the user's, or of a default that cannot be stored
+        return NO_DEFAULT
+    return made if made == again else NO_DEFAULT
 
 
 def as_plain(value: Any) -> Any:

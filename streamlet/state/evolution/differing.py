@@ -195,7 +195,7 @@ class Matcher:
                     f"field {field.name} added, begins as its default",
                     not (old.is_array or new.is_array),
                 )
-                self.note((*path, field.name), what, Need.REWRITE, is_direct=is_by_name and new.form == "struct")
+                self.note((*path, field.name), what, Need.REWRITE, is_direct=is_by_name and field.default != NO_DEFAULT)
             else:
                 self.note((*path, field.name), f"field {field.name} is new and has no default", Need.UPGRADE)
         order = {field.name: place for place, field in enumerate(old.fields)}
@@ -219,7 +219,7 @@ def _class_step(old: Class, new: Class, moves: list[tuple[str, str, Step | None]
     tag = {} if new.tag is None or new.is_array else {new.tag_field: new.tag}
     tag_item = [new.tag] if new.is_array and new.tag is not None else []
     begins = {one.name: one.default for one in new.fields if new.form == "dataclass" and one.default != NO_DEFAULT}
-    filled = [(field.name, None if field.default is NO_DEFAULT else field.default) for field in new.fields]
+    filled = [(field.name, None if field.default == NO_DEFAULT else field.default) for field in new.fields]
 
     def step(value: Any) -> Any:
         before: Any = dict(zip(names, value[skipped:], strict=False)) if old.is_array else value

@@ -65,7 +65,7 @@ class Field(msgspec.Struct, frozen=True):
     type: Schema
     has_default: bool = False
     default: Any = NO_DEFAULT
-    """The default as plain data, where fields are stored by place, or may not be stored when they equal it."""
+    """The default as plain data; none where it is another one each time."""
 
 
 class Class(msgspec.Struct, frozen=True, tag="class"):

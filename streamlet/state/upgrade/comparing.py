@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from streamlet.state.declaration import StateDeclaration
 from streamlet.state.descriptor import ttl_timers
 from streamlet.state.encoding.codec import Codec
-from streamlet.state.evolution.converting import annotation_of, by_decoding, by_function, by_step, fits
+from streamlet.state.evolution.converting import annotation_of, by_decoding, by_function, by_step, can_be_twin, fits
 from streamlet.state.evolution.describing import text
 from streamlet.state.evolution.differing import Matcher
 from streamlet.state.evolution.findings import Allowed, Finding, changing, dropping
@@ -100,8 +100,8 @@ def _values(spec: StateSpec, declaration: StateDeclaration, allowed: Allowed) ->
     findings = [_of_difference(one, declaration, kept, allowed) for one in matcher.found]
     if _refusals(matcher.found) or step is None:
         return findings, None
-    is_direct = all(one.is_direct for one in matcher.found)
-    return findings, by_decoding(codec) if is_direct else by_step(codec, step)
+    is_direct = all(one.is_direct for one in matcher.found) and can_be_twin(new)
+    return findings, by_decoding(codec, new) if is_direct else by_step(codec, step)
 
 
 def _is_for(upgrade: Callable[[Any], Any], old: Schema, found: Sequence[Difference]) -> bool:
