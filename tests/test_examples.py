@@ -35,6 +35,7 @@ def test_the_chapters_of_the_guide_are_numbered_without_a_gap() -> None:
     assert len(GUIDE) >= 10
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("path", [*EXAMPLES, *GUIDE], ids=lambda path: path.stem)
 def test_an_example_builds_a_plan_without_warnings_or_running(path: Path, tmp_path: Path) -> None:
     done = cli(tmp_path, "plan", str(path))
@@ -43,6 +44,7 @@ def test_an_example_builds_a_plan_without_warnings_or_running(path: Path, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.outside
 def test_the_event_time_chapter_finds_the_late_records(tmp_path: Path) -> None:
     done = python(tmp_path, str(ROOT / "examples" / "guide" / "04-event-time.py"))
     assert done.returncode == 0, done.stderr
@@ -57,6 +59,7 @@ def test_the_event_time_chapter_finds_the_late_records(tmp_path: Path) -> None:
     assert sum(line.startswith("Click(") for line in done.stdout.splitlines()) == 50 - len(late)
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("path", GUIDE, ids=lambda path: path.stem)
 def test_every_chapter_of_the_guide_runs_and_each_of_its_sinks_prints(path: Path, tmp_path: Path) -> None:
     text = path.read_text()
@@ -71,6 +74,7 @@ def test_every_chapter_of_the_guide_runs_and_each_of_its_sinks_prints(path: Path
     assert printed.keys() == prefixes
 
 
+@pytest.mark.outside
 def test_the_deduplicating_example_lets_each_event_through_once(tmp_path: Path) -> None:
     (tmp_path / "deduplicate.py").write_text((ROOT / "examples" / "deduplicate.py").read_text())
     done = python(tmp_path, "deduplicate.py")
@@ -93,6 +97,7 @@ def _quick(path: Path) -> str:
     return quick
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("arguments", [["-m", "streamlet", "run", "quickstart.py"], ["quickstart.py"]], ids=" ".join)
 def test_the_quickstart_counts_every_click_exactly_once(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "quickstart.py").write_text(_quick(ROOT / "examples" / "quickstart.py"))
@@ -106,6 +111,7 @@ def test_the_quickstart_counts_every_click_exactly_once(arguments: list[str], tm
     assert lines(tmp_path / "out") == expected
 
 
+@pytest.mark.outside
 def test_click_sessions_are_those_that_sorting_finds(tmp_path: Path) -> None:
     done = python(tmp_path, str(ROOT / "examples" / "click_sessions.py"))
     assert done.returncode == 0, done.stderr
@@ -128,6 +134,7 @@ def test_click_sessions_are_those_that_sorting_finds(tmp_path: Path) -> None:
     assert not lines(tmp_path / "late")
 
 
+@pytest.mark.outside
 def test_the_unpaid_orders_are_those_that_were_paid_too_late(tmp_path: Path) -> None:
     done = python(tmp_path, str(ROOT / "examples" / "orders_with_payments.py"))
     assert done.returncode == 0, done.stderr
@@ -138,6 +145,7 @@ def test_the_unpaid_orders_are_those_that_were_paid_too_late(tmp_path: Path) -> 
     }
 
 
+@pytest.mark.outside
 def test_the_top_products_of_each_minute_are_those_that_sorting_finds(tmp_path: Path) -> None:
     done = python(tmp_path, str(ROOT / "examples" / "top_products.py"))
     assert done.returncode == 0, done.stderr
@@ -155,6 +163,7 @@ def test_the_top_products_of_each_minute_are_those_that_sorting_finds(tmp_path: 
     ]
 
 
+@pytest.mark.outside
 def test_the_fraud_rule_alarms_are_those_that_walking_through_each_card_finds(tmp_path: Path) -> None:
     done = python(tmp_path, str(ROOT / "examples" / "fraud_rule.py"))
     assert done.returncode == 0, done.stderr
@@ -177,6 +186,7 @@ def test_the_fraud_rule_alarms_are_those_that_walking_through_each_card_finds(tm
     assert sorted((one["card"], one["at"], one["why"]) for one in lines(tmp_path / "out")) == sorted(expected)
 
 
+@pytest.mark.outside
 def test_the_http_example_writes_every_click_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (port,) = free_ports(1)
     monkeypatch.setenv("PROFILES_PORT", str(port))

@@ -32,6 +32,7 @@ from streamlet.runtime.processes.frames import (
 from streamlet.runtime.task.columns import packed, unpacked
 from streamlet.runtime.task.placement import ChannelAddress
 from streamlet.state.memory.cells import Slot
+from tests.naming import shown
 
 
 class Colour(Enum):
@@ -231,7 +232,7 @@ def test_bytes_that_are_no_frame_are_refused() -> None:
         "\ud800",
         lambda: 1,
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_cannot_cross_is_an_error_with_a_remedy(value: Any) -> None:
     with pytest.raises(ExchangeError) as raised:

@@ -76,6 +76,7 @@ def test_taking_over_a_free_lock_is_taking_it(tmp_path: Path) -> None:
     assert lock.still_mine()
 
 
+@pytest.mark.outside
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from streamlet.machine.local import local_ports;"
@@ -101,6 +102,7 @@ def test_a_held_lock_with_unreadable_content_is_still_held(tmp_path: Path, conte
         lock_in(tmp_path).acquire()
 
 
+@pytest.mark.outside
 def test_a_lock_that_outlives_its_process_in_a_child_says_so(tmp_path: Path) -> None:
     import socket
 

@@ -156,6 +156,7 @@ DEATHS = {
 }
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("point", DEATHS)
 def test_killed_at_a_named_point_exactly_what_was_decided_is_there(tmp_path: Path, point: str) -> None:
     environment = {**os.environ, "STREAMLET_FAULT": point, "PYTHONPATH": os.pathsep.join(sys.path)}

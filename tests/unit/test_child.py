@@ -14,6 +14,8 @@ from streamlet.errors import CheckpointError
 from streamlet.machine.processes import ChildProcess
 from streamlet.outages import is_outage
 
+pytestmark = pytest.mark.outside
+
 
 def _python(code: str) -> ChildProcess:
     return ChildProcess((sys.executable, "-c", code), "the work")

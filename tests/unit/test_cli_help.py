@@ -101,6 +101,7 @@ def test_every_method_is_listed_for_the_class_that_has_it() -> None:
     assert "KeyedStream.map" not in found
 
 
+@pytest.mark.outside
 def test_an_installed_package_has_the_guide_without_the_repository(tmp_path: Path) -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     for package in wheel["packages"]:

@@ -10,6 +10,8 @@ from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.machine.disk import LocalDisk
 from tests.unit.cli_kit import JOB, cli, here, write_job
 
+pytestmark = pytest.mark.outside
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

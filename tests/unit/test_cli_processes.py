@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from streamlet.runtime.task.pressure import MemoryPressure
 from tests.unit.cli_kit import cli, python, write_job
+
+pytestmark = pytest.mark.outside
 
 JOB = """
 import sys

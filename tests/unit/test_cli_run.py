@@ -20,6 +20,8 @@ from streamlet.machine.local import local_ports
 from tests.unit.cli_kit import JOB, cli, environment, python, write_job
 from tests.unit.job_kit import lines
 
+pytestmark = pytest.mark.outside
+
 
 def _counts(numbers: int) -> list[list[int]]:
     return [[number % 7, number // 7 + 1] for number in range(numbers)]

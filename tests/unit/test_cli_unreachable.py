@@ -8,6 +8,8 @@ import pytest
 
 from tests.unit.cli_kit import cli, write_job
 
+pytestmark = pytest.mark.outside
+
 JOB = """
 from datetime import timedelta
 from streamlet import Job, Json, Restart

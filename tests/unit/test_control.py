@@ -15,6 +15,8 @@ import pytest
 from streamlet.inspect import open_checkpoint
 from tests.unit.cli_kit import JOB, cli, environment, write_job
 
+pytestmark = pytest.mark.outside
+
 ENDLESS = JOB.replace("count=COUNT, rate_per_second=RATE", "count=10**9, rate_per_second=2000").replace(
     "milliseconds=20", "milliseconds=100"
 )

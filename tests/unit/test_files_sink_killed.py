@@ -55,6 +55,7 @@ def run_program(out: Path, log: Path, fault: str) -> int:
     ).returncode
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("hit", [1, 3])
 @pytest.mark.parametrize("point", ["file_prepared", "file_committed"])
 def test_a_process_killed_at_any_step_loses_and_doubles_nothing(tmp_path: Path, point: str, hit: int) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from streamlet import Bytes, Json, Text
 from streamlet.errors import DecodeError, EncodeError
+from tests.naming import shown
 
 
 class Struct(msgspec.Struct):
@@ -61,7 +62,7 @@ def test_json_of_a_type_gives_that_type_and_ignores_other_fields(type: Any, expe
     assert Json(type).decode_batch([b'{"user": "a", "amount": 5, "more": [1]}'])[0] == expected
 
 
-@pytest.mark.parametrize("format", [Json(), Text(), Bytes()], ids=repr)
+@pytest.mark.parametrize("format", [Json(), Text(), Bytes()], ids=shown)
 def test_an_empty_column_stays_empty(format: Any) -> None:
     assert format.decode_batch([]) == format.encode_batch([]) == []
 

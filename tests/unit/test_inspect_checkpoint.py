@@ -101,6 +101,7 @@ numbers.connect_broadcast(rules).process(Rules(), uid="p").sink(FileSink("out"),
 """
 
 
+@pytest.mark.outside
 def test_a_broadcast_table_is_a_state_like_the_others(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(BROADCAST)
     done = cli(tmp_path, "run", "job.py")

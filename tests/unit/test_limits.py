@@ -13,6 +13,8 @@ from streamlet.connect import Outages, SystemClock
 from streamlet.limits import with_limit
 from tests.unit.cli_kit import environment, write_job
 
+pytestmark = pytest.mark.outside
+
 
 def limited(folder: Path, *limits: str) -> subprocess.CompletedProcess[str]:
     write_job(folder)

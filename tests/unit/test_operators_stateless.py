@@ -11,6 +11,7 @@ from streamlet.connect import Batch
 from streamlet.errors import UserFunctionError
 from streamlet.operators.operator import Operator
 from streamlet.operators.stateless import Filter, FlatMap, KeyBy, Map, Union
+from tests.naming import shown
 from tests.unit.operator_kit import Origin, emitted, feed, open_operator
 
 
@@ -57,13 +58,13 @@ def test_union_passes_values_and_times_and_drops_keys() -> None:
     assert (batch.values, batch.keys, batch.timestamps) == ([1, 2], None, [10, 20])
 
 
-@pytest.mark.parametrize("operator", [Map(str), Filter(bool), FlatMap(str), KeyBy(str), Union()], ids=repr)
+@pytest.mark.parametrize("operator", [Map(str), Filter(bool), FlatMap(str), KeyBy(str), Union()], ids=shown)
 def test_an_empty_batch_calls_no_function_and_emits_no_record(operator: Operator) -> None:
     assert all(not batch.values for batch in feed(open_operator(operator), Batch([], [], [])))
 
 
 @pytest.mark.parametrize(
-    "operator", [Map(abs), Filter(lambda v: v > 1), FlatMap(_twice), KeyBy(str), Union()], ids=repr
+    "operator", [Map(abs), Filter(lambda v: v > 1), FlatMap(_twice), KeyBy(str), Union()], ids=shown
 )
 def test_no_operator_changes_the_columns_that_it_got(operator: Operator) -> None:
     batch = Batch([1, 2, 3], [10, 20, 30], ["a", "b", "c"])

@@ -143,6 +143,7 @@ numbers.aggregate(Count(), uid=sys.argv[1]).sink(FileSink("out"), uid="out")
 """
 
 
+@pytest.mark.outside
 def test_the_command_ends_with_2_where_run_would_refuse(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(FILE)
     assert cli(tmp_path, "run", "job.py", "--", "count").returncode == 0

@@ -18,6 +18,7 @@ from streamlet.runtime.task.channel import Channel
 from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.routing import Router
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
+from tests.naming import shown
 from tests.unit.operator_kit import Origin
 
 KEY_GROUPS = 16
@@ -104,7 +105,7 @@ def test_origins_end_at_a_shuffle_unless_the_job_traces_them() -> None:
             ]
 
 
-@pytest.mark.parametrize("key", [2.5, None, [1], {"a": 1}, object(), ("a", 1.5)], ids=repr)
+@pytest.mark.parametrize("key", [2.5, None, [1], {"a": 1}, object(), ("a", 1.5)], ids=shown)
 def test_a_key_that_cannot_be_one_names_the_operator_and_the_record(key: Any) -> None:
     with pytest.raises(RecordError, match=r"job\.py:7: .*cannot be a key(.|\n)*in aggregate 'count'") as caught:
         _routed(Routing.HASH, 2, Batch(["a", "b"], [10, 20], ["fine", key]))

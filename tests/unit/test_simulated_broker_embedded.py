@@ -206,6 +206,7 @@ def test_it_is_an_asynchronous_context_too() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.outside
 def test_the_command_says_where_it_listens_and_stops_at_ctrl_c() -> None:
     command = [sys.executable, "-m", "streamlet", "dev", "kafka", "--port", "0", "--topic", "payments:4"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -219,6 +220,7 @@ def test_the_command_says_where_it_listens_and_stops_at_ctrl_c() -> None:
         assert process.wait(20) == 0
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("topic", ["a:b", ":3", "a:0"])
 def test_the_command_refuses_a_wrong_topic(topic: str) -> None:
     command = [sys.executable, "-m", "streamlet", "dev", "kafka", "--port", "0", "--topic", topic]

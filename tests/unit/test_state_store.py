@@ -187,6 +187,7 @@ def test_packing_stops_when_its_time_is_over_and_goes_on_later(kind: type[Any], 
     store.close()
 
 
+@pytest.mark.outside
 def test_a_fold_moves_logs_into_the_base_and_changes_nothing_to_be_read(kind: type[Any], tmp_path: Path) -> None:
     store = open_store(kind, tmp_path)
     for number in range(5):

@@ -29,6 +29,7 @@ from streamlet.windows import (
 )
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
+from tests.naming import shown
 from tests.unit.operator_kit import Keyed
 
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
@@ -142,7 +143,7 @@ def test_what_makes_no_sense_is_refused_at_the_users_line(make: Callable[[], Any
 
 
 @pytest.mark.parametrize(
-    "windows", [CountWindows(2), GlobalWindows(), TumblingWindows(MINUTE, time="processing")], ids=repr
+    "windows", [CountWindows(2), GlobalWindows(), TumblingWindows(MINUTE, time="processing")], ids=shown
 )
 def test_windows_without_event_time_need_no_strategy(windows: WindowAssigner[object]) -> None:
     assert _plan(_keyed(timed=False).window(windows).aggregate(Count())).tasks
