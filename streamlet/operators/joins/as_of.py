@@ -27,6 +27,10 @@ class AsOfJoin(KeyedJoin):
         self.tolerance_ms = tolerance_ms
         """How old a version may be."""
 
+    @property
+    def bounds(self) -> dict[str, Any]:
+        return {"tolerance_ms": self.tolerance_ms}
+
     def take(self, index: int, slot: Slot, time: int, value: Any, stored: Any, row: int, found: Pairs) -> None:
         rows = self.buffers.of(slot)
         self.buffers.add(slot, rows, index, time, stored, False)

@@ -31,6 +31,11 @@ class IntervalJoin(KeyedJoin):
         self.spans = ((lower_ms, upper_ms), (-upper_ms, -lower_ms))
         """Per side: where the times of partners begin and end, counted from a row's own."""
 
+    @property
+    def bounds(self) -> dict[str, Any]:
+        lower, upper = self.spans[LEFT]
+        return {"lower_ms": lower, "upper_ms": upper}
+
     def take(self, index: int, slot: Slot, time: int, value: Any, stored: Any, row: int, found: Pairs) -> None:
         buffers, other = self.buffers, 1 - index
         rows = buffers.of(slot)

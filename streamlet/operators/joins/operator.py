@@ -17,6 +17,7 @@ from streamlet.elements import MAX_TIMESTAMP, Batch, OutputTag
 from streamlet.errors import StateTypeError
 from streamlet.operators.functions import CallingOperator, call_most
 from streamlet.operators.joins.buffers import NAMES, JoinBuffers, KeyRows
+from streamlet.operators.joins.settings import judge
 from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.state.descriptor import Descriptor
 from streamlet.state.descriptors import TimerState
@@ -92,8 +93,15 @@ class KeyedJoin(CallingOperator):
     def side_outputs(self) -> Collection[OutputTag[Any]]:
         return [tag for tag in self.join.late if tag is not None]
 
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """What decides which rows are kept, as values in a checkpoint."""
+        return {}
+
     def declared_states(self) -> Mapping[str, Descriptor]:
-        return {**self.buffers.declared_states(), "timers": TimerState()}
+        states = {**self.buffers.declared_states(), "timers": TimerState()}
+        states["held"].under({"join": type(self).__name__, "how": self.join.how, **self.bounds}, judge)
+        return states
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
