@@ -17,6 +17,7 @@ import msgspec
 
 import streamlet
 import streamlet.aggregates
+import streamlet.testing
 import streamlet.windows
 from streamlet import Job, TumblingWindows, WatermarkStrategy
 from streamlet.testing.streams import Values, emitted
@@ -57,7 +58,7 @@ def names_for(text: str) -> dict[str, Any]:
     for name in lazily:
         if re.search(rf"\b{name}\b(?!=)", text):
             make(name)
-    public = [streamlet, streamlet.windows, streamlet.aggregates]
+    public = [streamlet, streamlet.windows, streamlet.aggregates, streamlet.testing]
     return {
         **{name: getattr(module, name) for module in public for name in module.__all__},
         "Payment": Payment, "Print": Print, "Values": Values, "emitted": emitted, "job": job, "timedelta": timedelta,

@@ -1,7 +1,16 @@
-"""Testing: a Kafka broker, a disk and a network that run inside of your test.  Nothing in the engine imports it.
+"""Testing: your job on lists, and a Kafka broker, a disk and a network inside of your test.  No engine code imports it.
+
+`collect` runs a job on lists in place of its sources and gives what its sinks commit; `ListSource` and `CollectSink`
+are the connectors that it puts there.  None of them needs pytest.
+
+```python
+def test_spend():
+    assert collect(job, {"payments": [Payment("ann", 3)]}) == {"out": [("ann", 3)]}
+```
 
 `streamlet.testing.kafka.EmbeddedKafka` is a broker in memory, in a thread of the test; it needs
-`pip install "streamlet[testing]"`.  `streamlet dev kafka` is the same broker as a command.
+`pip install "streamlet[testing]"`.  pytest finds the fixture `embedded_kafka` by itself.  `streamlet dev kafka` is the
+same broker as a command.
 
 ```python
 with EmbeddedKafka(topics={"payments": 4, "spend": 4}) as broker:
@@ -9,7 +18,7 @@ with EmbeddedKafka(topics={"payments": 4, "spend": 4}) as broker:
     assert job.run(state_dir=str(tmp_path)) == 0
 ```
 
-`streamlet.testing.streams` runs a job on given values and gives what a stream emits:
+`streamlet.testing.streams` runs one stream on given values and gives what it emits:
 
 ```python
 job = Job("test")
@@ -20,3 +29,8 @@ assert emitted(payments.key_by("user").sum(lambda payment: payment.amount)) == [
 `loop` is an event loop with virtual time, `disk` a disk that forgets what was not synced, `network` connections between
 simulated loops: the simulator of streamlet's own tests is made of them.
 """
+
+from streamlet.testing.collecting import collect
+from streamlet.testing.lists import CollectSink, ListSource
+
+__all__ = ["CollectSink", "ListSource", "collect"]

@@ -1,0 +1,17 @@
+"""The fraud rule, tested with the test kit as a user would."""
+
+from __future__ import annotations
+
+from examples.fraud_rule import Alarm, Event, job
+from streamlet.testing import collect
+
+
+def test_two_large_payments_within_a_minute_are_an_alarm() -> None:
+    events = [Event("c", 0, 950), Event("c", 30_000, 950), Event("c", 40_000, 0)]
+    assert collect(job, {"events": events})["out"] == [Alarm("c", 30_000, "two large payments within a minute")]
+
+
+def test_a_payment_that_nothing_confirms_is_an_alarm_after_five_minutes() -> None:
+    assert collect(job, {"events": [Event("c", 0, 10)]})["out"] == [
+        Alarm("c", 300_000, "not confirmed within five minutes")
+    ]
