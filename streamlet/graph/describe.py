@@ -30,8 +30,8 @@ def warnings_of(plan: ExecutionPlan) -> Iterator[str]:
         for node in task.nodes:
             if not node.has_own_uid and (node.is_source or node.is_sink or node.uid in stateful):
                 yield (
-                    f"{node.place}: {node.place.operator} has no uid of its own: after a change of the job file its "
-                    f'state may not be found; write uid="..."'
+                    f"{node.place}: {node.place.operator} has no uid of its own: its state is found by its kind, "
+                    f'key and inputs, while these stay; write uid="..."'
                 )
             yield from _not_taken(plan, node)
 

