@@ -6,9 +6,10 @@ A test of the quick folders that does any of it is marked `outside`; one that is
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import pytest
 
@@ -16,19 +17,25 @@ from tests.running import folder
 
 QUICK = ("unit", "protocol", "operators", "test_architecture.py", "test_architecture_ports.py", "test_examples.py")
 """The folders and files of the quick tests."""
-FORBIDDEN = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "time.sleep"})
-"""Python's own audit events of what a quick test must not do."""
+FORBIDDEN = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
+"""Python's own audit events of what a quick test must not do, beside sleeping."""
 BROKERS = frozenset({"kafka", "kafka_broker_factory"})
 """The fixtures that have a real broker."""
 
+_sleep = time.sleep
 _done: list[str] | None = None
 """What the quick test that runs has done of it; None while none runs."""
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if event in FORBIDDEN and _done is not None:
-        caller = sys._getframe(1)
-        _done.append(f"{event}{arguments!r:.100} at {caller.f_code.co_filename}:{caller.f_lineno}")
+        _done.append(f"{event}{arguments!r:.100}")
+
+
+def _slept(seconds: float | SupportsIndex) -> None:
+    if _done is not None:
+        _done.append(f"time.sleep({seconds})")
+    _sleep(seconds)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,16 +69,26 @@ def is_outside(item: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    yield from _watched(item)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    yield from _watched(item)
+
+
+def _watched(item: pytest.Item) -> Iterator[None]:
+    """Runs a part of a test, which fails behind it when it has done what a quick one must not."""
     global _done
     if is_outside(item):
-        return (yield)
+        yield
+        return
     done: list[str] = []
-    _done = done
+    _done, time.sleep = done, _slept
     try:
-        result = yield
+        yield
     finally:
-        _done = None
+        _done, time.sleep = None, _sleep
     if done:
         pytest.fail(f"not marked `outside`, but it did: {'; '.join(done[:3])}", pytrace=False)
-    return result

@@ -150,6 +150,7 @@ def test_sasl_on_a_port_without_is_final() -> None:
         asyncio.run(opened(kafka.bootstrap, **SASL))
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("options", [{}, SASL])
 def test_plain_text_on_a_port_with_tls_is_final(options: dict[str, Any], certificate: ssl.SSLContext) -> None:
     async def scenario() -> None:
@@ -160,6 +161,7 @@ def test_plain_text_on_a_port_with_tls_is_final(options: dict[str, Any], certifi
     asyncio.run(scenario())
 
 
+@pytest.mark.outside
 def test_a_certificate_that_nobody_signed_is_final_and_names_the_option(certificate: ssl.SSLContext) -> None:
     async def scenario() -> None:
         async with a_port(answer_sasl, context=certificate) as address:

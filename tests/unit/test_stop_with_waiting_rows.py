@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from streamlet import Job
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import Waiting, lines, make_job, run
@@ -14,6 +16,7 @@ from tests.unit.job_kit import Waiting, lines, make_job, run
 COUNT, SECONDS = 120, 0.005
 
 
+@pytest.mark.outside
 def test_what_the_last_barrier_has_overtaken_is_worked_on_after_the_next_start_and_only_there(tmp_path: Path) -> None:
     called: list[int] = []
 
