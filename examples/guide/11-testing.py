@@ -17,12 +17,20 @@ def test_spend_is_summed_by_user():
 `ListSource` and `CollectSink` are the connectors that `collect` puts there; they work in any job.  A `ListSource` in
 place of a list gives records event times of their own, as Kafka does: `ListSource(records, timestamps=[...])`.  The
 fixture `embedded_kafka`, which pytest finds by itself, is a broker in the process of the test.
+
+`crash_everywhere(job, {uid: records})` is the simulator of streamlet's own tests on your job.  It kills the job at its
+steps and disk calls, each in a run of its own, starts it again with functions that remember nothing, and compares what
+is committed in the end with a run that was never killed.  What your functions keep outside of declared state is found
+(a global, an attribute that is no state), and so are results that are not the same again (`random`, the time of day).
+`OutputDiffers` names the step and the first record that differs.  The order of records is not compared, and records
+of the wall clock's timers may differ by the 2 seconds in which nothing runs.  200 kills take some seconds;
+`at_most=None` tries every place.
 """
 
 import msgspec
 
 from streamlet import Job
-from streamlet.testing import ListSource, collect
+from streamlet.testing import ListSource, collect, crash_everywhere
 from streamlet_connectors.print import Print
 
 
@@ -43,6 +51,11 @@ def test_spend_is_summed_by_user() -> None:
     assert collect(job, {"payments": tried}) == {"out": [3, 1, 7]}
 
 
+def test_spend_survives_a_kill_at_any_step() -> None:
+    crash_everywhere(job, {"payments": [Payment("eve", number) for number in range(50)]}, at_most=20)
+
+
 if __name__ == "__main__":
+    test_spend_survives_a_kill_at_any_step()
     test_spend_is_summed_by_user()
     raise SystemExit(job.run())

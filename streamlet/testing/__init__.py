@@ -8,6 +8,14 @@ def test_spend():
     assert collect(job, {"payments": [Payment("ann", 3)]}) == {"out": [("ann", 3)]}
 ```
 
+`crash_everywhere` kills a job at every step that it makes, starts it again, and compares what it has committed with a
+run that was never killed: what a function remembers outside of declared state is found, with the step and the record.
+
+```python
+def test_survives_everything():
+    crash_everywhere(job, {"payments": payments})
+```
+
 `streamlet.testing.kafka.EmbeddedKafka` is a broker in memory, in a thread of the test; it needs
 `pip install "streamlet[testing]"`.  pytest finds the fixture `embedded_kafka` by itself.  `streamlet dev kafka` is the
 same broker as a command.
@@ -31,6 +39,8 @@ simulated loops: the simulator of streamlet's own tests is made of them.
 """
 
 from streamlet.testing.collecting import collect
+from streamlet.testing.crashing import Crashes, crash_everywhere
+from streamlet.testing.errors import OutputDiffers
 from streamlet.testing.lists import CollectSink, ListSource
 
-__all__ = ["CollectSink", "ListSource", "collect"]
+__all__ = ["CollectSink", "Crashes", "ListSource", "OutputDiffers", "collect", "crash_everywhere"]

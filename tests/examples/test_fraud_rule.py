@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from examples.fraud_rule import Alarm, Event, job
-from streamlet.testing import collect
+from streamlet.testing import collect, crash_everywhere
 
 
 def test_two_large_payments_within_a_minute_are_an_alarm() -> None:
@@ -15,3 +15,8 @@ def test_a_payment_that_nothing_confirms_is_an_alarm_after_five_minutes() -> Non
     assert collect(job, {"events": [Event("c", 0, 10)]})["out"] == [
         Alarm("c", 300_000, "not confirmed within five minutes")
     ]
+
+
+def test_a_kill_at_any_step_raises_the_same_alarms() -> None:
+    events = [Event(f"card-{number % 3}", 20_000 * number, 950 * (number % 2)) for number in range(40)]
+    assert crash_everywhere(job, {"events": events}, at_most=20).killed == 20

@@ -22,9 +22,9 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from streamlet.testing.patches import Patches
+from streamlet.testing.process import KINDS
 from tests.simulation.connectors import SimulatedCommitter
-from tests.simulation.patches import Patches
-from tests.simulation.process import KINDS
 from tests.simulation.scenario import Scenario
 from tests.simulation.seeds import default_workers, describe, over_processes
 from tests.simulation.small_scenarios import SMALL

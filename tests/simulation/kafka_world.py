@@ -25,7 +25,7 @@ from streamlet.runtime.job.job_state import JobState
 from streamlet.runtime.job.restoring import AttemptOptions
 from streamlet.runtime.job.supervisor import Outcome, Supervisor
 from streamlet.testing.disk import SimulatedDisk
-from streamlet.testing.errors import ProcessDied, SimulationStuck
+from streamlet.testing.errors import EngineBroke, ProcessDied, SimulationStuck
 from streamlet.testing.kafka import BrokerSettings, SimulatedBroker
 from streamlet.testing.kafka.simulated import SimulatedKafka
 from streamlet.testing.loop import SimulatedLoop, VirtualClock
@@ -37,7 +37,7 @@ from tests.simulation.kafka_outside import KafkaOutside
 from tests.simulation.kafka_process import CountingNetwork, Process
 from tests.simulation.kafka_recovery import KafkaRecovery
 from tests.simulation.kafka_scenario import KafkaScenario, build
-from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput
+from tests.simulation.oracle import JobFailed, WrongOutput
 from tests.simulation.outside import Outside
 from tests.simulation.surroundings import surrounded
 from tests.simulation.watched import WatchedAttempt

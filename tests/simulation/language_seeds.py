@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from streamlet.testing.patches import Patches
 from tests.simulation import world
 from tests.simulation.language_scenario import build_language, check_language, kind_of, language_scenario
-from tests.simulation.patches import Patches
 from tests.simulation.seeds import chunks, describe, over_processes
 from tests.simulation.world import World, simulate
 

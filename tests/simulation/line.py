@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamlet.testing.process import Process
     from tests.simulation.outside import Outside
-    from tests.simulation.process import Process
     from tests.simulation.scenario import Faults
     from tests.simulation.world import World
 

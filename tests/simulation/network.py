@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamlet import StreamletError
 from streamlet.errors import SinkError
-from tests.simulation.process import Process
+from streamlet.testing.process import Process
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

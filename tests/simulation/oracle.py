@@ -18,10 +18,6 @@ class JobFailed(AssertionError):
     """The job gave up, with nothing going wrong around it."""
 
 
-class EngineBroke(AssertionError):
-    """The engine met an error of its own, which no fault of the simulation explains."""
-
-
 def inputs_of(one: Scenario, pinned: Mapping[str, int]) -> dict[str, list[Record]]:
     """What reaches the keyed function, per split and in order, from where reading began (see `SimulatedReader`)."""
     found = {}

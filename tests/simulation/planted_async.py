@@ -8,7 +8,7 @@ from typing import Any
 from streamlet.operators.asynchronous.in_flight import FlightCodec, OrderedFlight
 from streamlet.operators.asynchronous.map_async import MapAsync
 from streamlet.runtime.task.chain import Chain
-from tests.simulation.patches import Patches
+from streamlet.testing.patches import Patches
 from tests.simulation.planting import planted_in
 from tests.simulation.timed_scenarios import run_asynchronous
 

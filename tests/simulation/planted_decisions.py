@@ -18,7 +18,7 @@ from streamlet.runtime.job import restoring
 from streamlet.runtime.job.restoring import Restorer
 from streamlet.runtime.task.control import LocalControl
 from streamlet.testing.disk import SimulatedDisk
-from tests.simulation.patches import Patches
+from streamlet.testing.patches import Patches
 from tests.simulation.planting import planted
 
 

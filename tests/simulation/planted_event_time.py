@@ -8,7 +8,7 @@ from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.lowest_watermark import LowestWatermark
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.split_watermarks import SplitWatermarks
-from tests.simulation.patches import Patches
+from streamlet.testing.patches import Patches
 from tests.simulation.planting import planted_in
 from tests.simulation.timed_scenarios import run_timed
 

@@ -12,8 +12,8 @@ from streamlet.runtime.task.channel import Channel
 from streamlet.runtime.task.sink_leaf import SinkLeaf
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.subtask import Subtask
+from streamlet.testing.patches import Patches
 from tests.simulation.connectors import SimulatedReader, SimulatedWriter
-from tests.simulation.patches import Patches
 from tests.simulation.planting import planted
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from streamlet import StreamletError
 from streamlet.errors import UserFunctionError
-from streamlet.testing.errors import SimulationStuck
+from streamlet.testing.errors import EngineBroke, SimulationStuck
 from tests.simulation import (
     planted_async,
     planted_decisions,
@@ -26,7 +26,7 @@ from tests.simulation import (
     planted_slow,
     planted_state,
 )
-from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput
+from tests.simulation.oracle import JobFailed, WrongOutput
 from tests.simulation.planting import PLANTED, with_bug
 from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, scenario
 from tests.simulation.seeds import default_workers, describe, over_processes

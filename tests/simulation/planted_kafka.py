@@ -12,6 +12,7 @@ from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.connect import Outcome
 from streamlet.runtime.job.restoring import Restorer
 from streamlet.runtime.task.subtask import Subtask
+from streamlet.testing.patches import Patches
 from streamlet_connectors.kafka.protocol import requests
 from streamlet_connectors.kafka.protocol.errors import TransportError
 from streamlet_connectors.kafka.protocol.offsets import position_at
@@ -29,7 +30,6 @@ from streamlet_connectors.kafka.writing.writer import KafkaWriter
 from tests.simulation.kafka_fair_weather import simulate_moves, simulate_silence
 from tests.simulation.kafka_scenario import kafka_scenario
 from tests.simulation.kafka_seeds import simulate_kafka
-from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in
 
 planted = planted_in("kafka", lambda seed: simulate_kafka(kafka_scenario(seed)), range(250))

@@ -14,9 +14,9 @@ from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.state.lifetimes import Lifetime
 from streamlet.state.memory.cells import ABSENT
 from streamlet.state.memory.timers import Timers
+from streamlet.testing.patches import Patches
 from tests.simulation.language_scenario import KINDS
 from tests.simulation.language_seeds import simulate_language
-from tests.simulation.patches import Patches
 from tests.simulation.planting import Plant, planted_in
 
 BUDGET = 160

@@ -9,8 +9,8 @@ from typing import Any
 from streamlet.checkpoint.messages import Decline
 from streamlet.config import Restart
 from streamlet.runtime.task import snapshots
+from streamlet.testing.patches import Patches
 from tests.simulation.oracle import WrongOutput
-from tests.simulation.patches import Patches
 from tests.simulation.planting import planted_in
 from tests.simulation.scenario import Faults
 from tests.simulation.small_scenarios import small

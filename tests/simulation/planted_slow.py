@@ -10,7 +10,7 @@ from streamlet.runtime.task.chain import Chain
 from streamlet.runtime.task.held_back import HeldBack, Queues, Turn
 from streamlet.runtime.task.pace import Pace
 from streamlet.runtime.task.subtask import Subtask
-from tests.simulation.patches import Patches
+from streamlet.testing.patches import Patches
 from tests.simulation.planting import planted_in
 from tests.simulation.slow_scenarios import (
     run_interrupted,

@@ -21,7 +21,7 @@ from streamlet.state.memory import slot_table
 from streamlet.state.memory.eviction import Residency
 from streamlet.state.snapshot import StoreSnapshot
 from streamlet.testing.loop import SimulatedLoop
-from tests.simulation.patches import Patches
+from streamlet.testing.patches import Patches
 from tests.simulation.planting import planted
 
 

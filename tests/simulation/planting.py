@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.simulation.patches import Patches
+from streamlet.testing.patches import Patches
 
 Plant = Callable[[Patches], None]
 BUDGET = 300

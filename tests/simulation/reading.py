@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.machine.disk import LocalDisk
-from tests.simulation.process import Process
+from streamlet.testing.process import Process
 from tests.simulation.scenario import Scenario
 
 IDLE_FETCHES = 20

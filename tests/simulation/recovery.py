@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamlet.testing.errors import SimulationStuck
+from streamlet.testing.process import Process
 from tests.simulation.network import ANSWER_TIMEOUT
 from tests.simulation.oracle import WrongOutput
-from tests.simulation.process import Process
 from tests.simulation.scenario import NO_FAULTS
 from tests.simulation.survivor import Survivor, patience
 

@@ -16,9 +16,9 @@ from streamlet.runtime.task import subtask
 from streamlet.runtime.task.held_back import Queues
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.subtask import Subtask
+from streamlet.testing.patches import Patches
 from tests.simulation import functions
 from tests.simulation.oracle import WrongOutput
-from tests.simulation.patches import Patches
 from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, SourceSpec
 from tests.simulation.timed_scenarios import add_time
 from tests.simulation.world import simulate

@@ -17,10 +17,10 @@ from streamlet.state.backends.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
 from streamlet.state.log import log_set as logbook
 from streamlet.state.log.log_set import LogBook
 from streamlet.state.memory import slot_table
+from streamlet.testing.patches import Patches
 from tests.simulation import functions
 from tests.simulation.forks import Forks
 from tests.simulation.oracle import WrongOutput
-from tests.simulation.patches import Patches
 
 CELL_BYTES = 460
 """About what one small cell takes in memory."""

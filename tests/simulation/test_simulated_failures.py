@@ -12,9 +12,9 @@ import pytest
 
 from streamlet import Restart
 from streamlet.errors import SourceError
+from streamlet.testing.patches import Patches
+from streamlet.testing.process import Process
 from tests.simulation.connectors import SimulatedSource
-from tests.simulation.patches import Patches
-from tests.simulation.process import Process
 from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, SourceSpec
 from tests.simulation.world import World, simulate
 

@@ -25,9 +25,10 @@ from streamlet.runtime.job.job_state import JobState
 from streamlet.runtime.job.restoring import AttemptOptions
 from streamlet.runtime.job.supervisor import Outcome, Supervisor
 from streamlet.testing.disk import SimulatedDisk
-from streamlet.testing.errors import ProcessDied, SimulationStuck
+from streamlet.testing.errors import EngineBroke, ProcessDied, SimulationStuck
 from streamlet.testing.loop import VirtualClock, running
 from streamlet.testing.ports import SimulatedProcesses, SimulatedThreads
+from streamlet.testing.process import KINDS, Process
 from tests.simulation.building import build
 from tests.simulation.connectors import SimulatedSink, SimulatedSource
 from tests.simulation.decay import Decay, fail_now_and_then
@@ -35,9 +36,8 @@ from tests.simulation.forks import Forks
 from tests.simulation.leftovers import check_folder, check_outside
 from tests.simulation.line import WorldLine
 from tests.simulation.network import Network
-from tests.simulation.oracle import EngineBroke, JobFailed, WrongOutput, check_nothing_doubled, check_output
+from tests.simulation.oracle import JobFailed, WrongOutput, check_nothing_doubled, check_output
 from tests.simulation.outside import Outside
-from tests.simulation.process import KINDS, Process
 from tests.simulation.reading import Reading
 from tests.simulation.recovery import LONGEST_SECONDS, Recovery
 from tests.simulation.scenario import NO_FAULTS, Scenario

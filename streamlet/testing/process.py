@@ -8,9 +8,8 @@ import random
 from typing import Any
 
 from streamlet.runtime.job.supervisor import Outcome, Supervisor
-from streamlet.testing.errors import ProcessDied
+from streamlet.testing.errors import EngineBroke, ProcessDied
 from streamlet.testing.loop import Policy, SimulatedLoop, VirtualClock
-from tests.simulation.oracle import EngineBroke
 
 KINDS = ("step", "disk", "outside", "marker")
 """What is counted: steps of the loop, calls that change the disk, requests to the outside, calls near a decision."""
@@ -41,6 +40,11 @@ class Process:
         self.main: asyncio.Task[Any]
         self.broken: BaseException | None = None
         """An error of the engine that no fault explains."""
+
+    @property
+    def has_died(self) -> bool:
+        """It died where it was to die."""
+        return self.dies_at is not None and self.counts[self.dies_at[0]] >= self.dies_at[1]
 
     @property
     def has_ended(self) -> bool:
