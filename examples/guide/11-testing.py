@@ -18,6 +18,10 @@ def test_spend_is_summed_by_user():
 place of a list gives records event times of their own, as Kafka does: `ListSource(records, timestamps=[...])`.  The
 fixture `embedded_kafka`, which pytest finds by itself, is a broker in the process of the test.
 
+`FunctionHarness(fn)` drives one `KeyedProcessFunction`: `push(key, value, at=)`, `watermark(timestamp)` and
+`advance(seconds)` give what it emits, `state(name, key)` the handle of a state, and `restart()` goes on from a
+checkpoint with a new copy of the function.
+
 `crash_everywhere(job, {uid: records})` is the simulator of streamlet's own tests on your job.  It kills the job at its
 steps and disk calls, each in a run of its own, starts it again with functions that remember nothing, and compares what
 is committed in the end with a run that was never killed.  What your functions keep outside of declared state is found

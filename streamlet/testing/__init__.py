@@ -16,6 +16,8 @@ def test_survives_everything():
     crash_everywhere(job, {"payments": payments})
 ```
 
+`FunctionHarness(fn)` drives one process function record by record, with its state, its timers and a virtual clock.
+
 `streamlet.testing.kafka.EmbeddedKafka` is a broker in memory, in a thread of the test; it needs
 `pip install "streamlet[testing]"`.  pytest finds the fixture `embedded_kafka` by itself.  `streamlet dev kafka` is the
 same broker as a command.
@@ -41,6 +43,7 @@ simulated loops: the simulator of streamlet's own tests is made of them.
 from streamlet.testing.collecting import collect
 from streamlet.testing.crashing import Crashes, crash_everywhere
 from streamlet.testing.errors import OutputDiffers
+from streamlet.testing.function_harness import FunctionHarness
 from streamlet.testing.lists import CollectSink, ListSource
 
-__all__ = ["CollectSink", "Crashes", "ListSource", "OutputDiffers", "collect", "crash_everywhere"]
+__all__ = ["CollectSink", "Crashes", "FunctionHarness", "ListSource", "OutputDiffers", "collect", "crash_everywhere"]
