@@ -66,6 +66,9 @@ def crash_everywhere(job: Job, inputs: Inputs, *, at_most: int | None = 200) -> 
     one sink is not compared.  `at_most` places are tried, spread evenly over the run, first and last among them; None:
     all of them, which takes some thousand runs.
 
+    Give lists, or a `ListSource`: a source that cuts its batches elsewhere in each run, as most do, also has other late
+    records in each.
+
     Sources and sinks are replaced as by `collect`; the settings are the job's, but for a checkpoint each 10 ms of
     simulated time, state in memory and logs, and no restart after a failure.  A job that reaches a network in its
     functions, or runs in several processes, cannot be simulated so.  What goes by the wall clock (processing-time

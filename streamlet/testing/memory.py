@@ -7,6 +7,7 @@ put back in place.  What C code keeps to itself (`random`, iterators) is not put
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -132,16 +133,18 @@ def _in_slot(slot: MemberDescriptorType, one: Any) -> Any:
         return _EMPTY
 
 
-# Only what has changed is put back: of what cannot be set, such as the fields of a frozen struct, nothing has.
+# Only what has changed is put back: of what cannot be set, such as the fields of a frozen struct, nothing has, unless
+# its own C code has changed it.
 
 
 def _put_in_slot(slot: MemberDescriptorType, one: Any, value: Any) -> None:
     if _in_slot(slot, one) is value:
         return
-    if value is _EMPTY:
-        slot.__delete__(one)
-    else:
-        slot.__set__(one, value)
+    with contextlib.suppress(AttributeError, TypeError):
+        if value is _EMPTY:
+            slot.__delete__(one)
+        else:
+            slot.__set__(one, value)
 
 
 def _put_in_attribute(one: type | ModuleType, name: str, value: Any) -> None:
