@@ -122,7 +122,8 @@ class PendingCheckpoint:
         if (message.task, message.subtask) not in self._expected:
             return Verdict.STRANGER
         verdict = self.abandon(f"{message.task}[{message.subtask}] declined: {message.reason}")
-        self.is_outage = verdict is Verdict.ACCEPTED and message.is_outage
+        if verdict is Verdict.ACCEPTED:  # what a second subtask declines changes nothing any more
+            self.is_outage = message.is_outage
         return verdict
 
     def abandon(self, reason: str) -> Verdict:

@@ -39,7 +39,7 @@ WITHOUT_KAFKA: dict[str, tuple[list[str], set[str]]] = {
     "asynchronous": ([*ONCE, "--records", "100"], set()),
     "alignment": (
         [*ONCE, "--milliseconds", "1", "--parallelism", "1", "--processes", "1", "--seconds", "2"],
-        {"1 ms, parallelism 1, processes 1"},
+        {"keyed, 1 ms, p=1, processes 1"},
     ),
     "exchange": ([*ONCE, "--records", "1000", "--rows", "100", "--kinds", "int"], {"int, 100 in a batch"}),
 }

@@ -20,7 +20,7 @@ from streamlet_connectors.kafka.reading.fetching import Fetcher
 from streamlet_connectors.kafka.reading.leaders import LeaderFinder
 from streamlet_connectors.kafka.reading.reader import KafkaReader
 from streamlet_connectors.kafka.reading.records import Chunk
-from streamlet_connectors.kafka.writing import delivery, outcome, transaction, writer
+from streamlet_connectors.kafka.writing import delivery, outcome, transaction, transaction_pool, writer
 from streamlet_connectors.kafka.writing.committer import KafkaCommitter
 from streamlet_connectors.kafka.writing.delivery import Delivery
 from streamlet_connectors.kafka.writing.outcome import Finding
@@ -152,6 +152,7 @@ def identity_is_used_for_several_transactions(patches: Patches) -> None:
         return one_id
 
     patches.put(transaction, "initialise", initialise)
+    patches.put(transaction_pool, "initialise", initialise)
     patches.put(TransactionPool, "__init__", init)
 
 

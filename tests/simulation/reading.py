@@ -41,7 +41,7 @@ class Reading:
             process.stop()
 
     def _has_in_flight(self) -> bool:
-        """True when records were in flight at the newest checkpoint: a stop does not wait for them."""
+        """True when records were in flight at the newest checkpoint, or waited in it: a stop does not wait for them."""
         newest = max(self._storage.checkpoints(), key=lambda info: info.id).manifest
         found = {} if newest is None else newest.operators
-        return any(isinstance(one, dict) and one.get("records") for one in found.values())
+        return any(isinstance(one, dict) and (one.get("records") or one.get("batches")) for one in found.values())

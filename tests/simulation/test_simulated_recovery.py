@@ -43,9 +43,9 @@ def test_a_job_whose_disk_was_full_for_longer_than_it_may_fail_goes_on_when_ther
 
 
 def test_a_process_that_commits_nothing_any_more_is_found_though_nothing_else_is_wrong() -> None:
-    one = _calm(0.5, Faults(disk_fails=0.9, disk_fails_at="/files/"))
+    one = _calm(2.0, Faults(disk_fails=0.9, disk_fails_at="/files/"))
     assert simulate(one).outcomes == ["finished"]
-    one = _calm(0.5, Faults(disk_fails=0.9, disk_fails_at="/files/"))
+    one = _calm(2.0, Faults(disk_fails=0.9, disk_fails_at="/files/"))
     one.sources[0].is_bounded = False
     stuck = pytest.raises(SimulationStuck, match="no checkpoint was committed")
     with with_bug("no checkpoint follows on an abandoned one"), stuck:

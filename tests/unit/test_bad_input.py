@@ -58,7 +58,7 @@ class Pairs(WindowAssigner[int]):
 
 def _stream(job: Job, time: Any = abs) -> Any:
     times = WatermarkStrategy[Any].monotonic().with_timestamps(time)
-    return job.source(Generator(lambda one: one, count=9), watermarks=times)
+    return job.source(Generator(lambda one: one, count=9), watermarks=times, uid=f"numbers-{len(job.graph.nodes)}")
 
 
 def _keyed(job: Job, time: Any = abs) -> Any:

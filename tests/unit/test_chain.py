@@ -9,6 +9,7 @@ import pytest
 
 from streamlet import Job, Stream
 from streamlet.connect import Batch
+from streamlet.errors import UserFunctionError
 from streamlet.runtime.task.chain import Chain, Exit, Leaf
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
@@ -84,7 +85,7 @@ def test_closing_closes_every_operator_even_when_one_fails_to() -> None:
 
     for _, operator, _ in chain._steps:
         operator.close = closing(operator.context.place.uid)  # type: ignore[method-assign]
-    with pytest.raises(OSError, match="b does not close"):
+    with pytest.raises(UserFunctionError, match="b does not close"):
         chain.close()
     assert sorted(closed) == ["a", "b", "c"]
     chain.close()

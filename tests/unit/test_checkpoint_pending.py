@@ -74,6 +74,13 @@ def test_a_declined_checkpoint_is_abandoned_and_takes_no_answer_any_more() -> No
     assert one.reason == "out[0] declined: flush failed"
 
 
+def test_the_decline_that_abandons_it_says_whether_that_was_an_outage_and_no_later_one() -> None:
+    one = pending()
+    one.decline(Decline(2, 7, "out", 0, "disk full", is_outage=True))
+    assert one.decline(Decline(2, 7, "in", 0, "disk full, too", is_outage=True)) is Verdict.CLOSED
+    assert one.is_outage
+
+
 def test_a_time_out_names_those_who_did_not_answer() -> None:
     one = pending(("in", 0), ("out", 0), ("out", 1))
     one.acknowledge(acknowledge("in"))

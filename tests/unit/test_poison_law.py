@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from streamlet import DeadLetter, WatermarkStrategy
+from streamlet import DeadLetter, Job, WatermarkStrategy
 from streamlet.dsl import connected, job, joined, keyed, lookups, shorthands, stream, windowed
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import make_job, run
@@ -25,6 +25,8 @@ from tests.unit.poison_rows import ROWS, TIMES
 ROOMS = (connected, job, joined, keyed, lookups, shorthands, stream, windowed)
 CALLED = ("Callable[", "Select[", "Function[", "Trigger[", "WindowAssigner[", "WatermarkStrategy[", "Sink[")
 """What the annotation of a function has in it, or of what holds some."""
+INTERNAL = {("Job", "add"), ("Job", "takes")}
+"""Methods for the DSL's own use."""
 RESULTS = {f"RunningShorthands.{name}.result" for name in ("count", "sum", "min", "mean", "distinct")}
 """The same function at the same step as `RunningShorthands.max.result`."""
 
@@ -36,7 +38,7 @@ def _functions() -> Iterator[str]:
             if cls.__module__ != room.__name__ or owner.startswith("_"):
                 continue
             for name, method in vars(cls).items():
-                if inspect.isfunction(method) and not name.startswith("_") and (owner, name) != ("Job", "add"):
+                if inspect.isfunction(method) and not name.startswith("_") and (owner, name) not in INTERNAL:
                     for one, parameter in inspect.signature(method).parameters.items():
                         if one != "on_error" and (
                             one == "result" or any(c in str(parameter.annotation) for c in CALLED)
@@ -80,18 +82,25 @@ class Branch:
         return sorted(map(repr, self.out.rows))
 
 
+def _numbers(job: Job, uid: str) -> Any:
+    """A source of its own for a branch: by its uid, the steps behind it are told from those of the other branches."""
+    times: WatermarkStrategy[Any] = TIMES.with_timestamps(lambda one: one["t"])
+    return job.source(Generator(record, count=COUNT), watermarks=times, uid=uid)
+
+
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_no_record_can_stop_what_leaves_records_out(row: Row, tmp_path: Path) -> None:
     made = make_job(tmp_path, state_backend="memory")
-    times: WatermarkStrategy[Any] = TIMES.with_timestamps(lambda one: one["t"])
-    numbers = made.source(Generator(record, count=COUNT), watermarks=times)
+    numbers = _numbers(made, "clean")
     all_of_them = row.of_outputs or row.is_source
     sound = numbers if all_of_them else numbers.filter(lambda one: not is_poisoned(one))
     if row.is_source:
         numbers.sink(Kept())
     clean = Branch(row, sound, None, "fail")
     ways = [(poison,) for poison in ((RAISES, LEAVES) if row.raises else ()) + tuple(row.poisons)]
-    branches = [Branch(row, numbers, poison, policy) for poison in ways for policy in ("skip", DEAD)]
+    each = [(poison, policy) for poison in ways for policy in ("skip", DEAD)]
+    own = [numbers if row.is_source else _numbers(made, f"branch-{i}") for i in range(len(each))]
+    branches = [Branch(row, source, *one) for source, one in zip(own, each, strict=True)]
     ran = run(made)
     assert ran.code == 0, ran
     expected = clean.rows
