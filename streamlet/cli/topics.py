@@ -31,7 +31,7 @@ REFERENCE = {
     "formats": "streamlet.formats",
     "exceptions": "streamlet.errors",
     "names": "streamlet",
-    "testing": "streamlet.testing",
+    "test-kit": "streamlet.testing",
     "connect": "streamlet.connect",
     "source": "streamlet.source",
     "sink": "streamlet.sink",

@@ -1,4 +1,6 @@
-"""Testing: your job on lists, and a Kafka broker, a disk and a network inside of your test.  No engine code imports it.
+"""Testing: your job on lists, killed at its steps, and a Kafka broker, a disk and a network inside of your test.
+
+No engine code imports it.
 
 `collect` runs a job on lists in place of its sources and gives what its sinks commit; `ListSource` and `CollectSink`
 are the connectors that it puts there.  None of them needs pytest.

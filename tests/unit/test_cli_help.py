@@ -33,6 +33,12 @@ def test_without_a_topic_it_lists_all_of_them_on_one_screen() -> None:
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 
+def test_no_two_topics_have_one_name_and_each_title_fits() -> None:
+    listed = [topic.name for topic in topics()]
+    assert sorted(listed) == sorted({*listed})
+    assert [topic.name for topic in topics() if len(topic.title.partition(": ")[2] or topic.title) > 100] == []
+
+
 @pytest.mark.parametrize("topic", [topic.name for topic in topics()])
 def test_every_topic_prints_its_text(topic: str) -> None:
     done = run(topic)
