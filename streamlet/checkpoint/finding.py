@@ -23,6 +23,8 @@ def find_checkpoint(disk: Disk, path: Path, job: str | None = None) -> Checkpoin
     elif not disk.is_folder(path):
         raise _no_checkpoint(disk, path)
     info = manifest_files.look(disk, path, number, None)
+    if info is not None and info.problem is not None and info.remedy is not None:
+        raise CheckpointError(info.problem, remedy=info.remedy)
     if info is None or info.manifest is None:
         raise CheckpointDamagedError(
             (info and info.problem) or f"{path} cannot be read",

@@ -134,7 +134,7 @@ def decode(data: bytes, place: str) -> Manifest:
     if not OLDEST <= version <= VERSION:
         raise CheckpointError(
             f"{place} is a checkpoint of format {version}; this streamlet reads formats {OLDEST} to {VERSION}",
-            remedy="start it with the version of streamlet that wrote it",
+            remedy="start the job with the version of streamlet that wrote it, or a later one: nothing is damaged",
         )
     try:
         manifest = _decoder.decode(body)

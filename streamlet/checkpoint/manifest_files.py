@@ -30,7 +30,7 @@ def total_bytes(manifest: Manifest) -> int:
 def look(disk: Disk, path: Path, checkpoint_id: int, job: str | None) -> CheckpointInfo | None:
     """Reads one checkpoint's folder; a damaged manifest is told in `problem`. None when the folder is not there.
     `job` is whose it must be, None for anybody's."""
-    manifest, problem, size = None, None, 0
+    manifest, problem, size, remedy = None, None, 0, None
     try:
         data = _read(disk, path / layout.MANIFEST)
         size = len(data)
@@ -40,6 +40,7 @@ def look(disk: Disk, path: Path, checkpoint_id: int, job: str | None) -> Checkpo
         if not disk.is_folder(path):
             return None
         manifest, problem = None, error.message
+        remedy = None if isinstance(error, CheckpointDamagedError) else error.remedy
     return CheckpointInfo(
         id=checkpoint_id,
         path=path,
@@ -48,6 +49,7 @@ def look(disk: Disk, path: Path, checkpoint_id: int, job: str | None) -> Checkpo
         is_marked=is_marked(disk, path, checkpoint_id),
         manifest_bytes=size,
         files_bytes=0 if manifest is None else total_bytes(manifest),
+        remedy=remedy,
     )
 
 

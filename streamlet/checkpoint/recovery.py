@@ -308,6 +308,8 @@ def _marked(infos: Collection[CheckpointInfo]) -> frozenset[int]:
 
 
 def _require_readable(info: CheckpointInfo) -> None:
+    if info.manifest is None and info.remedy is not None:
+        raise CheckpointError(info.problem or f"{info.path} cannot be read", remedy=info.remedy)
     if info.manifest is None:
         raise _damaged(info.problem or f"{info.path} cannot be read")
 

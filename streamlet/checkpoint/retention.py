@@ -25,6 +25,8 @@ class CheckpointInfo(msgspec.Struct, frozen=True):
     manifest_bytes: int = 0
     files_bytes: int = 0
     """Sizes of the files that it names, shared ones counted once."""
+    remedy: str | None = None
+    """What helps where it cannot be read and nothing is damaged: a later streamlet wrote it."""
 
 
 def newest_marked(infos: Iterable[CheckpointInfo]) -> int | None:

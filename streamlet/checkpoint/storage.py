@@ -159,7 +159,8 @@ class CheckpointStorage:
                 remedy=f"there are: {there}",
             )
         if info.manifest is None:
-            raise CheckpointDamagedError(info.problem or f"{info.path} cannot be read")
+            kind = CheckpointDamagedError if info.remedy is None else CheckpointError
+            raise kind(info.problem or f"{info.path} cannot be read", remedy=info.remedy)
         return info
 
     def verify(self, manifest: Manifest, *, full: bool = False, files: Path | None = None) -> None:

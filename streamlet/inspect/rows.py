@@ -138,7 +138,8 @@ class StateRows:
         if self.has_ttl:
             written = self._number(row, "written")
             # Its timer is one of that time: when it fires, the job itself sees how long the entry has to live.
-            value = {"written": written, "armed": written, "value": value}
+            armed = {} if self.spec.kind == "list" else {"armed": written}
+            value = {"written": written, **armed, "value": value}
         return KeyedEntry(stored, self.values.write(value, f"{where}, key {row['key']!r:.60}"))
 
     def namespace(self, row: Row) -> bytes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streamlet import Job, KeyedProcessFunction, ListState, MapState, ProcessContext, ValueState
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.clock import SystemClock
@@ -18,11 +20,11 @@ from streamlet.inspect import open_checkpoint
 from streamlet.inspect.checkpoint import CheckpointView, KeyedView
 from streamlet.inspect.importing import Import
 from streamlet.inspect.rows import Row
-from streamlet.state.descriptors import ListState, MapState, ValueState
 from streamlet.state.snapshot import StateSpec, StoreSnapshot
+from streamlet_connectors.files import FileSink
 from tests.recovery.golden.jobs import build
 from tests.unit.cli_kit import ROOT, here
-from tests.unit.job_kit import lines, run
+from tests.unit.job_kit import Waiting, checkpoint_at, files, lines, make_job, run
 from tests.unit.state_kit import KEY_GROUPS, STORES, checkpoint, declare, fold, handle, make_store
 
 GOLDEN = ROOT / "tests" / "recovery" / "golden" / "format-1"
@@ -221,3 +223,48 @@ def test_a_line_that_is_not_json_is_named_and_nothing_is_left(tmp_path: Path) ->
     assert done.exit_code == 2
     assert f"{rows}, line 2 is not JSON" in done.stderr
     assert not (tmp_path / "made").exists()
+
+
+HOUR = timedelta(hours=1)
+
+
+class Lives(KeyedProcessFunction[int, int, list[Any]]):
+    one = ValueState(int, ttl=HOUR)
+    many = MapState(str, int, ttl=HOUR)
+    all = ListState(int, ttl=HOUR)
+
+    def process_element(self, value: int, ctx: ProcessContext[int]) -> Any:
+        yield [ctx.key, self.one.value(), dict(self.many.items()), self.all.get()]
+
+
+def _lives(folder: Path) -> Job:
+    job = make_job(folder)
+    keyed = job.source(Waiting(20, 10), uid="numbers").key_by(lambda number: number % 10, uid="by")
+    keyed.process(Lives(), uid="p").sink(FileSink(str(folder / "out")), uid="out")
+    return job
+
+
+def test_what_is_imported_with_a_time_to_live_lives_from_when_it_was_written(tmp_path: Path) -> None:
+    assert run(_lives(tmp_path)).code == 0
+    half = tmp_path / "state" / "job" / f"chk-{checkpoint_at(tmp_path, 10):08d}"
+    written = {1: SystemClock().now_ms(), 2: 0}
+    with open_checkpoint(half) as source:
+        made = Import(source, tmp_path / "made", SystemClock())
+        for key, at in written.items():
+            made.put("p", "one", [{"key": key, "value": 7, "written": at}])
+            made.put("p", "many", [{"key": key, "map_key": "a", "value": 8, "written": at}])
+            made.put("p", "all", [{"key": key, "index": index, "value": index, "written": at} for index in range(2)])
+        made.finish()
+    with open_checkpoint(tmp_path / "made") as checkpoint:
+        for name in ("one", "many", "all"):
+            timers = {row["key"]: row["time"] for row in checkpoint["p"][f"@ttl {name}"].rows()}
+            assert timers == written, "each is freed by the timer of its own time"
+    before = files(tmp_path / "out")
+    ran = run(_lives(tmp_path), from_checkpoint=str(tmp_path / "made"), state_dir=str(tmp_path / "other"))
+    assert ran.code == 0, ran
+    seen = {key: rest for key, *rest in lines(tmp_path / "out", but=before)}
+    assert seen[1] == [7, {"a": 8}, [0, 1]]
+    assert seen[2] == seen[3] == [None, {}, []]
+    with open_checkpoint(tmp_path / "other" / "job") as checkpoint:
+        for name in ("one", "many", "all"):
+            assert list(checkpoint["p"][name]) == [1], "what is over was freed"

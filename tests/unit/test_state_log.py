@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from xxhash import xxh3_64_intdigest
 
-from streamlet.errors import CheckpointDamagedError
+from streamlet.errors import CheckpointDamagedError, CheckpointError
 from streamlet.machine.disk import LocalDisk
 from streamlet.state.backends.folding import fold_logs, main, merge_logs
 from streamlet.state.backends.rocksdb_database import RocksBase
@@ -98,3 +99,17 @@ def test_a_fold_of_a_damaged_log_ends_with_exit_code_1(tmp_path: Path, capsys: p
     assert main(LocalDisk(), [str(tmp_path / "out"), "0", "16", str(tmp_path / "log")]) == 1
     assert "delta log" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_log_of_a_later_format_is_refused_by_it_and_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "later.log"
+    write_log(LocalDisk(), path, 5, [], 0)
+    data = bytearray(path.read_bytes())
+    data[8:10] = (99).to_bytes(2, "big")
+    data[-8:] = xxh3_64_intdigest(bytes(data[:-8])).to_bytes(8, "big")
+    path.write_bytes(data)
+    with pytest.raises(
+        CheckpointError, match=r"is a delta log of format 99; this streamlet reads format 1\n"
+    ) as refused:
+        read_header(LocalDisk(), path)
+    assert type(refused.value) is CheckpointError, "a start does not fall back as from a damaged one"

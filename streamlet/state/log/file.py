@@ -20,7 +20,7 @@ import cramjam
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from streamlet.errors import CheckpointDamagedError
+from streamlet.errors import CheckpointDamagedError, CheckpointError
 from streamlet.ports import Disk
 
 MAGIC = b"SLETLOG\n"
@@ -98,9 +98,9 @@ def _read_header(file: BinaryIO, path: Path) -> LogHeader:
     if magic != MAGIC or _checksum.unpack(data[_header.size :])[0] != xxh3_64_intdigest(head):
         raise _damaged(path, "its header is not what was written")
     if version != VERSION:
-        raise CheckpointDamagedError(
-            f"delta log {path} has format version {version}, and this streamlet reads version {VERSION}",
-            remedy="start the job with the streamlet release that wrote it",
+        raise CheckpointError(
+            f"{path} is a delta log of format {version}; this streamlet reads format {VERSION}",
+            remedy="start the job with the version of streamlet that wrote it, or a later one: nothing is damaged",
         )
     return LogHeader(cut, frames, entries, raw_bytes)
 
