@@ -18,10 +18,8 @@ all of it may ask of the machine), `cli`.
 
 from streamlet.config import Restart
 from streamlet.dsl.job import Job
-from streamlet.dsl.keyed import KeyedStream
 from streamlet.dsl.stream import Stream
 from streamlet.elements import OutputTag
-from streamlet.errors import StreamletError
 from streamlet.formats import Bytes, Json, Text
 from streamlet.operators.aggregates.functions import Count, Max, Mean, Min, Sum
 from streamlet.operators.asynchronous.retry import Retry
@@ -35,7 +33,14 @@ from streamlet.operators.process_function import (
     TimerContext,
 )
 from streamlet.operators.watermark_strategy import WatermarkStrategy
-from streamlet.operators.windows.assigners import SessionWindows, SlidingWindows, TumblingWindows, Window
+from streamlet.operators.windows.assigners import (
+    SessionWindows,
+    SlidingWindows,
+    TumblingWindows,
+    Window,
+    WindowAssigner,
+)
+from streamlet.operators.windows.triggers import EveryDuration, EveryRecords
 from streamlet.state.broadcast import BroadcastState
 from streamlet.state.descriptors import AggregatingState, ListState, MapState, ReducingState, ValueState
 from streamlet.state.lifetimes import StateTtl
@@ -47,12 +52,13 @@ __all__ = [
     "Bytes",
     "Count",
     "DeadLetter",
+    "EveryDuration",
+    "EveryRecords",
     "Job",
     "Json",
     "KeyedBroadcastProcessFunction",
     "KeyedCoProcessFunction",
     "KeyedProcessFunction",
-    "KeyedStream",
     "ListState",
     "MapState",
     "Max",
@@ -67,7 +73,6 @@ __all__ = [
     "SlidingWindows",
     "StateTtl",
     "Stream",
-    "StreamletError",
     "Sum",
     "Text",
     "TimerContext",
@@ -75,4 +80,5 @@ __all__ = [
     "ValueState",
     "WatermarkStrategy",
     "Window",
+    "WindowAssigner",
 ]

@@ -25,6 +25,7 @@ from streamlet.errors import (
     RecordError,
     SinkError,
     SourceError,
+    StreamletError,
     UserFunctionError,
 )
 from streamlet.formats import Format, Recognised, encoded, recognise
@@ -65,6 +66,7 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceReader",
+    "StreamletError",
     "SystemClock",
     "TaskGroup",
     "UserFunctionError",

@@ -14,6 +14,11 @@ from streamlet.errors import JobDefinitionError, StreamletError
 from streamlet.operators.user_code.raised import words_of
 from streamlet.runtime.run.importing import importing
 
+_PUBLIC = (
+    "streamlet",
+    *(f"streamlet.{name}" for name in ("windows", "aggregates", "dsl", "errors", "connect", "testing")),
+)
+
 
 def load_job(target: str, arguments: list[str]) -> Job:
     """Imports `job.py` or `job.py:name` and gives its Job; the file sees `arguments` as `sys.argv[1:]`."""
@@ -60,8 +65,22 @@ def _import(path: Path, arguments: list[str]) -> ModuleType:
     except StreamletError:
         raise
     except (Exception, SystemExit) as error:
-        raise JobDefinitionError(_describe(error, path), remedy="the job file must import without error") from error
+        raise JobDefinitionError(
+            _describe(error, path), remedy=_home_of(error) or "the job file must import without error"
+        ) from error
     return module
+
+
+def _home_of(error: BaseException) -> str | None:
+    """Which module has the name that the file looked for in `streamlet`."""
+    name = error.name if isinstance(error, NameError) else None
+    if isinstance(error, ImportError) and error.name == "streamlet":
+        name = getattr(error, "name_from", None) or str(error).split("'")[1]  # `name_from` is there from 3.12 on
+    for home in _PUBLIC if name else ():
+        module = importlib.import_module(home)
+        if name in getattr(module, "__all__", vars(module)):
+            return f"from {home} import {name}"
+    return None
 
 
 def _describe(error: BaseException, path: Path) -> str:

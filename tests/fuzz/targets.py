@@ -18,11 +18,12 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from streamlet import Json, StreamletError, Text
+from streamlet import Json, Text
 from streamlet.checkpoint import manifest as manifests
 from streamlet.checkpoint.lock import read_instance
 from streamlet.config import JobConfig, Restart, parse_bytes, parse_duration
 from streamlet.connect import Committable
+from streamlet.errors import StreamletError
 from streamlet.machine.disk import LocalDisk
 from streamlet.runtime.processes import frames, messages
 from streamlet.runtime.task.placement import ChannelAddress

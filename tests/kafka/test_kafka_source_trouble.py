@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamlet import Json, StreamletError, Text
+from streamlet import Json, Text
 from streamlet.connect import Batch, Position
-from streamlet.errors import DecodeError
+from streamlet.errors import DecodeError, StreamletError
 from streamlet_connectors.kafka.protocol.errors import (
     BrokersUnreachableError,
     OffsetGoneError,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlet import StreamletError
 from streamlet.checkpoint.alignment import BarrierAligner
+from streamlet.errors import StreamletError
 
 RECORD, BARRIER, END = "record", "barrier", "end"
 

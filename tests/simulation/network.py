@@ -7,8 +7,7 @@ import heapq
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from streamlet import StreamletError
-from streamlet.errors import SinkError
+from streamlet.errors import SinkError, StreamletError
 from streamlet.testing.process import Process
 
 if TYPE_CHECKING:

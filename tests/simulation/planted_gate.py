@@ -12,8 +12,7 @@ import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from streamlet import StreamletError
-from streamlet.errors import UserFunctionError
+from streamlet.errors import StreamletError, UserFunctionError
 from streamlet.testing.errors import EngineBroke, SimulationStuck
 from tests.simulation import (
     planted_async,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from streamlet import StreamletError
+from streamlet.errors import StreamletError
 from streamlet.runtime.job.attempt import Attempt, Ending
 from streamlet.testing.errors import ProcessDied
 

@@ -19,7 +19,6 @@ from streamlet import (
     KeyedBroadcastProcessFunction,
     KeyedCoProcessFunction,
     KeyedProcessFunction,
-    KeyedStream,
     ListState,
     MapState,
     Max,
@@ -40,7 +39,7 @@ from streamlet import (
     Window,
 )
 from streamlet.aggregates import AggregateFunction, ApproxDistinct, Collect, Composed, Distinct, TopK
-from streamlet.dsl import BroadcastConnectedStreams, ConnectedStreams, WindowedStream
+from streamlet.dsl import BroadcastConnectedStreams, ConnectedStreams, KeyedStream, WindowedStream
 from streamlet.dsl.written import Written
 from streamlet.windows import EveryRecords, WindowContext, WindowProcessFunction, WindowResult
 from streamlet_connectors.files import FileSink, JsonLines

@@ -71,6 +71,21 @@ WRONG: dict[str, tuple[str, list[str], list[str]]] = {
         ["job.py has 2 jobs", "say which one: job.py:a, job.py:b"],
     ),
     "another name": (JOB, ["run", "job.py:jobb"], ["job.py has no Job named 'jobb'", "it has: job"]),
+    "name of another module": (
+        "from streamlet import Job, Trigger\n",
+        ["run", "job.py"],
+        ["job.py:1 in <module>: ImportError", "-> from streamlet.windows import Trigger"],
+    ),
+    "name without its module": (
+        "from streamlet import *\njob = Job('a')\nx = AtEnd()\n",
+        ["run", "job.py"],
+        ["job.py:3 in <module>: NameError", "-> from streamlet.windows import AtEnd"],
+    ),
+    "error class": (
+        "from streamlet import StreamletError\n",
+        ["run", "job.py"],
+        ["-> from streamlet.errors import StreamletError"],
+    ),
     "syntax": ("def f(:\n", ["run", "job.py"], ["job.py:1: SyntaxError", "must import without error"]),
     "import": (
         "import json\nimport not_there_at_all\n",

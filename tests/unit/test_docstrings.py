@@ -12,9 +12,9 @@ import streamlet
 import streamlet.aggregates
 import streamlet.dsl
 import streamlet.windows
-from streamlet import Job, KeyedStream, Stream
+from streamlet import Job, Stream
 from streamlet.cli.topics import names
-from streamlet.dsl import BroadcastConnectedStreams, ConnectedStreams, WindowedStream, Written
+from streamlet.dsl import BroadcastConnectedStreams, ConnectedStreams, KeyedStream, WindowedStream, Written
 from tests.docstring_kit import failures, names_for
 
 BUILDING_BLOCKS = (

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import Count, Job, KeyedProcessFunction, KeyedStream, Mean, ProcessContext, Stream, Sum, ValueState
+from streamlet import Count, Job, KeyedProcessFunction, Mean, ProcessContext, Stream, Sum, ValueState
 from streamlet.checkpoint.lock import JobLock
+from streamlet.dsl import KeyedStream
 from streamlet.machine.local import local_ports
 from streamlet.runtime.task.subtask import Subtask
 from streamlet_connectors.files import FileSink, JsonLines

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Count, Job, KeyedProcessFunction, KeyedStream, ListState, ProcessContext, Sum, ValueState
+from streamlet import Count, Job, KeyedProcessFunction, ListState, ProcessContext, Sum, ValueState
+from streamlet.dsl import KeyedStream
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import BACKENDS, Failing, Ran, Waiting, checkpoint_at, files, lines, make_job, run, storage
 

@@ -11,17 +11,9 @@ from typing import Any
 
 import pytest
 
-from streamlet import (
-    Job,
-    KeyedProcessFunction,
-    KeyedStream,
-    OutputTag,
-    ProcessContext,
-    Stream,
-    ValueState,
-    WatermarkStrategy,
-)
+from streamlet import Job, KeyedProcessFunction, OutputTag, ProcessContext, Stream, ValueState, WatermarkStrategy
 from streamlet.connect import Batch, Position, ReaderContext, Source
+from streamlet.dsl import KeyedStream
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
 from streamlet.operators.operator import Emit, Operator, OperatorContext

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from streamlet import StreamletError
+from streamlet.errors import StreamletError
 from streamlet.runtime.job.job_state import JobLife, JobState
 
 ENDS = (JobState.FINISHED, JobState.SUSPENDED, JobState.FAILED)

@@ -10,13 +10,13 @@ import streamlet
 
 ROOT_NAMES = set(
     """
-    Job Stream KeyedStream WatermarkStrategy OutputTag DeadLetter Restart Retry StreamletError
+    Job Stream WatermarkStrategy OutputTag DeadLetter Restart Retry
     Json Text Bytes
     ValueState ListState MapState ReducingState AggregatingState BroadcastState StateTtl
     KeyedProcessFunction KeyedCoProcessFunction KeyedBroadcastProcessFunction
     ProcessContext TimerContext BroadcastContext
     Count Sum Min Max Mean
-    TumblingWindows SlidingWindows SessionWindows Window
+    TumblingWindows SlidingWindows SessionWindows Window WindowAssigner EveryRecords EveryDuration
     """.split()  # noqa: SIM905 - a table by subject
 )
 MOST_ROOT_NAMES = 35

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from streamlet import StreamletError
+from streamlet.errors import StreamletError
 from streamlet.runtime.task.subtask_state import SubtaskLife, SubtaskState
 
 WAYS = (

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from streamlet import Job, KeyedProcessFunction, ProcessContext, StreamletError, ValueState
-from streamlet.errors import ConfigError
+from streamlet import Job, KeyedProcessFunction, ProcessContext, ValueState
+from streamlet.errors import ConfigError, StreamletError
 from streamlet.testing import CollectSink, ListSource, OutputDiffers, crash_everywhere
 from streamlet.testing.memory import ProcessMemory
 

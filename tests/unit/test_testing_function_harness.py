@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamlet import KeyedProcessFunction, OutputTag, ProcessContext, StreamletError, TimerContext, ValueState
+from streamlet import KeyedProcessFunction, OutputTag, ProcessContext, TimerContext, ValueState
+from streamlet.errors import StreamletError
 from streamlet.testing import FunctionHarness
 
 ODD = OutputTag[int]("odd")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import streamlet.testing
-from streamlet import Job, StreamletError, WatermarkStrategy
+from streamlet import Job, WatermarkStrategy
 from streamlet.connect import Outcome
-from streamlet.errors import ConfigError, OutputLostError
+from streamlet.errors import ConfigError, OutputLostError, StreamletError
 from streamlet.testing import CollectSink, ListSource, collect
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator

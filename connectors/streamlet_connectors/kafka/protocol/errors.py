@@ -23,8 +23,7 @@ StreamletError
 
 from __future__ import annotations
 
-from streamlet import StreamletError
-from streamlet.connect import FinalError, SinkError
+from streamlet.connect import FinalError, SinkError, StreamletError
 from streamlet_connectors.kafka.protocol.codes import code_name
 
 

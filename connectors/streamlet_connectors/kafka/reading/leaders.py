@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from streamlet import StreamletError
-from streamlet.connect import Clock, FinalError
+from streamlet.connect import Clock, FinalError, StreamletError
 from streamlet_connectors.kafka.protocol import codes, requests
 from streamlet_connectors.kafka.protocol.client import KafkaConnection
 from streamlet_connectors.kafka.protocol.errors import (

@@ -6,7 +6,7 @@ from collections import deque
 
 import msgspec
 
-from streamlet import StreamletError
+from streamlet.connect import StreamletError
 from streamlet_connectors.kafka.protocol.errors import CorruptRecordsError, RecordsDamagedError
 from streamlet_connectors.kafka.protocol.fetch_api import UNKNOWN_EPOCH, Diverging
 from streamlet_connectors.kafka.reading.records import Chunk, Row

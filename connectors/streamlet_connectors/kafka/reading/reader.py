@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streamlet import StreamletError
-from streamlet.connect import Batch, DecodeError, Position, ReaderContext
+from streamlet.connect import Batch, DecodeError, Position, ReaderContext, StreamletError
 from streamlet_connectors.kafka.protocol.client import KafkaConnection
 from streamlet_connectors.kafka.protocol.offsets import commit_group_offsets, position_at, position_parts, split_parts
 from streamlet_connectors.kafka.protocol.options import KafkaOptions

@@ -8,7 +8,6 @@ from operator import length_hint
 from types import NoneType
 from typing import Any
 
-from streamlet import StreamletError
 from streamlet.connect import (
     Batch,
     Committable,
@@ -16,6 +15,7 @@ from streamlet.connect import (
     EncodeError,
     SinkContext,
     SinkError,
+    StreamletError,
     UserFunctionError,
     encoded,
 )
