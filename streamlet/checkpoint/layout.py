@@ -3,7 +3,6 @@
 ```text
 <state dir>/<job>/
   lock, instance, began        who runs it; who it is; that it ever had a checkpoint
-  control                      a socket, while it runs
   attempt-7/                   what the running attempt builds (`chk-00000043.tmp`, scratch, what it removes)
   superseded-6/                an attempt that was shut out: nothing can be decided from here any more
   files/                       logs and SSTs, named by content
@@ -29,7 +28,6 @@ FILES = "files"
 WORK = "work"
 BEGAN = "began"
 INSTANCE = "instance"
-CONTROL = "control"
 
 _LONGEST_NAME = 180
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")

@@ -38,8 +38,9 @@ checkpoint's manifest and prints a line for each state, source and sink: kept, n
 the edit that makes it go on.  It ends with 2 where `run` would refuse; `run` finds the same before it opens anything,
 and says only what is not kept.
 
-**From another terminal.**  A running job listens on a socket in its folder of the state directory, for its own user
-alone.  `streamlet status` says what it does.  `streamlet stop` does what Ctrl-C does and waits for the end.
+**From another terminal.**  A running job answers its own user alone, by a socket that leaves no file behind: a state
+directory is copied by `cp -r` or `tar` like any other.  `streamlet status` says what the job does.  `streamlet stop`
+does what Ctrl-C does and waits for the end.
 
 **Savepoints.**  `streamlet savepoint job.py --to DIR` keeps the state in a new folder that needs nothing else: of a
 running job a checkpoint taken for it, of a stopped job its last one.  It may be moved, no retention removes it, and

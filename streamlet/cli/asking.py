@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -13,20 +14,21 @@ import click
 import msgspec
 
 from streamlet.checkpoint.finding import find_checkpoint
-from streamlet.checkpoint.layout import CONTROL, checkpoint_name
-from streamlet.checkpoint.lock import JobLock
+from streamlet.checkpoint.layout import checkpoint_name
+from streamlet.checkpoint.lock import LOCK, JobLock
 from streamlet.checkpoint.savepoints import write_savepoint
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.places import refusals_told, state_dir_option, storage_of
-from streamlet.errors import CheckpointError, ConfigError, StateDirectoryError
+from streamlet.errors import CheckpointError, ConfigError, JobLockedError, StateDirectoryError
 from streamlet.machine.disk import LocalDisk
 from streamlet.machine.local import local_ports
-from streamlet.runtime.run.control import VERSION, Reply, Request, address
+from streamlet.runtime.run.control import VERSION, Reply, Request, address, peer_user
 from streamlet.runtime.run.job_run import FAILED
 
 _JOB = click.argument("job", metavar="JOB.PY|NAME")
 _ANSWER_SECONDS = 10.0
 """Within so long a running job says something: its event loop is never held for longer, unless a function blocks."""
+_ENDED = "see what the job said; `streamlet checkpoints list` shows what is kept"
 
 
 @click.command()
@@ -93,21 +95,31 @@ def stop(job: str, state_dir: str | None, to: Path | None) -> None:
 
 def ask(storage: CheckpointStorage, request: Request) -> dict[str, Any] | None:
     """Gives what a running job answers; None when the job does not run. Raises what it refuses."""
-    path = storage.folder.absolute() / CONTROL
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_ANSWER_SECONDS)
-            with address(path) as name:
-                connection.connect(name)
-            connection.sendall(msgspec.json.encode(request) + b"\n")
+            connection.connect(address(storage.folder))
+            _require_trusted(connection, storage)
+            with contextlib.suppress(BrokenPipeError):  # who refuses has closed already, and has said why
+                connection.sendall(msgspec.json.encode(request) + b"\n")
             return _answer(connection, storage, request)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-        _require_unlocked(storage)
+        _require_stopped(storage)
         return None
     except PermissionError as error:
         raise StateDirectoryError(
-            f"{path} may not be used: {error.strerror}", remedy="ask as the user who runs the job"
+            f"{storage.folder} may not be read: {error.strerror}", remedy="ask as the user who runs the job"
         ) from error
+
+
+def _require_trusted(connection: socket.socket, storage: CheckpointStorage) -> None:
+    """Raises `StateDirectoryError` where not the job's user listens: anybody may take a name that is free."""
+    user, owner = peer_user(connection), (storage.folder / LOCK).lstat().st_uid
+    if user not in (owner, 0):
+        raise StateDirectoryError(
+            f"what answers for job {storage.job!r} is a process of user {user}, and the job is one of user {owner}",
+            remedy="ask as the user who runs the job; when it is not running, that process only pretends to be it",
+        )
 
 
 def _answer(connection: socket.socket, storage: CheckpointStorage, request: Request) -> dict[str, Any]:
@@ -117,9 +129,7 @@ def _answer(connection: socket.socket, storage: CheckpointStorage, request: Requ
         if reply.done is not None:
             return reply.done
         click.echo(f"{storage.job}: {reply.said}", err=True)
-    raise StateDirectoryError(
-        f"job {storage.job!r} ended before it had answered", remedy="see what it said; `streamlet checkpoints list`"
-    )
+    raise StateDirectoryError(f"job {storage.job!r} ended before it had answered", remedy=_ENDED)
 
 
 def _replies(connection: socket.socket, storage: CheckpointStorage, request: Request) -> Iterator[Reply]:
@@ -138,14 +148,20 @@ def _replies(connection: socket.socket, storage: CheckpointStorage, request: Req
             raise StateDirectoryError(f"job {storage.job!r} gave no answer: {error}") from error
 
 
-def _require_unlocked(storage: CheckpointStorage) -> None:
+def _require_stopped(storage: CheckpointStorage) -> None:
     """Raises `JobLockedError` for a job that runs where it cannot be reached: on another machine, or just starting."""
     if not storage.folder.is_dir():
         raise ConfigError(
             f"job {storage.job!r} never ran on {storage.folder}", remedy="name the state directory with --state-dir"
         )
     lock = JobLock(storage.folder, local_ports())
-    lock.acquire()
+    try:
+        lock.acquire()
+    except JobLockedError as error:
+        raise JobLockedError(
+            f"{error.message}, which cannot be reached from here",
+            remedy="ask on its machine and in its container; when it only begins or ends, ask again",
+        ) from error
     lock.release()
 
 

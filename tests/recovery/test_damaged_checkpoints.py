@@ -55,7 +55,7 @@ class Saved:
         self.home = home
         self._keys = keys
         self._copy = copy
-        shutil.copytree(home.state_dir, copy, ignore=shutil.ignore_patterns("control"))
+        shutil.copytree(home.state_dir, copy)
 
     def restore(self) -> None:
         shutil.rmtree(self.home.state_dir)

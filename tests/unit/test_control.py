@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -12,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from streamlet.checkpoint.lock import JobLock
 from streamlet.inspect import open_checkpoint
+from streamlet.machine.local import local_ports
 from tests.unit.cli_kit import JOB, cli, environment, write_job
 
 pytestmark = pytest.mark.outside
@@ -89,7 +94,6 @@ def test_a_running_job_tells_its_status_is_saved_and_stopped_and_its_savepoints_
     end, counts = kept(folder / "last")
     assert counts == expected(end)
     assert len(visible(folder)) == end, "the savepoint of a stop has all that was written"
-    assert not (folder / "streamlet-state" / "job" / "control").exists()
 
     shown = cli(folder, "status", "job.py")
     assert shown.returncode == 1
@@ -111,17 +115,45 @@ def test_a_running_job_tells_its_status_is_saved_and_stopped_and_its_savepoints_
     assert sorted(visible(folder)) == sorted(counted)
 
 
-def test_a_job_that_was_killed_leaves_a_socket_that_stops_nobody(folder: Path, running: subprocess.Popen[str]) -> None:
-    control = folder / "streamlet-state" / "job" / "control"
-    assert stat.S_IMODE(control.stat().st_mode) == 0o600
+def test_a_running_jobs_folder_is_copied_by_any_tool_and_its_copy_is_not_the_running_job(
+    folder: Path, running: subprocess.Popen[str]
+) -> None:
+    state, kinds = folder / "streamlet-state", (stat.S_IFREG, stat.S_IFDIR)
+    assert {stat.S_IFMT(path.lstat().st_mode) for path in state.rglob("*")} <= set(kinds), "nothing but plain files"
+    running.send_signal(signal.SIGSTOP)  # so that no file goes away under the tools
+    shutil.copytree(state, folder / "by-python")
+    for tool in (["cp", "-r", "streamlet-state", "by-cp"], ["tar", "-cf", "all.tar", "streamlet-state"]):
+        done = subprocess.run(tool, cwd=folder, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+    running.send_signal(signal.SIGCONT)
+    asked = cli(folder, "status", "job", "--state-dir", "by-cp")
+    assert (asked.returncode, asked.stdout[:18]) == (1, "job: not running; "), asked.stderr
+    assert cli(folder, "stop", "job", "--state-dir", "by-python").returncode == 2
+    assert cli(folder, "status", "job").returncode == 0
+    assert running.poll() is None
+
+
+def test_a_job_that_was_killed_leaves_nothing_that_answers_or_stops_anybody(
+    folder: Path, running: subprocess.Popen[str]
+) -> None:
     running.kill()
     running.wait()
-    assert control.exists()
     assert "not running" in cli(folder, "status", "job.py").stdout
     write_job(folder, JOB)
     again = cli(folder, "run", "job.py", "--", "3")
     assert again.returncode == 0, again.stderr
-    assert not control.exists()
+
+
+def test_a_job_that_runs_out_of_reach_is_said_to(folder: Path) -> None:
+    write_job(folder, JOB)
+    assert cli(folder, "run", "job.py", "--", "3").returncode == 0
+    lock = JobLock(folder / "streamlet-state" / "job", local_ports())
+    lock.acquire()
+    asked = cli(folder, "status", "job.py")
+    assert asked.returncode == 2
+    assert f"is run by process {os.getpid()} on " in asked.stderr
+    assert "cannot be reached from here\n  -> ask on its machine and in its container" in asked.stderr
+    lock.release()
 
 
 def test_nothing_is_asked_of_a_job_that_never_ran(folder: Path) -> None:

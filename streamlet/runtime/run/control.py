@@ -1,36 +1,35 @@
-"""How other processes of the same user reach a running job: a Unix socket in the job's folder.
+"""How other processes of the same user reach a running job: a Unix socket without a file.
 
 ```text
 client: {"version": 1, "command": "status" | "savepoint" | "stop", "to": "<folder>" or null}\\n
 server: {"said": "..."}\\n      any number of them, while it goes on
         {"done": {...}}\\n or {"error": "...", "remedy": "..."}\\n, and the end
 ```
-The socket is for its user alone: its mode is 0600, its folder is the user's, and the system tells whose process asks.
+Its name is an abstract one of Linux, made of what file the job's lock is (device and inode).  So nothing lies in the
+state directory that a tool could not copy or a `kill -9` could leave behind, a path may be as long as it likes, and a
+copy of a state directory has another name than its origin.  Both ends ask the system whose process is at the other
+end before they say or believe anything: the job answers its own user alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from streamlet.checkpoint.layout import CONTROL
+from streamlet.checkpoint.lock import LOCK
 from streamlet.errors import StreamletError
 
 VERSION = 1
-_PATH_BYTES = 100
-"""A path in the address of a socket has 104 to 108 bytes at most, by the system."""
 _LINE_BYTES = 1 << 16
 _GOODBYE_SECONDS = 2.0
-_DESCRIPTORS = Path("/proc/self/fd")
 _PEER = struct.Struct("3i")
 
 
@@ -63,13 +62,12 @@ class Controlled:
 class ControlSocket:
     """Listens while a job runs. All calls are made in its event loop."""
 
-    def __init__(self, folder: Path, run: Controlled, say: Callable[[str], None], user: int | None = None) -> None:
-        self._path = folder / CONTROL
+    def __init__(self, folder: Path, run: Controlled, say: Callable[[str], None]) -> None:
+        self._folder = folder
         self._run = run
         self._say = say
-        self._user = os.geteuid() if user is None else user
+        self._user = os.geteuid()
         self._server: asyncio.Task[asyncio.Server] | None = None
-        self._identity: tuple[int, int] | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
@@ -80,7 +78,7 @@ class ControlSocket:
         try:
             listening = self._bound()
         except OSError as error:
-            self._say(f"warning: no other process can reach this job by {self._path}: {error.strerror or error}")
+            self._say(f"warning: no other process can reach this job by `streamlet stop`: {error.strerror or error}")
             return
         self._server = asyncio.create_task(
             asyncio.start_unix_server(self._connected, sock=listening, limit=_LINE_BYTES)
@@ -94,18 +92,11 @@ class ControlSocket:
         if self._server is not None:
             server = await self._server
             server.close()
-        with contextlib.suppress(OSError):
-            if self._identity == _identity(self._path):  # else another process has taken the job over
-                self._path.unlink()
 
     def _bound(self) -> socket.socket:
-        self._path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with address(self._path) as name:
-                listening.bind(name)
-            self._path.chmod(0o600)
-            self._identity = _identity(self._path)
+            listening.bind(address(self._folder))
             listening.listen()
             listening.setblocking(False)
         except BaseException:
@@ -123,12 +114,12 @@ class ControlSocket:
             writer.write(msgspec.json.encode(reply) + b"\n")
 
         try:
-            line = await reader.readline()
             user = peer_user(writer.get_extra_info("socket"))
-            if user is not None and user != self._user:
-                tell(Reply(error=f"this job belongs to user {self._user}; user {user} may not ask anything of it"))
+            if user != self._user:
+                error = f"this job belongs to user {self._user}; user {user} may not ask anything of it"
+                tell(Reply(error=error, remedy="ask as the user who runs the job"))
             else:
-                await self._answer(line, tell)
+                await self._answer(await reader.readline(), tell)
             await writer.drain()
         except (OSError, ValueError):
             pass  # a client that went away, or sent no line
@@ -172,29 +163,13 @@ class ControlSocket:
         return {**done, **await asyncio.shield(self._ended)}
 
 
-@contextlib.contextmanager
-def address(path: Path) -> Iterator[str]:
-    """Gives a path that fits into a socket's address, as long as the context lasts; raises `OSError` if none does."""
-    if len(os.fsencode(path)) <= _PATH_BYTES:
-        yield str(path)
-        return
-    if not _DESCRIPTORS.is_dir():
-        raise OSError(f"the path has more than {_PATH_BYTES} bytes")
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"{_DESCRIPTORS}/{folder}/{path.name}"
-    finally:
-        os.close(folder)
+def address(folder: Path) -> str:
+    """Gives the name of the socket of a job's folder; raises `OSError` where no lock was ever taken."""
+    lock = (folder / LOCK).lstat()
+    return f"\0streamlet/{lock.st_dev:x}/{lock.st_ino:x}"
 
 
-def peer_user(connection: Any) -> int | None:
-    """Gives the user whose process is at the other end; None where the system does not say."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
+def peer_user(connection: Any) -> int:
+    """Gives the user whose process is at the other end."""
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     return int(_PEER.unpack(data)[1])
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    there = path.lstat()
-    return there.st_dev, there.st_ino
