@@ -9,7 +9,7 @@ from streamlet.dsl.naming import uid_of
 from streamlet.elements import OutputTag
 from streamlet.errors import JobDefinitionError
 from streamlet.graph.job_graph import Edge, Routing
-from streamlet.operators.error_policy import DeadLetter, guarding
+from streamlet.operators.error_policy import DeadLetter, with_error_policy
 from streamlet.operators.operator import Operator
 from streamlet.sink import Sink
 
@@ -41,7 +41,7 @@ _TO_SINK = OutputTag[DeadLetter]("@dead letters")
 def guarded(make: Callable[[], Operator], on_error: OnError, line: str) -> Callable[[], Operator]:
     """What makes the operator under this policy."""
     is_left_out, tag = left_out(on_error, line)
-    return (lambda: guarding(make(), tag)) if is_left_out else make
+    return (lambda: with_error_policy(make(), tag)) if is_left_out else make
 
 
 def left_out(on_error: OnError, line: str) -> tuple[bool, OutputTag[DeadLetter] | None]:

@@ -22,7 +22,7 @@ from streamlet.state.encoding.key_groups import (
     stored_key,
     timer_key,
 )
-from streamlet.state.encoding.key_type import KEY_TYPE_NOTE, key_shape, shape_text
+from streamlet.state.encoding.key_type import KEY_TYPE_NOTE, key_type_of, key_type_text
 from streamlet.state.snapshot import StoreSnapshot
 
 DELETED = "deleted"
@@ -90,14 +90,14 @@ class KeyedRows:
         """The first key of a state that has none yet says what keys are."""
         key = _tuples(row.get("key")) if isinstance(row, dict) else None
         try:
-            shape = key_shape(key)
+            shape = key_type_of(key)
         except KeyTypeError as error:
             raise StateTypeError(
                 f"{self._state.spec.where} has no keys yet, and {key!r:.60} does not say what they are",
                 remedy="give keys that are text, whole numbers, true or false, or lists of these; for keys of a class "
                 "let the job process one record first",
             ) from error
-        self._noted = shape_text(shape)
+        self._noted = key_type_text(shape)
         keys = PlainValues(parse_key(self._noted))
         self._rows = StateRows(self._state.spec, self._others, keys, self._key_groups)
 

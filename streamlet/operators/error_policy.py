@@ -20,7 +20,7 @@ from streamlet.operators.operator import Emit, Operator, OperatorContext
 from streamlet.operators.user_code.place import Place
 from streamlet.operators.user_code.raised import ENDS
 from streamlet.state.descriptor import Descriptor
-from streamlet.state.memory.undo import Journal, journaled
+from streamlet.state.memory.undo import UndoLog, undoable
 from streamlet.tally import Kind
 
 log = logging.getLogger("streamlet.operators")
@@ -174,7 +174,7 @@ class LeavingOut(Operator):
         self._count("dead letters", 1)
 
 
-class Guarded(LeavingOut):
+class WithErrorPolicy(LeavingOut):
     """Undoes what a batch did in which a record fails, and leaves out that record alone.
 
     A function may be called again for the other records of the batch.
@@ -182,7 +182,7 @@ class Guarded(LeavingOut):
 
     def __init__(self, inner: Operator, tag: OutputTag[DeadLetter] | None) -> None:
         super().__init__(inner, tag)
-        self._journal: Journal | None = None
+        self._undo_log: UndoLog | None = None
         self._gathered: list[tuple[OutputTag[Any] | None, Batch[Any]]] = []
         self._counted: list[tuple[Kind, int]] = []
         self._is_gathering = False
@@ -191,8 +191,8 @@ class Guarded(LeavingOut):
         if context.store is None:
             super().open(context)
         else:
-            with journaled(context.store) as self._journal:
-                super().open(msgspec.structs.replace(context, journal=self._journal))
+            with undoable(context.store) as self._undo_log:
+                super().open(msgspec.structs.replace(context, undo_log=self._undo_log))
 
     def process(self, batch: Batch[Any], out: Emit) -> None:
         self._take(self.inner.process, batch, out)
@@ -221,26 +221,26 @@ class Guarded(LeavingOut):
 
     def _try(self, process: Callable[[Batch[Any], Emit], None], piece: Batch[Any]) -> UserFunctionError | None:
         """Runs a piece; gives the error of a record of it, with nothing left of what the piece did."""
-        journal = self._journal
-        if journal is not None:
+        undo_log = self._undo_log
+        if undo_log is not None:
             self.inner.drop_caches()
-            journal.open()
+            undo_log.open()
         self._is_gathering = True
         try:
             process(piece, self._gather)
         except UserFunctionError as error:
             if error.batch is not piece or isinstance(error.__cause__, _NOT_THE_RECORDS_FAULT):
                 raise
-            if journal is not None:
-                journal.undo()
+            if undo_log is not None:
+                undo_log.undo()
                 self.inner.drop_caches()
             self._gathered.clear()
             self._counted.clear()
             return error
         finally:
             self._is_gathering = False
-        if journal is not None:
-            journal.close()
+        if undo_log is not None:
+            undo_log.close()
         return None
 
     def _deliver(self, out: Emit) -> None:
@@ -270,6 +270,6 @@ class Guarded(LeavingOut):
             self.context.count(kind, number)
 
 
-def guarding(inner: Operator, tag: OutputTag[DeadLetter] | None) -> LeavingOut:
+def with_error_policy(inner: Operator, tag: OutputTag[DeadLetter] | None) -> LeavingOut:
     """The operator under a policy that leaves records out: under a tag, or without a word."""
-    return LeavingOut(inner, tag) if inner.leaves_out else Guarded(inner, tag)
+    return LeavingOut(inner, tag) if inner.leaves_out else WithErrorPolicy(inner, tag)

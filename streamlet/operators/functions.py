@@ -68,9 +68,9 @@ class CallingOperator(Operator):
 
     def leave_out_alone(self, error: BaseException, batch: Batch[Any]) -> None:
         """Leaves out what a function was called for that is no record in hand: a timer, or a window.  The batch names
-        it in one row.  What the function changed since `context.journal.restart()` is undone."""
-        if self.context.journal is not None:
-            self.context.journal.undo()
+        it in one row.  What the function changed since `context.undo_log.restart()` is undone."""
+        if self.context.undo_log is not None:
+            self.context.undo_log.undo()
         self.leave_out(error, batch, 0)
 
     def leave_out(self, error: BaseException, batch: Batch[Any], row: int, *, is_told: bool = True) -> None:

@@ -26,7 +26,7 @@ from streamlet.operators.user_code.pausing import Pause
 from streamlet.operators.user_code.place import Place
 from streamlet.state.descriptor import Descriptor
 from streamlet.state.encoding.key_type import KeyType
-from streamlet.state.memory.undo import Journal
+from streamlet.state.memory.undo import UndoLog
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 from streamlet.tally import Counting, uncounted
@@ -88,7 +88,7 @@ class OperatorContext(msgspec.Struct, frozen=True):
     leave_out: Callable[[UserFunctionError, bool], None] = fails
     """Takes the error of a record that the caller leaves out, as the error policy says: raises it, where that is to
     fail.  `is_told` is False for one that another subtask tells of."""
-    journal: Journal | None = None
+    undo_log: UndoLog | None = None
     """Undoes what one call changed, where the error policy leaves out what fails; None where nothing need be undone."""
     count: Counting = uncounted
     """`count(kind, number)` notes records that go another way than the rest: what people see of them."""

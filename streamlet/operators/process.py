@@ -180,7 +180,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
         """Fires the next timers that are not after `until`; True when there may be more."""
         assert self.running is not None
         store, timer, on_timer, lookup = self.store, self.timer, self.running.on_timer, self.store.lookup
-        journal = self.context.journal
+        undo_log = self.context.undo_log
         timer.domain = domain
         lifetimes = self.lifetimes
         lifetimes.told = timer if domain == "event" else None
@@ -199,8 +199,8 @@ class FunctionRunner(CallingOperator, Generic[F]):
             times.append(due.time)
             slots.append(slot)
             before = len(values)
-            if journal is not None:
-                journal.restart()
+            if undo_log is not None:
+                undo_log.restart()
             try:
                 emitted = on_timer(due.time, timer)
                 if emitted is not None:
@@ -210,8 +210,8 @@ class FunctionRunner(CallingOperator, Generic[F]):
                 self.leave_out_alone(error, named_timer(domain, due.time, slot))
                 del values[before:]
                 timer._take_back()
-            if journal is not None:
-                journal.close()
+            if undo_log is not None:
+                undo_log.close()
         self.put_out(Batch(values, times, slots), values, rows, timer, out)
         return len(times) >= TURN or len(values) >= TURN
 

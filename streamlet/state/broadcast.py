@@ -10,7 +10,7 @@ import msgspec
 from streamlet.errors import CheckpointError, JobDefinitionError
 from streamlet.state.descriptor import declared
 from streamlet.state.encoding.codec import Codec
-from streamlet.state.encoding.key_type import declared_shape
+from streamlet.state.encoding.key_type import declared_key_type
 from streamlet.state.encoding.types import type_text
 from streamlet.state.handles import MapKeys
 
@@ -30,7 +30,7 @@ class BroadcastTable(Generic[K, V]):
         self.changes: list[tuple[bytes | None, Any]] | None = None
         """What the element in hand has changed, as it was, where that may have to be undone."""
         self._where = f"broadcast state {name!r} of {uid!r}"
-        declared_shape(key_type, where=self._where)
+        declared_key_type(key_type, where=self._where)
         self._keys = MapKeys(self._where, key_type)
         self._codec = Codec(type, where=self._where, option=option)
         self._types = f"{type_text(key_type)}, {self._codec.text}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from streamlet.errors import JobDefinitionError
 from streamlet.state.declaration import StateDeclaration
-from streamlet.state.encoding.key_type import declared_shape, forms_text
+from streamlet.state.encoding.key_type import declared_key_type, forms_text
 from streamlet.state.encoding.types import type_text
 from streamlet.state.evolution.describing import schema_of
 from streamlet.state.evolution.needs import Evolves, Judge
@@ -108,7 +108,7 @@ class Descriptor:
         name = name or self.name
         key_text = ""
         if self.kind == "map":
-            shape = declared_shape(self.key_type, where=f"map state {name!r} of {uid!r}")
+            shape = declared_key_type(self.key_type, where=f"map state {name!r} of {uid!r}")
             key_text = type_text(self.key_type) + forms_text(shape)
         spec = StateSpec(
             id,

@@ -12,7 +12,7 @@ from streamlet.state.handles import Handle
 from streamlet.state.memory.cells import Cell, Slot
 from streamlet.state.memory.state_cells import StateCells
 from streamlet.state.memory.timers import Timers
-from streamlet.state.memory.undo import Journal
+from streamlet.state.memory.undo import UndoLog
 from streamlet.state.snapshot import FileRef, LogRef, StateSpec, StoreSnapshot
 
 
@@ -37,11 +37,11 @@ class KeyedStore(Protocol):
     Exactly one thread at a time makes BLOCKING calls of one kind; short calls may come beside them.
     """
 
-    epoch: int
+    interval: int
     """Number of the interval between two freezes; read it anew after each freeze, as also `dirty`."""
     dirty: list[Cell]
     current: Slot | None
-    journal: Journal | None
+    undo_log: UndoLog | None
     """Set while an operator binds cells, handles and timers whose changes it wants to undo."""
     late_packs: int
     """How many freezes found the one before unpacked and packed it on the spot."""
@@ -82,7 +82,7 @@ class KeyedStore(Protocol):
 
     def freeze(self, checkpoint_id: int) -> None:
         """Cuts: all changes until now belong to this checkpoint. Microseconds, if `pack` finished the cut before;
-        up to 5 ms where a small state is written anew (see `LogBook.is_rewrite_due`)."""
+        up to 5 ms where a small state is written anew (see `LogSet.is_rewrite_due`)."""
         ...
 
     def pack(self, budget_seconds: float) -> bool:

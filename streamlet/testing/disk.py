@@ -25,7 +25,7 @@ from typing import BinaryIO, Protocol
 
 from streamlet.machine.disk import LocalDisk
 from streamlet.ports import HeldLock
-from streamlet.testing.durability import File, Folder, Journal, survived
+from streamlet.testing.durability import File, Folder, UndoLog, survived
 
 
 class Watcher(Protocol):
@@ -49,7 +49,7 @@ class SimulatedDisk:
         self._prefix = f"{root}/"
         self._real = LocalDisk()
         self._top = Folder()
-        self._journal = Journal(self._top)
+        self._undo_log = UndoLog(self._top)
         self._locks: list[tuple[object, HeldLock]] = []
         self.owner: object = None
         """Which process makes the calls from now on."""
@@ -65,7 +65,7 @@ class SimulatedDisk:
         self._adopt_all(self._top, self.root)
         if not keep_all:
             contents = dict(self._contents(self._top, self.root))
-            self._journal.lose(randomness)
+            self._undo_log.lose(randomness)
             shutil.rmtree(self.root)
             self.root.mkdir()
             self._rebuild(self._top, self.root, contents, {}, randomness)
@@ -121,11 +121,11 @@ class SimulatedDisk:
         with contextlib.suppress(FileNotFoundError):
             found = _entries(path)
         for name in [name for name in folder.live if name not in found]:
-            self._journal.change((folder, name, None))
+            self._undo_log.change((folder, name, None))
         for name, is_folder in found.items():
             known = folder.live.get(name)
             if known is None or isinstance(known, Folder) is not is_folder:
-                self._journal.change((folder, name, Folder() if is_folder else File()))
+                self._undo_log.change((folder, name, Folder() if is_folder else File()))
 
     def _adopt_all(self, folder: Folder, path: Path) -> None:
         self._adopt(folder, path)
@@ -244,7 +244,7 @@ class SimulatedDisk:
             return
         self._before("fsync", path)
         self._adopt(node, path)
-        self._journal.sync(node)
+        self._undo_log.sync(node)
 
     def make_folder(self, path: Path) -> None:
         self._before("mkdir", path)
@@ -265,7 +265,7 @@ class SimulatedDisk:
         from_folder, from_name, node = self._node(source)
         to_folder, to_name = self._place(target)
         self._real.rename(source, target)
-        self._journal.change((from_folder, from_name, None), (to_folder, to_name, node))
+        self._undo_log.change((from_folder, from_name, None), (to_folder, to_name, node))
 
     def link(self, source: Path, target: Path) -> None:
         self._before("link", target)
@@ -295,7 +295,7 @@ class SimulatedDisk:
         if self._is_mine(path):
             folder, name = self._place(path)
             if node is not None or name in folder.live:
-                self._journal.change((folder, name, node))
+                self._undo_log.change((folder, name, node))
 
     # --- locks --------------------------------------------------------------------------------------------------
 

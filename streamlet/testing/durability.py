@@ -35,7 +35,7 @@ Change = tuple[Folder, str, "File | Folder | None"]
 """In this folder, this name now stands for that; None when it is gone."""
 
 
-class Journal:
+class UndoLog:
     """Every change of a name that is not durable yet, in order.
 
     Changes of the same name stand on each other: none becomes durable before those that came earlier.  All others are

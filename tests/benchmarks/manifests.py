@@ -15,7 +15,7 @@ from streamlet.errors import StreamletError
 from streamlet.machine.disk import LocalDisk
 from streamlet.state.backends.rocksdb_database import RocksBase
 from streamlet.state.encoding.key_groups import META_STATE, state_of
-from streamlet.state.log.replayed import Overlay
+from streamlet.state.log.replayed import Replayed
 from streamlet.state.snapshot import StoreSnapshot
 
 _LOOK_SECONDS = 0.01
@@ -119,9 +119,9 @@ def entries_of(state_dir: Path, job: str, scratch: Path) -> Iterator[tuple[objec
 
 
 def _stored(files: Path, snapshot: StoreSnapshot, scratch: Path) -> Iterator[tuple[bytes, bytes | msgspec.Raw]]:
-    overlay = Overlay()
-    overlay.replay(LocalDisk(), [files / log.file.name for log in snapshot.logs])
-    yield from ((key, value) for key, value in overlay.entries.items() if value is not None)
+    replayed = Replayed()
+    replayed.replay(LocalDisk(), [files / log.file.name for log in snapshot.logs])
+    yield from ((key, value) for key, value in replayed.entries.items() if value is not None)
     if not snapshot.base:
         return
     scratch.mkdir(parents=True)
@@ -129,6 +129,6 @@ def _stored(files: Path, snapshot: StoreSnapshot, scratch: Path) -> Iterator[tup
         (scratch / ref.role).write_bytes((files / ref.name).read_bytes())
     base = RocksBase(scratch, 64 << 20, create=False)
     try:
-        yield from (one for one in base.range(b"") if one[0] not in overlay.entries)
+        yield from (one for one in base.range(b"") if one[0] not in replayed.entries)
     finally:
         base.close()

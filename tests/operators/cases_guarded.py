@@ -20,7 +20,7 @@ from streamlet import (
     ValueState,
 )
 from streamlet.operators.aggregates.rolling import Aggregate, Reduce, aggregating
-from streamlet.operators.error_policy import Guarded
+from streamlet.operators.error_policy import WithErrorPolicy
 from streamlet.operators.process import KeyedProcess
 from streamlet.operators.stateless import Map, Split
 from tests.operators.cases_basic import KEYS
@@ -196,7 +196,9 @@ def _folding(of: str) -> Case:
             else:
                 totals[key] = totals.get(key, 0) + value
                 expected.append((None, totals[key], at))
-    return Case(f"guarded aggregate by {of}", lambda: Guarded(Aggregate(Sum(_refuse), None), DEAD), steps, expected)
+    return Case(
+        f"guarded aggregate by {of}", lambda: WithErrorPolicy(Aggregate(Sum(_refuse), None), DEAD), steps, expected
+    )
 
 
 def _parity(value: int) -> str:
@@ -210,7 +212,7 @@ def _reduced(so_far: int, value: int) -> int:
 CASES = [
     Case(
         "guarded map",
-        lambda: Guarded(Map(_refuse), DEAD),
+        lambda: WithErrorPolicy(Map(_refuse), DEAD),
         [Rows([1, 3, 2], [10, -5, 1 << 62]), Rows([3]), Rows([]), Rows([4, 6, 9, 5], [1, 2, 3, 4])],
         [
             (None, 1, 10),
@@ -223,10 +225,10 @@ CASES = [
             (None, 5, 4),
         ],
     ),
-    Case("skipping map", lambda: Guarded(Map(_refuse), None), [Rows([3, 1, 3], [1, 2, 3])], [(None, 1, 2)]),
+    Case("skipping map", lambda: WithErrorPolicy(Map(_refuse), None), [Rows([3, 1, 3], [1, 2, 3])], [(None, 1, 2)]),
     Case(
         "guarded split",
-        lambda: Guarded(Split(_parity, ("odd", "even")), DEAD),
+        lambda: WithErrorPolicy(Split(_parity, ("odd", "even")), DEAD),
         [Rows([1, 3, 2, 5, 4], [10, 20, 30, 40, 50]), Rows([]), Rows([3]), Rows([7, 8, 9], [1, 2, 3])],
         [
             ("odd", 1, 10),
@@ -243,19 +245,19 @@ CASES = [
     *map(_folding, KEYS),
     Case(
         "guarded result of several aggregates",
-        lambda: Guarded(aggregating((Count(), Sum()), _late), DEAD),
+        lambda: WithErrorPolicy(aggregating((Count(), Sum()), _late), DEAD),
         STEPS,
         _late_rows(),
     ),
     Case(
         "guarded reduce",
-        lambda: Guarded(Reduce(_reduced, int), DEAD),
+        lambda: WithErrorPolicy(Reduce(_reduced, int), DEAD),
         [Rows([1, 3, 4], [1, 2, 3], ["k"] * 3), Rows([6, 8], [4, 5], ["k"] * 2)],
         [(None, 1, 1), _letter(3, 2, "k"), (None, 5, 3), _letter(6, 4, "k"), (None, 13, 5)],
     ),
     Case(
         "guarded state with a time to live",
-        lambda: Guarded(KeyedProcess(Expiring()), DEAD),
+        lambda: WithErrorPolicy(KeyedProcess(Expiring()), DEAD),
         [
             Rows([3], [1], ["a"]),
             Rows([1, 2], [2, 3], ["a", "a"]),
@@ -283,5 +285,5 @@ CASES = [
             (None, 0, 10),
         ],
     ),
-    Case("guarded process", lambda: Guarded(KeyedProcess(Eager()), DEAD), STEPS, _eager()),
+    Case("guarded process", lambda: WithErrorPolicy(KeyedProcess(Eager()), DEAD), STEPS, _eager()),
 ]

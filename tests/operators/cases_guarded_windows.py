@@ -8,7 +8,7 @@ from typing import Any
 
 from streamlet import Count, SessionWindows, Sum, Window
 from streamlet.dsl.windowed import window_operator
-from streamlet.operators.error_policy import Guarded
+from streamlet.operators.error_policy import WithErrorPolicy
 from streamlet.operators.windows.assigners import WindowAssigner
 from streamlet.operators.windows.contents import Contents, Elements, Folded, folding_of
 from streamlet.operators.windows.operator import WindowPolicy
@@ -91,7 +91,9 @@ def _windows(
         else:
             truth.run([step])
     rows: list[Row] = [("dead" if isinstance(one, Letter) else tag, one, at) for tag, one, at in truth.rows]
-    return Case(f"window without bad {name}", lambda: Guarded(window_operator(policy, contents()), DEAD), steps, rows)
+    return Case(
+        f"window without bad {name}", lambda: WithErrorPolicy(window_operator(policy, contents()), DEAD), steps, rows
+    )
 
 
 def _reduced(key: Any, window: Window, values: list[int]) -> list[Any]:

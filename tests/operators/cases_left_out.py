@@ -21,7 +21,7 @@ from streamlet.dsl.windowed import window_operator
 from streamlet.operators.asynchronous.map_async import CallOptions, MapAsync, mapped
 from streamlet.operators.built_in import batching
 from streamlet.operators.connected import KeyedBroadcastProcess, KeyedCoProcess
-from streamlet.operators.error_policy import Guarded, guarding
+from streamlet.operators.error_policy import WithErrorPolicy, with_error_policy
 from streamlet.operators.joins.interval import IntervalJoin
 from streamlet.operators.joins.lookup import Lookup, LookupJoin
 from streamlet.operators.joins.operator import Join
@@ -160,7 +160,9 @@ def _co() -> Case:
             else:
                 totals[key] += signed
                 expected.append((None, totals[key], at))
-    return Case("guarded process of two streams", lambda: Guarded(KeyedCoProcess(Eager()), DEAD), steps, expected, 2)
+    return Case(
+        "guarded process of two streams", lambda: WithErrorPolicy(KeyedCoProcess(Eager()), DEAD), steps, expected, 2
+    )
 
 
 RULED: list[Step] = [
@@ -243,21 +245,21 @@ LOOKUP = Lookup(_told, _rest, _rest, "end", True, None, int, int, int)
 CASES = [
     Case(
         "interval_join without bad pairs",
-        lambda: guarding(IntervalJoin(Join(_pair, types=(int, int)), -5, 5), DEAD),
+        lambda: with_error_policy(IntervalJoin(Join(_pair, types=(int, int)), -5, 5), DEAD),
         JOINED,
         INTERVAL,
         2,
     ),
     Case(
         "interval_join without bad rows that are alone",
-        lambda: guarding(IntervalJoin(Join(_with_none, "full", (int, int)), -2, 2), None),
+        lambda: with_error_policy(IntervalJoin(Join(_with_none, "full", (int, int)), -2, 2), None),
         ALONE,
         [(None, (1, 5), 11), (None, (2, 5), 11)],
         2,
     ),
     Case(
         "window_join without bad pairs",
-        lambda: guarding(
+        lambda: with_error_policy(
             window_operator(WindowPolicy(TUMBLING, late=(None, None)), BothSides(Join(_both, types=(int, int)))), DEAD
         ),
         JOINED,
@@ -265,16 +267,22 @@ CASES = [
         2,
     ),
     _co(),
-    Case("guarded process with broadcast", lambda: guarding(KeyedBroadcastProcess(Rules()), DEAD), RULED, HEARD, 2),
+    Case(
+        "guarded process with broadcast",
+        lambda: with_error_policy(KeyedBroadcastProcess(Rules()), DEAD),
+        RULED,
+        HEARD,
+        2,
+    ),
     Case(
         "map_async without bad calls",
-        lambda: guarding(MapAsync(_later, mapped, CallOptions(type=int)), DEAD),
+        lambda: with_error_policy(MapAsync(_later, mapped, CallOptions(type=int)), DEAD),
         CALLED,
         ANSWERED,
     ),
     Case(
         "batch without values of another type",
-        lambda: guarding(KeyedProcess(batching(2, timedelta(seconds=1), int)), DEAD),
+        lambda: with_error_policy(KeyedProcess(batching(2, timedelta(seconds=1), int)), DEAD),
         BATCHED,
         [
             _wrong("one", 1, "a", "int"),
@@ -286,5 +294,5 @@ CASES = [
             (None, [5], 2000),
         ],
     ),
-    Case("lookup_join without bad values", lambda: guarding(LookupJoin(LOOKUP), DEAD), LOOKED, FOUND, 2),
+    Case("lookup_join without bad values", lambda: with_error_policy(LookupJoin(LOOKUP), DEAD), LOOKED, FOUND, 2),
 ]

@@ -165,7 +165,7 @@ class Running:
         self.snapshot()
         if self.store is not None:
             fold(self.store)
-            self.store.memory_bound = self.store.residency.bound_bytes = 1
+            self.store.memory_bound = self.store.eviction.bound_bytes = 1
             while self.store.can_evict() and self.store.evict(1.0):
                 pass
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import ListState, MapState, ValueState
-from streamlet.state.log import log_set as logbook
+from streamlet.state.log import log_set as log_set
 from tests.unit.state_kit import checkpoint, declare, finish_fold, fold, handle, make_store
 
 NAMES = ("count", "box", "log", "seen")
@@ -179,9 +179,9 @@ class StoreAgainstDicts(RuleBasedStateMachine):
 
     @rule()
     def evict_all_that_is_clean(self) -> None:
-        bound, self.store.residency.bound_bytes = self.store.residency.bound_bytes, 0
+        bound, self.store.eviction.bound_bytes = self.store.eviction.bound_bytes, 0
         self.store.evict(1.0)
-        self.store.residency.bound_bytes = bound
+        self.store.eviction.bound_bytes = bound
 
     @rule()
     def checkpoint_fold_evict(self) -> None:
@@ -214,13 +214,13 @@ class MemoryStoreAgainstDicts(StoreAgainstDicts):
     kind = MemoryKeyedStore
 
 
-@pytest.mark.parametrize("most_logs", [logbook.FOLD_LOGS, 1])
+@pytest.mark.parametrize("most_logs", [log_set.FOLD_LOGS, 1])
 @pytest.mark.parametrize("machine", [StoreAgainstDicts, MemoryStoreAgainstDicts])
 def test_a_store_does_what_plain_dicts_do(
     machine: type[StoreAgainstDicts], most_logs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one log at most it is written anew at nearly each freeze, until it is folded."""
-    monkeypatch.setattr(logbook, "FOLD_LOGS", most_logs)
+    monkeypatch.setattr(log_set, "FOLD_LOGS", most_logs)
     run_state_machine_as_test(
         machine,
         settings=settings(

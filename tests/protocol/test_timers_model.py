@@ -44,10 +44,10 @@ def popped(store: Any, until: int = LATEST) -> list[tuple[int, Any, bytes]]:
 
 
 def evict_all_that_is_clean(store: Any) -> None:
-    bound, store.residency.bound_bytes = store.residency.bound_bytes, 0
+    bound, store.eviction.bound_bytes = store.eviction.bound_bytes, 0
     for _ in range(KEY_GROUPS * 2):
         store.evict(1.0)
-    store.residency.bound_bytes = bound
+    store.eviction.bound_bytes = bound
 
 
 class Play:

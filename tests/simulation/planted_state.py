@@ -15,10 +15,10 @@ from streamlet.state.backends import folding, memory, rescale
 from streamlet.state.backends.logged import LoggedStore
 from streamlet.state.encoding.key_type import KEY_TYPE_NOTE
 from streamlet.state.log.delta import Delta
-from streamlet.state.log.log_set import LogBook
-from streamlet.state.log.replayed import Overlay
+from streamlet.state.log.log_set import LogSet
+from streamlet.state.log.replayed import Replayed
 from streamlet.state.memory import slot_table
-from streamlet.state.memory.eviction import Residency
+from streamlet.state.memory.eviction import Eviction
 from streamlet.state.snapshot import StoreSnapshot
 from streamlet.testing.loop import SimulatedLoop
 from streamlet.testing.patches import Patches
@@ -69,7 +69,7 @@ def delta_of_a_failed_log_is_dropped(patches: Patches) -> None:
 
         return forgetting
 
-    patches.put(LogBook, "write", write)
+    patches.put(LogSet, "write", write)
 
 
 @planted
@@ -87,7 +87,7 @@ def log_of_an_abandoned_checkpoint_is_left_out(patches: Patches) -> None:
         return lambda self, cut: tuple(ref for ref in original(self, cut) if ref.cut not in abandoned)
 
     patches.put(PendingCheckpoint, "abandon", abandon)
-    patches.put(LogBook, "named_by", named_by)
+    patches.put(LogSet, "named_by", named_by)
 
 
 @planted
@@ -104,7 +104,7 @@ def second_freeze_over_an_unpacked_one(patches: Patches) -> None:
 
 @planted
 def logged_cell_is_evicted_as_clean(patches: Patches) -> None:
-    patches.put(Residency, "evict", lambda original: lambda self, folded, *rest: original(self, folded + 1, *rest))
+    patches.put(Eviction, "evict", lambda original: lambda self, folded, *rest: original(self, folded + 1, *rest))
 
 
 @planted
@@ -115,7 +115,7 @@ def fold_covers_logs_that_it_has_not_read(patches: Patches) -> None:
 
         return too_far
 
-    patches.put(LogBook, "rebase", rebase)
+    patches.put(LogSet, "rebase", rebase)
 
 
 @planted
@@ -137,7 +137,7 @@ def rewrite_takes_only_what_has_changed(patches: Patches) -> None:
 
 @planted
 def rewrite_deletes_a_key_that_is_there_again(patches: Patches) -> None:
-    patches.put(Residency, "cells", lambda _: lambda self: list(self.ring))
+    patches.put(Eviction, "cells", lambda _: lambda self: list(self.ring))
 
 
 @planted
@@ -147,7 +147,7 @@ def rewrite_stands_on_the_base_of_a_fold_under_way(patches: Patches) -> None:
 
 @planted
 def restored_logs_are_ignored(patches: Patches) -> None:
-    patches.put(Overlay, "replay", lambda _: lambda self, disk, logs: None)
+    patches.put(Replayed, "replay", lambda _: lambda self, disk, logs: None)
 
 
 @planted

@@ -14,8 +14,8 @@ from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.runtime.job.restoring import Restorer
 from streamlet.runtime.task.control import LocalControl
 from streamlet.state.backends.rocksdb import CACHE_MIN_BYTES, RocksDbKeyedStore
-from streamlet.state.log import log_set as logbook
-from streamlet.state.log.log_set import LogBook
+from streamlet.state.log import log_set as log_set
+from streamlet.state.log.log_set import LogSet
 from streamlet.state.memory import slot_table
 from streamlet.testing.patches import Patches
 from tests.simulation import functions
@@ -70,8 +70,8 @@ class Simulated(Protocol):
 def surrounded(world: Simulated) -> Iterator[None]:
     """Puts the simulation around the engine, for the time of one run."""
     patches = Patches()
-    patches.put(logbook, "FOLD_LOGS", lambda _: world.scenario.folds_after)
-    patches.put(LogBook, "is_rewrite_due", lambda due: _at_times(world, due))
+    patches.put(log_set, "FOLD_LOGS", lambda _: world.scenario.folds_after)
+    patches.put(LogSet, "is_rewrite_due", lambda due: _at_times(world, due))
     patches.put(slot_table, "LARGE", lambda _: 3)
     patches.put(slot_table, "MOVED", lambda _: 2)
     patches.put(LocalControl, "report", lambda report: _repeating(world, report))
@@ -154,7 +154,7 @@ def _at_times(world: Simulated, due: Any) -> Any:
     rng = random.Random(f"{world.scenario.seed} rewrites")
 
     @functools.wraps(due)
-    def at_times(book: LogBook, *args: int) -> Any:
+    def at_times(book: LogSet, *args: int) -> Any:
         return due(book, *args) and rng.random() < world.scenario.rewrites
 
     return at_times
@@ -167,6 +167,6 @@ def _tight(world: Simulated) -> Any:
         super(RocksDbKeyedStore, store).__init__(*args, **kwargs)
         cells = world.scenario.memory_cells
         if cells is not None:
-            store.memory_bound = store.residency.bound_bytes = CACHE_MIN_BYTES + cells * CELL_BYTES
+            store.memory_bound = store.eviction.bound_bytes = CACHE_MIN_BYTES + cells * CELL_BYTES
 
     return tight

@@ -17,7 +17,7 @@ from streamlet.inspect.plain_types import ANY, parse
 from streamlet.inspect.plain_values import PlainValues
 from streamlet.state.encoding.extensions import of_extension, pack_wide
 from streamlet.state.encoding.key_groups import pack_key
-from streamlet.state.encoding.key_type import forms_text, key_shape, shape_text
+from streamlet.state.encoding.key_type import forms_text, key_type_of, key_type_text
 from streamlet.state.encoding.types import type_text
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
@@ -162,7 +162,7 @@ class ByArray(msgspec.Struct, frozen=True, array_like=True, tag="p"):
     ],
 )
 def test_a_key_comes_back_as_the_very_same_bytes(key: Any, shown: Any) -> None:
-    keys = PlainValues(parse_key(shape_text(key_shape(key))))
+    keys = PlainValues(parse_key(key_type_text(key_type_of(key))))
     packed = pack_key(key)
     assert keys.read(packed) == shown
     by_json = msgspec.json.decode(json_line(keys.for_json(shown)))
@@ -170,7 +170,7 @@ def test_a_key_comes_back_as_the_very_same_bytes(key: Any, shown: Any) -> None:
 
 
 def test_a_key_of_a_map_comes_back_as_the_very_same_bytes() -> None:
-    noted = type_text(ByMap) + forms_text(key_shape(ByMap("a", 1)))
+    noted = type_text(ByMap) + forms_text(key_type_of(ByMap("a", 1)))
     assert noted == "ByMap{shop: str, row: int}; ByMap as map"
     keys = PlainValues(parse_map_key(noted))
     assert keys.write(keys.read(pack_key(ByMap("a", 1))), "the key") == pack_key(ByMap("a", 1))

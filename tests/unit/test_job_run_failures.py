@@ -19,7 +19,7 @@ from streamlet.errors import CheckpointDamagedError
 from streamlet.ports import Disk
 from streamlet.state.backends import folding, memory
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
-from streamlet.state.log import log_set as logbook
+from streamlet.state.log import log_set as log_set
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import BACKENDS, Failing, Waiting, lines, make_job, run, storage
@@ -75,8 +75,8 @@ def test_a_log_that_cannot_be_read_when_it_is_folded_ends_the_attempt_and_not_th
         return folding.merge_logs(disk, logs, *groups)
 
     monkeypatch.setattr(memory, "merge_logs", fails_once)
-    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
-    monkeypatch.setattr(logbook, "REWRITTEN", 0)
+    monkeypatch.setattr(log_set, "FOLD_LOGS", 2)
+    monkeypatch.setattr(log_set, "REWRITTEN", 0)
     job = make_job(tmp_path, restart=Restart.fixed(AT_ONCE, attempts=3), state_backend="memory")
     numbers = job.source(Waiting(200, 50, 100, 150), uid="numbers")
     ran = run(_counted(job, numbers, tmp_path))

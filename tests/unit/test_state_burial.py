@@ -55,7 +55,7 @@ def test_memory_stays_flat_while_windows_move(kind: type[Any], tmp_path: Path) -
         if number:
             _set(store, ABSENT, b"%d" % (number - 1), b"%d again" % (number - 1))
         _settle(store)
-        sizes.append(len(store.residency.ring))
+        sizes.append(len(store.eviction.ring))
     open_cells = 3 * len(KEYS) + 2
     assert max(sizes) <= (open_cells + LITTER) * 4 // 3 + 2 * len(KEYS)
     assert all(len(slot.cells or {}) <= 2 for slot in store.lookup(KEYS))

@@ -25,7 +25,7 @@ from streamlet import (
     WatermarkStrategy,
 )
 from streamlet.aggregates import Composed
-from streamlet.state.encoding.key_type import KeyType, shape_text
+from streamlet.state.encoding.key_type import KeyType, key_type_text
 from streamlet.state.evolution.findings import Allowed
 from streamlet.state.upgrade.comparing import compare
 from streamlet_connectors.files import FileSink
@@ -193,7 +193,7 @@ def test_fields_that_change_places_are_another_key() -> None:
         desk: int
         shop: int
 
-    texts = [shape_text((kind, int, int)) for kind in (One, Other)]
+    texts = [key_type_text((kind, int, int)) for kind in (One, Other)]
     assert texts == ["One(shop: int, desk: int) as array", "Other(desk: int, shop: int) as array"]
 
 

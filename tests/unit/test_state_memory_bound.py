@@ -29,8 +29,8 @@ def _change(store: Any, first: int, end: int) -> None:
 
 def _fill(store: Any, part: float) -> int:
     """Adds keys until this part of the room is taken; gives their number."""
-    keys = len(store.residency.ring)
-    while store.residency.memory_bytes() < store.memory_bound * part:
+    keys = len(store.eviction.ring)
+    while store.eviction.memory_bytes() < store.memory_bound * part:
         _change(store, keys, keys + 50)
         keys += 50
     return keys
@@ -72,7 +72,7 @@ def test_a_store_with_nothing_to_fold_never_holds_the_sources(tmp_path: Path) ->
     store = _open(tmp_path, memory_bytes=1 << 20)
     checkpoint(store, 1)
     fold(store)
-    store.residency.bound_bytes = 1
+    store.eviction.bound_bytes = 1
     store.evict(10.0)
     assert not store.can_evict()
     assert not store.needs_fold_to_evict(), "a checkpoint would free nothing, so waiting for one would never end"
@@ -82,7 +82,7 @@ def test_a_store_with_nothing_to_fold_never_holds_the_sources(tmp_path: Path) ->
 def test_keys_fit_beside_the_cache_of_the_smallest_store(tmp_path: Path) -> None:
     store = _open(tmp_path, memory_bytes=1 << 20)
     store.memory_bytes()
-    assert store.residency.room_cells() > 1_000
+    assert store.eviction.room_cells() > 1_000
     store.close()
 
 

@@ -23,7 +23,7 @@ from streamlet.state.backends.folding import MODULE, main
 from streamlet.state.backends.memory import MemoryKeyedStore
 from streamlet.state.backends.rocksdb import RocksDbKeyedStore
 from streamlet.state.descriptors import ListState, MapState, ValueState
-from streamlet.state.log import log_set as logbook
+from streamlet.state.log import log_set as log_set
 from streamlet.state.log.delta import FRAME_ENTRIES
 from streamlet.state.memory.cells import ABSENT
 from streamlet.state.snapshot import StoreSnapshot
@@ -234,9 +234,9 @@ def test_reading_goes_on_while_another_thread_finishes_a_fold(tmp_path: Path) ->
                 assert cells.value(slot) is ABSENT
             finishing.result()
             store.adopt_fold(job)
-            bound, store.residency.bound_bytes = store.residency.bound_bytes, 0
+            bound, store.eviction.bound_bytes = store.eviction.bound_bytes, 0
             assert store.evict(10.0) >= 1_000
-            store.residency.bound_bytes = bound
+            store.eviction.bound_bytes = bound
             assert {handle(store, "n", key).value() for key in keys} == {checkpoint_id}
     store.close()
 
@@ -461,7 +461,7 @@ def test_the_files_of_a_checkpoint_are_never_changed_by_the_store_that_restored_
 def test_a_fold_is_due_when_the_logs_would_take_long_to_replay(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logbook, "REWRITTEN", 2_000)
+    monkeypatch.setattr(log_set, "REWRITTEN", 2_000)
     store = open_store(kind, tmp_path, memory_bytes=1 << 20)
     assert not store.fold_due()
     for number in range(2_200):
@@ -482,7 +482,7 @@ def rewritten(store: Any, checkpoint_id: int) -> StoreSnapshot:
 def test_a_small_state_is_written_anew_when_its_logs_would_take_long_to_replay(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logbook, "FOLD_LOGS", 3)
+    monkeypatch.setattr(log_set, "FOLD_LOGS", 3)
     store = open_store(kind, tmp_path)
     for number in range(1, 4):
         assert not store.is_rewrite_due()
@@ -514,7 +514,7 @@ def test_a_small_state_is_written_anew_when_its_logs_would_take_long_to_replay(
 def test_a_state_is_folded_where_little_of_it_has_changed(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logbook, "FOLD_LOGS", 3)
+    monkeypatch.setattr(log_set, "FOLD_LOGS", 3)
     store = open_store(kind, tmp_path)
     for checkpoint_id in range(1, 4):
         for number in range(100):
@@ -534,7 +534,7 @@ def test_a_state_is_folded_where_little_of_it_has_changed(
 
 
 def test_a_state_of_many_bytes_is_folded(kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logbook, "FOLD_BYTES", 4_000)
+    monkeypatch.setattr(log_set, "FOLD_BYTES", 4_000)
     rng = random.Random(1)
     for length, is_rewritten in ((200, True), (6_000, False)):
         store = open_store(kind, tmp_path)
@@ -550,7 +550,7 @@ def test_a_state_of_many_bytes_is_folded(kind: type[Any], tmp_path: Path, monkey
 def test_a_rewrite_has_what_was_restored_and_is_in_no_cell(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    monkeypatch.setattr(log_set, "FOLD_LOGS", 2)
     store = open_store(kind, tmp_path)
     for key in ("untouched", "read", "changed", "deleted"):
         handle(store, "n", key).update(1)
@@ -578,7 +578,7 @@ def test_a_rewrite_has_what_was_restored_and_is_in_no_cell(
 def test_a_rewrite_takes_what_was_there_at_its_freeze(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    monkeypatch.setattr(log_set, "FOLD_LOGS", 2)
     store = open_store(kind, tmp_path)
     for number in (1, 2):
         for key in "abcd":
@@ -603,7 +603,7 @@ def test_a_rewrite_takes_what_was_there_at_its_freeze(
 def test_a_rewrite_that_cannot_be_written_loses_nothing(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    monkeypatch.setattr(log_set, "FOLD_LOGS", 2)
     store = open_store(kind, tmp_path)
     for number in (1, 2):
         handle(store, "n", "a").update(number)
@@ -635,7 +635,7 @@ def test_no_rewrite_begins_while_a_fold_is_under_way(
         handle(store, "n", "a").update(number)
         checkpoint(store, number)
     job = store.begin_fold()
-    monkeypatch.setattr(logbook, "FOLD_LOGS", 2)
+    monkeypatch.setattr(log_set, "FOLD_LOGS", 2)
     assert not store.is_rewrite_due()
     store.abandon_fold(job)
     assert store.is_rewrite_due()

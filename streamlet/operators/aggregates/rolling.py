@@ -99,7 +99,7 @@ class RollingFold(CallingOperator):
 
     def _fold_live(self, batch: Batch[Any], inputs: Iterable[Any], accumulators: list[Any]) -> None:
         store, cells = self.store, self.cells
-        epoch, mark_dirty, load, keeps_old = store.epoch, store.dirty.append, cells.load, store.is_packing
+        interval, mark_dirty, load, keeps_old = store.interval, store.dirty.append, cells.load, store.is_packing
         first, fold, emit = self.first, self.fold, accumulators.append
         is_checked, plain, encode = not self.is_trusted, cells.plain, cells.encode
         slots: Sequence[Any] = batch.keys or ()
@@ -111,10 +111,10 @@ class RollingFold(CallingOperator):
             new = first(value) if old is ABSENT else fold(old, value)
             if is_checked and new is not old and type(new) not in plain:
                 new = encode(new)
-            if cell.epoch != epoch:
+            if cell.interval != interval:
                 if keeps_old:
                     cell.old = old
-                cell.epoch = epoch
+                cell.interval = interval
                 mark_dirty(cell)
             cell.value = new
             emit(new)
@@ -129,10 +129,10 @@ class RollingFold(CallingOperator):
             old = cell.value
             new = self.first(value) if old is ABSENT else self.fold(cells.decode(old), value)
             packed = cells.encode(new)
-            if cell.epoch != store.epoch:
+            if cell.interval != store.interval:
                 if store.is_packing:
                     cell.old = old
-                cell.epoch = store.epoch
+                cell.interval = store.interval
                 store.dirty.append(cell)
             cell.value = packed
             accumulators.append(new)
@@ -250,7 +250,7 @@ class AddTwo(AggregateSeveral):
 
     def _add(self, batch: Batch[Any], one: Iterable[Any], other: Iterable[Any], emit: Callable[[Any], object]) -> None:
         store, cells, result = self.store, self.cells, self.result
-        epoch, mark_dirty, load, keeps_old = store.epoch, store.dirty.append, cells.load, store.is_packing
+        interval, mark_dirty, load, keeps_old = store.interval, store.dirty.append, cells.load, store.is_packing
         slots: Sequence[Any] = batch.keys or ()
         for cell, left, right in zip(slots if cells.inline else map(cells.cell, slots), one, other, strict=False):
             first, second = cell.value, cell.second
@@ -261,10 +261,10 @@ class AddTwo(AggregateSeveral):
                 first, second = (0, 0) if first is ABSENT else first
             left += first
             right += second
-            if cell.epoch != epoch:
+            if cell.interval != interval:
                 if keeps_old:
                     cell.old = content(cell)
-                cell.epoch = epoch
+                cell.interval = interval
                 mark_dirty(cell)
             cell.value, cell.second = left, right
             emit((left, right) if result is None else result(cell.key, left, right))

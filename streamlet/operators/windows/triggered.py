@@ -188,17 +188,17 @@ class TriggeredWindows(WindowOperator):
     def _is_timer_due(self, slot: Slot, window: Window, count: int, time: int, domain: TimeDomain) -> bool:
         """False also where the trigger raises and the policy leaves out what does: the window waits for what is next
         to put it out."""
-        hand, journal = self._hold(slot, window, count), self.context.journal
-        if journal is not None:
-            journal.restart()
+        hand, undo_log = self._hold(slot, window, count), self.context.undo_log
+        if undo_log is not None:
+            undo_log.restart()
         try:
             is_due = bool(self.trigger.on_timer(time, hand))
             self._remember(slot, window, hand.state)
         except RAISED as error:
             self.leave_out_alone(error, named_timer(domain, time, slot, window))
             is_due = False
-        if journal is not None:
-            journal.close()
+        if undo_log is not None:
+            undo_log.close()
         return is_due
 
     def _hold(self, slot: Slot, window: Window, count: int) -> TriggerContext:

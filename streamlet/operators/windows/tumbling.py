@@ -121,14 +121,14 @@ class AlignedWindows(WindowOperator):
             self._fold_checked(cells, each, inputs, namespace)
             return
         store, fold = self.store, contents.fold
-        epoch, mark_dirty, keeps_old = store.epoch, store.dirty.append, store.is_packing
+        interval, mark_dirty, keeps_old = store.interval, store.dirty.append, store.is_packing
         for cell, slot, value in zip(cells, each, inputs, strict=False):
             old = cell.value
             new = contents.first(slot, namespace, value) if old is ABSENT else fold(old, value)
-            if cell.epoch != epoch:
+            if cell.interval != interval:
                 if keeps_old:
                     cell.old = old
-                cell.epoch = epoch
+                cell.interval = interval
                 mark_dirty(cell)
             cell.value = new
 

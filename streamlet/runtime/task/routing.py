@@ -12,7 +12,7 @@ from streamlet.operators.keying import bad_key
 from streamlet.operators.user_code.place import Place
 from streamlet.runtime.task.channel import Sender
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
-from streamlet.state.encoding.key_type import key_shape
+from streamlet.state.encoding.key_type import key_type_of
 
 _CACHED_KEYS = 500_000
 
@@ -118,7 +118,7 @@ class _OwnerTable(dict[Any, int]):
         except (KeyTypeError, TypeError, ValueError, OverflowError) as cause:  # TypeError: a key without a hash
             row = len(owners)
             try:
-                key_shape(keys[row])
+                key_type_of(keys[row])
             except KeyTypeError as error:
                 raise KeyTypeError(error.message, index=row, remedy=error.remedy) from None
             raise KeyTypeError(
@@ -136,7 +136,7 @@ class _OwnerTable(dict[Any, int]):
             return 0
 
     def __missing__(self, key: Any) -> int:
-        key_shape(key)
+        key_type_of(key)
         group = key_group(pack_key(key), self._key_groups)
         owner = self[key] = subtask_of(group, self._parallelism, self._key_groups)
         return owner

@@ -19,18 +19,18 @@ class KeyNotes:
         self._group = first_group
         self._noted = ""
 
-    def news(self, epoch: int) -> list[Cell]:
+    def news(self, interval: int) -> list[Cell]:
         """What is to be noted, once the shape is known."""
         if self._keys.text == self._noted:
             return []
         self._noted = self._keys.text
-        return self.all(epoch)
+        return self.all(interval)
 
-    def all(self, epoch: int) -> list[Cell]:
+    def all(self, interval: int) -> list[Cell]:
         """All that is known of it."""
         notes = ((KEY_TYPE_NOTE, self._keys.text), (KEY_CLASSES_NOTE, self._keys.classes))
         return [
-            Cell(text, None, None, epoch, None, stored_key(self._group, META_STATE, note))
+            Cell(text, None, None, interval, None, stored_key(self._group, META_STATE, note))
             for note, text in notes
             if text
         ]

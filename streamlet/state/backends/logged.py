@@ -1,9 +1,9 @@
-"""The half of a keyed store that does not depend on where old state lies: slots, freezes, logs, memory.
+"""The half of a keyed store that does not depend on where old state lies; the package's docstring has the theory.
 
 ```text
 lookup -> slot -> cell --first change after a freeze--> dirty --freeze--> delta --pack--> frames --write_log--> log
                    ^                                                                                          |
-                   +---- read: overlay of the restored logs, then the base <------------- fold ---------------+
+                   +---- read: the replayed logs, then the base <-------------- fold -------------+
 ```
 """
 
@@ -25,14 +25,14 @@ from streamlet.state.encoding.key_groups import NO_STATE, namespace_of, state_of
 from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.handles import Handle, handle_of
 from streamlet.state.log.delta import Delta
-from streamlet.state.log.log_set import ClosedLog, LogBook
-from streamlet.state.log.replayed import Overlay
+from streamlet.state.log.log_set import ClosedLog, LogSet
+from streamlet.state.log.replayed import Replayed
 from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, Slot, content
-from streamlet.state.memory.eviction import Residency
+from streamlet.state.memory.eviction import Eviction
 from streamlet.state.memory.slot_table import SlotTable, slot_maker
 from streamlet.state.memory.state_cells import StateCells
 from streamlet.state.memory.timers import Timers
-from streamlet.state.memory.undo import Journal, cells_in, timers_in
+from streamlet.state.memory.undo import UndoLog, cells_in, timers_in
 from streamlet.state.snapshot import LogRef, SnapshotFiles, StateSpec, StoreSnapshot
 from streamlet.state.store import FoldJob
 
@@ -62,21 +62,21 @@ class LoggedStore:
         self.states = {state.spec.id: state for state in states}
         self.is_upgrading = any(state.convert is not None for state in states)
         self.clock = clock
-        self.epoch = 1
-        self.folded_epoch = 0
-        self.rewritten_epoch = 0
+        self.interval = 1
+        self.folded_interval = 0
+        self.rewritten_interval = 0
         self.dirty: list[Cell] = []
         self.current: Slot | None = None
         self.late_packs = 0
         self.cut = 0
-        self.logbook = LogBook(files, f"{name}-{subtask}".replace("/", "_"))
-        self.overlay = Overlay()
+        self.log_set = LogSet(files, f"{name}-{subtask}".replace("/", "_"))
+        self.replayed = Replayed()
         self._keys = keys or KeyType(f"keyed state of {name!r}")
         self.notes = KeyNotes(self._keys, first_group)
         self._codecs = {id: Codec(one.type, where=one.spec.where, option=one.option) for id, one in self.states.items()}
         values = [state.spec.id for state in states if state.spec.kind == "value"]
         self._inline = values[0] if values else None
-        self.journal: Journal | None = None
+        self.undo_log: UndoLog | None = None
         self._inline_cells = self.value_cells(self.states[values[0]].spec) if values else None
         self._frozen: Delta | None = None
         self._timers: dict[int, Timers] = {}
@@ -89,8 +89,8 @@ class LoggedStore:
             unread_value=self.unread_value if values else lambda: ABSENT,
             remember=self.remember,
         )
-        self.residency = Residency(self._slots, memory_bytes)
-        self.gone = self.residency.gone
+        self.eviction = Eviction(self._slots, memory_bytes)
+        self.gone = self.eviction.gone
         self._is_folding = False
 
     # -- looking up and reading ------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class LoggedStore:
         try:
             if set(map(key_type.probe, keys)) != key_type.expected:
                 key_type.check(keys)
-            ring = self.residency.ring
+            ring = self.eviction.ring
             known = len(ring)
             found = self._slots.look_up(keys, self._make_slot)
         except (KeyTypeError, OverflowError, ValueError, TypeError):
@@ -115,7 +115,7 @@ class LoggedStore:
 
     def value_cells(self, spec: StateSpec) -> StateCells:
         """Gives the cells of a declared state."""
-        return cells_in(self, spec.id, self._codecs[spec.id], self.journal, inline=spec.id == self._inline)
+        return cells_in(self, spec.id, self._codecs[spec.id], self.undo_log, inline=spec.id == self._inline)
 
     def handle(self, spec: StateSpec) -> Handle:
         """Gives the typed view of a declared state."""
@@ -123,12 +123,12 @@ class LoggedStore:
 
     def length_cells(self, spec: StateSpec, type: Any) -> StateCells:
         """Gives the cells that say how long the lists of a state are, in the form of `type`."""
-        return cells_in(self, spec.id, Codec(type, where=f"the length of {spec.where}"), self.journal, inline=False)
+        return cells_in(self, spec.id, Codec(type, where=f"the length of {spec.where}"), self.undo_log, inline=False)
 
     def timers(self, spec: StateSpec) -> Timers:
         """Gives the timers of a declared state. Only once the store is open."""
         if spec.id not in self._timers:
-            self._timers[spec.id] = timers_in(self, spec.id, self.journal)
+            self._timers[spec.id] = timers_in(self, spec.id, self.undo_log)
         return self._timers[spec.id]
 
     def scan(self, cells: StateCells, slot: Slot) -> list[tuple[bytes, Any]]:
@@ -137,7 +137,7 @@ class LoggedStore:
         packed: dict[bytes, bytes | msgspec.Raw | None] = {}
         if self.unread_value() is NOT_LOADED:
             packed.update(self.scan_base(prefix))
-            packed.update(self.overlay.scan(prefix))
+            packed.update(self.replayed.scan(prefix))
         found = {stored: cells.codec.unpack(data) for stored, data in packed.items() if data is not None}
         for cell in cells.in_memory(slot):
             if cell.value is ABSENT:
@@ -148,7 +148,7 @@ class LoggedStore:
 
     def read(self, stored: Sequence[bytes]) -> Sequence[bytes | msgspec.Raw | None]:
         """Gives what is stored outside memory, still packed."""
-        entries = self.overlay.entries
+        entries = self.replayed.entries
         if not entries:
             return self.read_base(stored)
         found: dict[bytes, bytes | msgspec.Raw | None] = {key: entries[key] for key in stored if key in entries}
@@ -160,21 +160,21 @@ class LoggedStore:
     def range_stored(self, low: bytes, high: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
         """The first entries outside memory from `low` to before `high`, of one state; and where to go on, None at the
         end. There may be fewer than `limit` before that, even none."""
-        newer = self.overlay.range(low, high, limit)
+        newer = self.replayed.range(low, high, limit)
         base = self.range_base(low, high, limit)
         ends = [max(found) + b"\0" for found in (newer, base) if len(found) >= limit]
         end = min(ends, default=None)
         keys = {*newer, *base}.difference(stored for stored, value in newer.items() if value is None)
         return sorted(stored for stored in keys if end is None or stored < end), end
 
-    def buried_epoch(self) -> int:
-        """Tombstones of this epoch or before are needed no more in memory."""
-        return max(self.folded_epoch, self.rewritten_epoch)
+    def buried_interval(self) -> int:
+        """Tombstones of this interval or before are needed no more in memory."""
+        return max(self.folded_interval, self.rewritten_interval)
 
     def unstore(self, stored: bytes) -> None:
         """Says that a tombstone leaves memory: what was restored must not show through."""
-        if stored in self.overlay.entries:
-            self.overlay.entries[stored] = None
+        if stored in self.replayed.entries:
+            self.replayed.entries[stored] = None
 
     def decode_key(self, packed: bytes) -> Any:
         """The key of its packed bytes."""
@@ -182,11 +182,11 @@ class LoggedStore:
 
     def unread_value(self) -> Any:
         """What a new cell holds."""
-        return ABSENT if self.is_base_empty() and not self.overlay.entries else NOT_LOADED
+        return ABSENT if self.is_base_empty() and not self.replayed.entries else NOT_LOADED
 
     def remember(self, cell: Cell) -> None:
         """Counts a cell that came into memory."""
-        self.residency.ring.append(cell)
+        self.eviction.ring.append(cell)
 
     # -- the base, for subclasses ------------------------------------------------------------------------------
 
@@ -216,13 +216,13 @@ class LoggedStore:
             self.late_packs += 1
             self._pack(None, 0.0)
         if self.is_rewrite_due():
-            self._frozen = Delta(checkpoint_id, self.epoch, self._everything(), self._refused, self.overlay.entries)
+            self._frozen = Delta(checkpoint_id, self.interval, self._everything(), self._refused, self.replayed.entries)
         else:
-            self.dirty += self.notes.news(self.epoch)
-            self._frozen = Delta(checkpoint_id, self.epoch, self.dirty, self._refused)
+            self.dirty += self.notes.news(self.interval)
+            self._frozen = Delta(checkpoint_id, self.interval, self.dirty, self._refused)
         self.cut = checkpoint_id
         self.dirty = []
-        self.epoch += 1
+        self.interval += 1
 
     @property
     def is_packing(self) -> bool:
@@ -235,15 +235,15 @@ class LoggedStore:
 
     def write_log(self) -> LogRef | None:
         """BLOCKING. Makes what is packed durable; None when nothing changed. What fails stays for the next call."""
-        return self.logbook.write()
+        return self.log_set.write()
 
     def snapshot(self, checkpoint_id: int) -> StoreSnapshot:
         """Says what this checkpoint names; raises `CheckpointFailedError` when its changes are not durable yet."""
         if self._frozen is not None and self._frozen.cut <= checkpoint_id:
             raise CheckpointFailedError(f"{self.name}: checkpoint {checkpoint_id} is not packed yet")
-        book = self.logbook
-        if book.rewritten_epoch > self.rewritten_epoch:
-            self.rewritten_epoch = book.rewritten_epoch
+        book = self.log_set
+        if book.rewritten_interval > self.rewritten_interval:
+            self.rewritten_interval = book.rewritten_interval
             self.became_clean()
         groups, logs = (self.first_group, self.end_group), book.named_by(checkpoint_id)
         return StoreSnapshot(
@@ -253,21 +253,21 @@ class LoggedStore:
     def is_rewrite_due(self) -> bool:
         """True when the next freeze takes everything, so that no older log is needed: there is much in logs, no base,
         and little enough in memory."""
-        if self._is_folding or not self.is_base_empty() or self.residency.is_nearly_full:
+        if self._is_folding or not self.is_base_empty() or self.eviction.is_nearly_full:
             return False
-        cells = len(self.residency.ring) + sum(map(len, self._timers.values()))
-        return self.logbook.is_rewrite_due(self.memory_bound, cells, len(self.overlay.entries))
+        cells = len(self.eviction.ring) + sum(map(len, self._timers.values()))
+        return self.log_set.is_rewrite_due(self.memory_bound, cells, len(self.replayed.entries))
 
     def fold_due(self) -> bool:
         """True when there is so much in logs that a fold is worth it, and a rewrite is not the way."""
-        if self.logbook.is_fold_due(self.memory_bound):
+        if self.log_set.is_fold_due(self.memory_bound):
             return not self.is_rewrite_due()
-        return self.residency.is_nearly_full and self.logbook.entries() >= self.residency.room_cells() // 3
+        return self.eviction.is_nearly_full and self.log_set.entries() >= self.eviction.room_cells() // 3
 
     def begin_fold(self) -> FoldJob | None:
         """Describes a fold of all closed logs; None when there are none, or when everything is on its way into one."""
-        is_rewriting = self.logbook.is_rewriting or (self._frozen is not None and self._frozen.is_whole)
-        job = None if is_rewriting else self.fold_of(list(self.logbook.closed))
+        is_rewriting = self.log_set.is_rewriting or (self._frozen is not None and self._frozen.is_whole)
+        job = None if is_rewriting else self.fold_of(list(self.log_set.closed))
         # What is written as a whole meanwhile would stand on a base of older logs, and not tell what was deleted.
         self._is_folding = job is not None
         return job
@@ -296,20 +296,20 @@ class LoggedStore:
     @property
     def evictions(self) -> int:
         """How many cells have left memory."""
-        return self.residency.evicted
+        return self.eviction.evicted
 
     @property
     def log_bytes_written(self) -> int:
         """Bytes of all logs written in this attempt."""
-        return self.logbook.bytes_written
+        return self.log_set.bytes_written
 
     def memory_bytes(self) -> int:
         """Estimates the memory in use, RocksDB's cache included."""
         timers = sum(timers.memory_bytes() for timers in self._timers.values())
-        self.residency.other_bytes = (
-            self.overlay.memory_bytes() + self.logbook.unwritten_bytes() + self.cache_bytes() + timers
+        self.eviction.other_bytes = (
+            self.replayed.memory_bytes() + self.log_set.unwritten_bytes() + self.cache_bytes() + timers
         )
-        return self.residency.memory_bytes()
+        return self.eviction.memory_bytes()
 
     def cache_bytes(self) -> int:
         """What the base may take for its caches."""
@@ -318,12 +318,12 @@ class LoggedStore:
     def evict(self, budget_seconds: float) -> int:
         """Drops clean cells while over the bound; only between two batches, since a batch holds slots."""
         self.current = None
-        self.residency.tidy(self.buried_epoch(), self.unstore, self.clock, budget_seconds)
+        self.eviction.tidy(self.buried_interval(), self.unstore, self.clock, budget_seconds)
         self.memory_bytes()
         deadline = self.clock.monotonic() + budget_seconds
-        dropped = self.residency.evict(self.folded_epoch, self.clock, budget_seconds)
+        dropped = self.eviction.evict(self.folded_interval, self.clock, budget_seconds)
         for timers in self._timers.values():
-            while self.residency.is_over_bound and not timers.is_exhausted and self.clock.monotonic() < deadline:
+            while self.eviction.is_over_bound and not timers.is_exhausted and self.clock.monotonic() < deadline:
                 dropped += timers.evict_some()
                 self.memory_bytes()
         return dropped
@@ -331,24 +331,24 @@ class LoggedStore:
     @property
     def is_at_rest(self) -> bool:
         """True when nothing is to be done for memory: neither `can_evict` nor `needs_fold_to_evict`."""
-        return self.residency.is_at_rest
+        return self.eviction.is_at_rest
 
     def can_evict(self) -> bool:
         """True when `evict` may find something to drop: memory is over its bound, or holds cells that are gone."""
-        residency = self.residency
-        return residency.has_litter(self.buried_epoch()) or (residency.is_over_bound and not self._is_exhausted())
+        eviction = self.eviction
+        return eviction.has_litter(self.buried_interval()) or (eviction.is_over_bound and not self._is_exhausted())
 
     def wants_checkpoint(self) -> bool:
         """True when memory is nearly full, and half of it or more is changes that are in no base."""
-        return self.residency.is_nearly_full and self._unfolded() >= self.residency.room_cells() // 2
+        return self.eviction.is_nearly_full and self._unfolded() >= self.eviction.room_cells() // 2
 
     def needs_fold_to_evict(self) -> bool:
         """True when memory is over its bound and nothing is clean: checkpoint, fold, and hold the source back."""
-        return self.residency.is_over_bound and self._is_exhausted() and self._unfolded() > 0
+        return self.eviction.is_over_bound and self._is_exhausted() and self._unfolded() > 0
 
     def became_clean(self) -> None:
         """Says that a fold was adopted, or everything written anew: what memory holds may be dropped now."""
-        self.residency.look_again()
+        self.eviction.look_again()
         for timers in self._timers.values():
             timers.look_again()
 
@@ -357,33 +357,34 @@ class LoggedStore:
         self._timers.clear()
         self.current = None
         self._frozen, self.dirty = None, []
-        self.overlay = Overlay()
+        self.replayed = Replayed()
 
     def let_go(self) -> bool:
         """Lets go of a piece of memory; True while there is more."""
-        return self.residency.let_go()
+        return self.eviction.let_go()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def replay(self, restored: StoreSnapshot) -> None:
-        """Reads the logs of a snapshot into the overlay and names them from now on. Blocks."""
-        self.overlay.replay(self.files.disk, [self.files.path(log.file) for log in restored.logs])
-        self.overlay.order([id for id, state in self.states.items() if state.spec.kind in ("map", "entries", "timers")])
-        self.logbook.restore(restored.base_cut, restored.base, restored.logs)
+        """Reads the logs of a snapshot, and names them from now on. Blocks."""
+        self.replayed.replay(self.files.disk, [self.files.path(log.file) for log in restored.logs])
+        scanned = [id for id, state in self.states.items() if state.spec.kind in ("map", "entries", "timers")]
+        self.replayed.order(scanned)
+        self.log_set.restore(restored.base_cut, restored.base, restored.logs)
         self.cut = restored.cut
 
     def _everything(self) -> list[Cell]:
         """All cells that are in memory."""
         timers = [cell for one in self._timers.values() for cell in one.cells()]
-        return [*self.residency.cells(), *timers, *self.notes.all(self.epoch)]
+        return [*self.eviction.cells(), *timers, *self.notes.all(self.interval)]
 
     def _is_exhausted(self) -> bool:
-        return self.residency.is_exhausted and all(timers.is_exhausted for timers in self._timers.values())
+        return self.eviction.is_exhausted and all(timers.is_exhausted for timers in self._timers.values())
 
     def _unfolded(self) -> int:
         """How many changes are in no base yet; a key that changed in several intervals counts several times."""
         frozen = 0 if self._frozen is None else self._frozen.left + self._frozen.entries
-        return len(self.dirty) + frozen + self.logbook.entries()
+        return len(self.dirty) + frozen + self.log_set.entries()
 
     def _pack(self, clock: Clock | None, budget_seconds: float) -> bool:
         frozen = self._frozen
@@ -391,7 +392,7 @@ class LoggedStore:
             return True
         if not frozen.pack(clock, budget_seconds):
             return False
-        self.logbook.add(frozen)
+        self.log_set.add(frozen)
         self._frozen = None
         return True
 

@@ -11,7 +11,7 @@ from streamlet.state.backends.logged import LoggedStore
 from streamlet.state.backends.rescale import read_part
 from streamlet.state.log.file import write_log
 from streamlet.state.log.log_set import ClosedLog
-from streamlet.state.log.replayed import Overlay
+from streamlet.state.log.replayed import Replayed
 from streamlet.state.snapshot import LogRef, StoreSnapshot
 from streamlet.state.store import FoldJob
 
@@ -27,7 +27,7 @@ class MemoryKeyedStore(LoggedStore):
 
     def open(self, restored: Sequence[StoreSnapshot] = ()) -> None:
         """BLOCKING. Starts from nothing, or from what the snapshots hold for this store's key groups and states."""
-        self.residency.bound_bytes = 1 << 62
+        self.eviction.bound_bytes = 1 << 62
         if len(restored) == 1 and restored[0].is_of(self) and not restored[0].base:
             self.replay(restored[0])
         elif restored:
@@ -50,12 +50,12 @@ class MemoryKeyedStore(LoggedStore):
     def adopt_fold(self, job: FoldJob) -> None:
         """Lets checkpoints name the merged log instead of the others."""
         if job.merged is not None:
-            self.logbook.rebase(job.cut, (), (job.merged,))
+            self.log_set.rebase(job.cut, (), (job.merged,))
         super().adopt_fold(job)
 
-    def buried_epoch(self) -> int:
-        """What was packed: below it nothing is read but the overlay."""
-        return self.epoch - 1 if self._frozen is None else self.epoch - 2
+    def buried_interval(self) -> int:
+        """What was packed: below it nothing is read but the replayed."""
+        return self.interval - 1 if self._frozen is None else self.interval - 2
 
     def _write_merged(self, job: FoldJob, entries: dict[bytes, bytes]) -> LogRef:
         frames = list(_frames(entries))
@@ -73,7 +73,7 @@ class MemoryKeyedStore(LoggedStore):
         out = self.files.scratch() / f"{self.name}-{self.subtask}-part-{cut}.log".replace("/", "_")
         ref = self._write_merged(FoldJob(cut, (), out), entries)
         part_snapshot = StoreSnapshot(self.name, self.subtask, *groups, cut, 0, (), (ref,))
-        self.overlay = Overlay()
+        self.replayed = Replayed()
         self.replay(part_snapshot)
 
 

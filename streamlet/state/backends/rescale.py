@@ -15,7 +15,7 @@ from streamlet.state.backends.rocksdb_database import RocksBase, write_sst
 from streamlet.state.declaration import StateDeclaration
 from streamlet.state.encoding.key_groups import META_STATE, group_prefix, state_of, stored_key
 from streamlet.state.encoding.key_type import KEY_NOTES
-from streamlet.state.log.replayed import Overlay
+from streamlet.state.log.replayed import Replayed
 from streamlet.state.snapshot import SnapshotFiles, StoreSnapshot
 from streamlet.state.upgrade.entries import upgraded
 
@@ -68,11 +68,11 @@ def read_part(
                 base = RocksBase.link(files, snapshot.base, scratch / str(number), CACHE_BYTES)
                 stack.callback(base.close)
             held = set(states).intersection(snapshot.states) if snapshot.states else set(states)
-            overlay = Overlay()
+            replayed = Replayed()
             logs = [files.path(log.file) for log in snapshot.logs]
-            overlay.replay_part(files.disk, logs, *_with(groups, snapshot.first_group), {*held, META_STATE})
-            notes = notes or _key_notes(snapshot, base, overlay, groups[0])
-            source = _entries(base, overlay, groups, held)
+            replayed.replay_part(files.disk, logs, *_with(groups, snapshot.first_group), {*held, META_STATE})
+            notes = notes or _key_notes(snapshot, base, replayed, groups[0])
+            source = _entries(base, replayed, groups, held)
             stack.callback(source.close)
             sources.append(source)
         if len(sources) == 1:
@@ -87,7 +87,7 @@ def _with(groups: Groups, group: int) -> Groups:
     return min(groups[0], group), max(groups[1], group + 1)
 
 
-def _key_notes(snapshot: StoreSnapshot, base: RocksBase | None, overlay: Overlay, first_group: int) -> list[Entry]:
+def _key_notes(snapshot: StoreSnapshot, base: RocksBase | None, replayed: Replayed, first_group: int) -> list[Entry]:
     """What the old store noted of its keys, moved to where the new store looks for it."""
     places = {
         stored_key(snapshot.first_group, META_STATE, note): stored_key(first_group, META_STATE, note)
@@ -96,16 +96,16 @@ def _key_notes(snapshot: StoreSnapshot, base: RocksBase | None, overlay: Overlay
     known: dict[bytes, bytes | None] = {}
     if base is not None:
         known.update(zip(places, base.get(tuple(places)), strict=True))
-    known.update((place, bytes(noted)) for place in places if (noted := overlay.entries.get(place)) is not None)
+    known.update((place, bytes(noted)) for place in places if (noted := replayed.entries.get(place)) is not None)
     return sorted((places[place], noted) for place, noted in known.items() if noted is not None)
 
 
 def _entries(
-    base: RocksBase | None, overlay: Overlay, groups: Groups, states: Collection[int]
+    base: RocksBase | None, replayed: Replayed, groups: Groups, states: Collection[int]
 ) -> Generator[Entry, None, None]:
     """One store's entries in order: what its logs say, and what its base has that the logs do not speak of."""
     low, high = group_prefix(groups[0]), group_prefix(groups[1])
-    logged = overlay.entries
+    logged = replayed.entries
     newer: list[Entry] = sorted(
         (key, bytes(value))
         for key, value in logged.items()

@@ -10,7 +10,7 @@ from streamlet.state.backends.logged import LoggedStore
 from streamlet.state.backends.rescale import write_part
 from streamlet.state.backends.rocksdb_database import SHARED_SUFFIX, RocksBase
 from streamlet.state.log.log_set import ClosedLog
-from streamlet.state.log.replayed import Overlay
+from streamlet.state.log.replayed import Replayed
 from streamlet.state.snapshot import FileRef, StoreSnapshot
 from streamlet.state.store import FoldJob
 
@@ -66,9 +66,9 @@ class RocksDbKeyedStore(LoggedStore):
         """Lets checkpoints name the new base; cells up to its cut become clean."""
         if job.base is None:
             raise CheckpointDamagedError(f"{self.name}: the fold at {job.cut} is not finished")
-        self.folded_epoch = max(self.folded_epoch, self.logbook.rebase(job.cut, job.base))
-        # Every restored log is older than any cut of this attempt, so all of the overlay is in the base now.
-        self.overlay = Overlay()
+        self.folded_interval = max(self.folded_interval, self.log_set.rebase(job.cut, job.base))
+        # Every restored log is older than any cut of this attempt, so all of the replayed is in the base now.
+        self.replayed = Replayed()
         super().adopt_fold(job)
 
     def cache_bytes(self) -> int:
@@ -123,7 +123,7 @@ class RocksDbKeyedStore(LoggedStore):
         if write_part(part, restored, self.files, self.work_dir.with_suffix(".old"), groups, self.states):
             self._base.ingest(part)
             base = self._keep_base(f"base-{cut}")
-        self.logbook.restore(cut, base, ())
+        self.log_set.restore(cut, base, ())
         self.cut = cut
 
     def _keep_base(self, name: str) -> tuple[FileRef, ...]:

@@ -25,7 +25,7 @@ NO_STATE = 0xFFFE
 
 _head = struct.Struct(">HHI").pack
 _timer_head = struct.Struct(">HHQI")
-_EPOCH = 1 << 63
+_BIAS = 1 << 63
 """Added to a time, so that negative ones come first."""
 
 
@@ -66,16 +66,16 @@ def namespace_of(stored: bytes) -> bytes:
 
 def timer_key(group: int, state_id: int, time: int, packed: bytes, namespace: bytes = b"") -> bytes:
     """The key of a timer in logs and in RocksDB. `time` is any signed integer of 64 bits."""
-    return _timer_head.pack(group, state_id, time + _EPOCH, len(packed)) + packed + namespace
+    return _timer_head.pack(group, state_id, time + _BIAS, len(packed)) + packed + namespace
 
 
 def timer_prefix(group: int, state_id: int, time: int) -> bytes:
     """What no timer of this group and state before `time` is below."""
-    return _timer_head.pack(group, state_id, time + _EPOCH, 0)[:12]
+    return _timer_head.pack(group, state_id, time + _BIAS, 0)[:12]
 
 
 def split_timer_key(stored: bytes) -> tuple[int, bytes, bytes]:
     """The time, the packed key and the namespace of a timer."""
     _, _, time, length = _timer_head.unpack_from(stored)
     end = _timer_head.size + length
-    return time - _EPOCH, stored[_timer_head.size : end], stored[end:]
+    return time - _BIAS, stored[_timer_head.size : end], stored[end:]

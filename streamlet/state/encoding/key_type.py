@@ -30,31 +30,31 @@ Shape = Any
 _REMEDY = "use str, bytes, int, bool, or tuples, NamedTuples or frozen msgspec.Structs of these"
 
 
-def key_shape(key: Any) -> Shape:
+def key_type_of(key: Any) -> Shape:
     """Gives the shape of a key; raises `KeyTypeError` for what cannot be a key."""
     kind = type(key)
     if kind in KEY_SCALARS:
         return kind
     if isinstance(key, tuple):
-        return (kind, *map(key_shape, key))
+        return (kind, *map(key_type_of, key))
     if isinstance(key, msgspec.Struct) and kind.__struct_config__.frozen:
-        return (kind, *map(key_shape, msgspec.structs.astuple(key)))
+        return (kind, *map(key_type_of, msgspec.structs.astuple(key)))
     raise KeyTypeError(f"a value of type {kind.__qualname__} cannot be a key", remedy=_REMEDY)
 
 
-def declared_shape(declared: Any, *, where: str) -> Shape:
+def declared_key_type(declared: Any, *, where: str) -> Shape:
     """Gives the shape that keys of a declared type have; raises `StateTypeError` when it is no key type."""
     return _shape_of(type_facts(declared, where=where), declared, where)
 
 
-def shape_text(shape: Shape) -> str:
+def key_type_text(shape: Shape) -> str:
     """Writes a shape down: `str`, `(str, int)`, `Place(shop: str)`. The same in every process.
 
     What decides the bytes of a key, or what they mean, is in it: a key with a field of another name is another key.
     """
     if not isinstance(shape, tuple):
         return str(shape.__qualname__)
-    parts = list(map(shape_text, shape[1:]))
+    parts = list(map(key_type_text, shape[1:]))
     if shape[0] is tuple:
         return f"({', '.join(parts)})"
     fields = ", ".join(f"{field}: {part}" for field, part in zip(_fields(shape[0]), parts, strict=True))
@@ -86,7 +86,7 @@ class KeyType:
         """Where the classes of the keys are; empty for plain keys."""
         self._decode: Callable[[bytes], Any] | None = None
         if declared is not None:
-            self._fix(declared_shape(declared, where=where))
+            self._fix(declared_key_type(declared, where=where))
 
     def restore(self, text: str, classes: str = "") -> None:
         """Says what the restored keys were; raises `StateTypeError` when another type was declared."""
@@ -104,15 +104,15 @@ class KeyType:
         """Raises `KeyTypeError` with the row of the first key of another shape than the first key ever seen."""
         for row, key in enumerate(keys):
             try:
-                shape = key_shape(key)
+                shape = key_type_of(key)
             except KeyTypeError as error:
                 raise KeyTypeError(f"{self.where}: {error.message}", index=row, remedy=error.remedy) from None
-            text = shape_text(shape)
+            text = key_type_text(shape)
             if not self.expected and self.text in ("", text, _without_fields(text)):
                 self._fix(shape)
             if shape not in self.expected:
                 raise KeyTypeError(
-                    f"{self.where}: key {key!r} is {shape_text(shape)}, but the keys here are {self.text}",
+                    f"{self.where}: key {key!r} is {key_type_text(shape)}, but the keys here are {self.text}",
                     index=row,
                     remedy="make the key function give one type, e.g. str(...) around what it returns",
                 )
@@ -144,11 +144,11 @@ class KeyType:
             ) from error
 
     def _fix(self, shape: Shape) -> None:
-        self.text = shape_text(shape)
+        self.text = key_type_text(shape)
         self.classes = classes_text(shape)
         self._decode = None
         self.expected = frozenset({shape})
-        self.probe = key_shape if isinstance(shape, tuple) else type
+        self.probe = key_type_of if isinstance(shape, tuple) else type
 
 
 def _shape_of(facts: inspect.Type, declared: Any, where: str) -> Shape:
@@ -223,7 +223,7 @@ def _type_in(text: str, classes: str, where: str) -> Any:
 
 
 def _parse(text: str, known: dict[str, Any]) -> tuple[Any, str]:
-    """Reads one shape as `shape_text` writes it, without field names; gives its type, or None, and what follows."""
+    """Reads one shape as `key_type_text` writes it, without field names; gives its type, or None, and what follows."""
     name = text.split("(", 1)[0].split(",", 1)[0].split(")", 1)[0]
     rest = text[len(name) :]
     if not rest.startswith("("):

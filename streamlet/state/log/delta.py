@@ -32,14 +32,14 @@ class Delta:
     def __init__(
         self,
         cut: int,
-        epoch: int,
+        interval: int,
         cells: list[Cell],
         refused: Refused,
         restored: Mapping[bytes, msgspec.Raw | None] | None = None,
     ) -> None:
         """`restored` makes it whole. Its keys stay; a value may become None while it is packed."""
         self.cut = cut
-        self.epoch = epoch
+        self.interval = interval
         self.entries = 0
         self.frames: list[bytes] = []
         self.is_whole = restored is not None
@@ -86,10 +86,12 @@ class Delta:
             self.entries += len(kept)
 
     def _pack_frame(self, chunk: list[Cell]) -> None:
-        epoch = self.epoch
+        interval = self.interval
         # A cell that changed again since the freeze has its frozen value in `old`.
         values = [
-            (cell.value if cell.second is None else (cell.value, cell.second)) if cell.epoch <= epoch else cell.old
+            (cell.value if cell.second is None else (cell.value, cell.second))
+            if cell.interval <= interval
+            else cell.old
             for cell in chunk
         ]
         # It may also hold one that nobody needs: of a change behind its own packing, while others were packed.
@@ -98,7 +100,9 @@ class Delta:
         kept = chunk
         if Missing in set(map(type, values)):
             # One that has never changed had nothing to delete.
-            deletes = [cell.stored for cell, value in zip(chunk, values, strict=True) if value is ABSENT and cell.epoch]
+            deletes = [
+                cell.stored for cell, value in zip(chunk, values, strict=True) if value is ABSENT and cell.interval
+            ]
             # NOT_LOADED: changed blindly, and the change was undone.
             pairs = [
                 (cell, value)

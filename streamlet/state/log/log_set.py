@@ -28,7 +28,7 @@ class ClosedLog(msgspec.Struct, frozen=True, gc=False):
     """A durable log."""
 
     ref: LogRef
-    epoch: int
+    interval: int
     """The last interval of changes in it."""
     first_cut: int
     """It has what changed up to this cut too, so a checkpoint from here to before its own cut is in no log."""
@@ -36,7 +36,7 @@ class ClosedLog(msgspec.Struct, frozen=True, gc=False):
     """It has everything, so nothing before it is needed."""
 
 
-class LogBook:
+class LogSet:
     """Keeps a delta until its log is durable, and a log until a base covers it: a failed checkpoint loses nothing.
 
     `write` may run in a thread beside everything else; two of them wait for each other.
@@ -51,7 +51,7 @@ class LogBook:
         self.base_cut = 0
         self.base: tuple[FileRef, ...] = ()
         self.bytes_written = 0
-        self.rewritten_epoch = 0
+        self.rewritten_interval = 0
         """The last interval of changes in the newest log that has everything."""
 
     def restore(self, base_cut: int, base: tuple[FileRef, ...], logs: tuple[LogRef, ...]) -> None:
@@ -125,7 +125,7 @@ class LogBook:
     def rebase(self, cut: int, base: tuple[FileRef, ...], logs: tuple[LogRef, ...] = ()) -> int:
         """Puts a new base under the logs after `cut`; `logs` stand for what is left before it.
         Gives the last interval that is covered now."""
-        covered = [log.epoch for log in self.closed if log.ref.cut <= cut]
+        covered = [log.interval for log in self.closed if log.ref.cut <= cut]
         later = [log for log in self.closed if log.ref.cut > cut]
         self.base = base
         self.closed = [ClosedLog(ref, max(covered, default=0), ref.cut) for ref in logs] + later
@@ -134,12 +134,12 @@ class LogBook:
         return max(covered, default=0)
 
     def _close(self, ref: LogRef, deltas: list[Delta]) -> None:
-        epoch = deltas[-1].epoch
+        interval = deltas[-1].interval
         if any(delta.is_whole for delta in deltas):
-            self.closed = [ClosedLog(ref, epoch, 0, is_whole=True)]
-            self.rewritten_epoch = epoch
+            self.closed = [ClosedLog(ref, interval, 0, is_whole=True)]
+            self.rewritten_interval = interval
         else:
-            self.closed.append(ClosedLog(ref, epoch, deltas[0].cut))
+            self.closed.append(ClosedLog(ref, interval, deltas[0].cut))
 
     def _write(self, deltas: list[Delta], entries: int) -> LogRef:
         cut = deltas[-1].cut

@@ -16,7 +16,7 @@ ENTRY_BYTES = 250
 """Estimated memory of an entry: stored key, dict entry, and its part of a frame."""
 
 
-class Overlay:
+class Replayed:
     """Entries by stored key, still packed; None is a tombstone. Looked at before RocksDB."""
 
     def __init__(self) -> None:

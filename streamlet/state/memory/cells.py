@@ -1,6 +1,6 @@
 """What stands in memory: one slot per live key, one cell per state and namespace in use.
 
-A cell is *dirty* (changed since the last freeze: `epoch` is the store's), *logged* (in a log that no fold has taken)
+A cell is *dirty* (changed since the last freeze: `interval` is the store's), *logged* (in a log that no fold has taken)
 or *clean* (equal to what RocksDB has).  These objects are not seen by the garbage collector (`gc=False`), so they must
 never form a cycle: a cell therefore carries its key and its stored key instead of a reference to its slot.
 """
@@ -27,7 +27,7 @@ class Missing(enum.Enum):
 NOT_LOADED = Missing.NOT_LOADED
 ABSENT = Missing.ABSENT
 BURIED = -1
-"""The epoch of a cell that is in memory no more, but in the ring of `Residency` still."""
+"""The interval of a cell that is in memory no more, but in the ring of `Eviction` still."""
 
 
 class Cell(msgspec.Struct, gc=False, eq=False):
@@ -38,7 +38,7 @@ class Cell(msgspec.Struct, gc=False, eq=False):
     """The other half of a pair that is added to in place: then `value` is the first. None: `value` is all of it."""
     old: Any
     """While a freeze is not packed, the value before the first change behind it: what the snapshot takes then."""
-    epoch: int
+    interval: int
     """The interval between two freezes in which it was last changed; 0 for never."""
     key: Any
     stored: bytes

@@ -33,7 +33,7 @@ RAW_BYTES = 80
 """A `msgspec.Raw` and the head of its bytes (`sys.getsizeof` cannot say)."""
 
 
-class Residency:
+class Eviction:
     """A ring of everything in memory, oldest first. What changes often is never clean, so it needs no further rank.
 
     Cells that are ABSENT outside memory too leave it whatever its bound: first their places in the slots, and once they
@@ -95,7 +95,7 @@ class Residency:
         """Says that cells became clean."""
         self._in_vain = 0
 
-    def evict(self, folded_epoch: int, clock: Clock, budget_seconds: float) -> int:
+    def evict(self, folded_interval: int, clock: Clock, budget_seconds: float) -> int:
         """Drops clean cells, oldest first, until under the bound or out of time. Gives how many it dropped."""
         deadline = clock.monotonic() + budget_seconds
         before = self.evicted
@@ -104,18 +104,18 @@ class Residency:
         if not self.is_over_bound:
             return 0
         while self._estimate() > enough and not self.is_exhausted:
-            self._evict_slice(folded_epoch)
+            self._evict_slice(folded_interval)
             if clock.monotonic() >= deadline:
                 break
         return self.evicted - before
 
     def has_litter(self, clean: int) -> bool:
-        """True when `tidy` has something to do. `clean`: tombstones of this epoch or before may be buried."""
+        """True when `tidy` has something to do. `clean`: tombstones of this interval or before may be buried."""
         gone = self.gone
         return (
             self._to_sweep > 0
             or self._buried > LITTER + len(self.ring) // 4
-            or (bool(gone) and (gone[0].value is not ABSENT or gone[0].epoch <= clean))
+            or (bool(gone) and (gone[0].value is not ABSENT or gone[0].interval <= clean))
         )
 
     def tidy(self, clean: int, unstore: Callable[[bytes], None], clock: Clock, budget_seconds: float) -> None:
@@ -129,7 +129,7 @@ class Residency:
 
     def cells(self) -> list[Cell]:
         """Everything in memory. A key that is buried may be there again, so what is buried does not count."""
-        return [cell for cell in self.ring if cell.epoch != BURIED] if self._buried else list(self.ring)
+        return [cell for cell in self.ring if cell.interval != BURIED] if self._buried else list(self.ring)
 
     def let_go(self) -> bool:
         """Lets go of some of everything; True while there is more."""
@@ -142,12 +142,12 @@ class Residency:
         """Takes cells that are gone out of their slots; False when there is none."""
         gone, table = self.gone, self._table
         for number in range(SLICE):
-            if not gone or (gone[0].value is ABSENT and gone[0].epoch > clean):
+            if not gone or (gone[0].value is ABSENT and gone[0].interval > clean):
                 return number > 0
             cell = gone.popleft()
             # One that went twice is in the list twice, and one that was evicted is in no slot.
             slot = table.get(cell.key)
-            if cell.value is not ABSENT or cell.epoch == BURIED or slot is None:
+            if cell.value is not ABSENT or cell.interval == BURIED or slot is None:
                 continue
             if cell is not slot:
                 place = cell.stored[2:4] + namespace_of(cell.stored)
@@ -156,14 +156,14 @@ class Residency:
                 del slot.cells[place]
                 unstore(cell.stored)
                 self._mark_buried(cell)
-            if not slot.cells and slot.value is ABSENT and slot.epoch <= clean:
+            if not slot.cells and slot.value is ABSENT and slot.interval <= clean:
                 del table[slot.key]
                 unstore(slot.stored)
                 self._mark_buried(slot)
         return True
 
     def _mark_buried(self, cell: Cell) -> None:
-        cell.epoch = BURIED
+        cell.interval = BURIED
         self._buried += 1
 
     def _sweep_slice(self) -> None:
@@ -172,17 +172,17 @@ class Residency:
         self._to_sweep = self._to_sweep or len(ring)
         for _ in range(min(SLICE, self._to_sweep, len(ring))):
             cell = ring.popleft()
-            if cell.epoch == BURIED:
+            if cell.interval == BURIED:
                 self._buried -= 1
             else:
                 ring.append(cell)
         self._to_sweep = max(0, min(self._to_sweep - SLICE, len(ring)))
 
-    def _evict_slice(self, folded_epoch: int) -> None:
+    def _evict_slice(self, folded_interval: int) -> None:
         ring = self.ring
         for _ in range(min(SLICE, len(ring))):
             cell = ring.popleft()
-            if cell.epoch > folded_epoch or not self._drop(cell):
+            if cell.interval > folded_interval or not self._drop(cell):
                 ring.append(cell)
                 self._in_vain += 1
             else:
@@ -190,7 +190,7 @@ class Residency:
                 self.evicted += 1
 
     def _drop(self, cell: Cell) -> bool:
-        if cell.epoch == BURIED:
+        if cell.interval == BURIED:
             self._buried -= 1
             return True
         if isinstance(cell, Slot):

@@ -17,7 +17,7 @@ from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, Slot, content
 class CellSpace(Protocol):
     """What the cells of all states share: the store, seen from here."""
 
-    epoch: int
+    interval: int
     dirty: list[Cell]
     gone: deque[Cell]
     """Cells that became ABSENT: out of memory with them once they are so outside memory too."""
@@ -44,7 +44,7 @@ class StateCells:
     """The cells of one state.
 
     The loop of an operator that knows its columns may do `change` itself, cell by cell: load a cell whose value is
-    NOT_LOADED; if its epoch is not the store's, keep `old` while the store is packing, set the epoch and append it to
+    NOT_LOADED; if its interval is not that of the store, keep `old` while the store is packing, set it and append it to
     the store's dirty list; then set the value, encoded unless its class is in `plain`.
 
     A loop that owns its state may keep pairs in two halves, `value` and `second`: an object less in memory for each
@@ -109,10 +109,10 @@ class StateCells:
     def change(self, cell: Cell, stored: Any) -> None:
         """Gives a cell a new content: encoded, or ABSENT. It need not have been loaded."""
         space = self._space
-        if cell.epoch != space.epoch:
+        if cell.interval != space.interval:
             if space.is_packing:
                 cell.old = content(cell)
-            cell.epoch = space.epoch
+            cell.interval = space.interval
             space.dirty.append(cell)
         cell.value = stored
         if cell.second is not None:

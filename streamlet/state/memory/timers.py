@@ -41,7 +41,7 @@ class Due(NamedTuple):
 class TimerSpace(Protocol):
     """The store, as timers see it."""
 
-    epoch: int
+    interval: int
     dirty: list[Cell]
     first_group: int
     end_group: int
@@ -59,11 +59,11 @@ class TimerSpace(Protocol):
         """The first entries outside memory from `low` to before `high`; and where to go on, None at the end."""
         ...
 
-    folded_epoch: int
-    """Cells last changed in this epoch or before are the same outside memory."""
+    folded_interval: int
+    """Cells last changed in this interval or before are the same outside memory."""
 
-    def buried_epoch(self) -> int:
-        """Tombstones of this epoch or before are needed no more in memory."""
+    def buried_interval(self) -> int:
+        """Tombstones of this interval or before are needed no more in memory."""
         ...
 
     def unstore(self, stored: bytes) -> None:
@@ -175,7 +175,7 @@ class Timers:
     def look_again(self) -> None:
         """Says that cells became clean: tombstones go at once, the rest when memory is short."""
         self._in_vain = 0
-        clean = self._space.buried_epoch()
+        clean = self._space.buried_interval()
         for group in self._groups.values():
             _bury(group, clean, self._space.unstore)
 
@@ -185,9 +185,9 @@ class Timers:
         number = numbers[self._turn % len(numbers)]
         group = self._groups[number]
         self._turn += 1
-        clean = self._space.folded_epoch
+        clean = self._space.folded_interval
         coming = sorted(stored for stored, cell in group.cells.items() if cell.value is True)
-        dropped = [stored for stored in coming[KEPT:] if group.cells[stored].epoch <= clean]
+        dropped = [stored for stored in coming[KEPT:] if group.cells[stored].interval <= clean]
         if not dropped:
             self._in_vain += 1
             return 0
@@ -252,10 +252,10 @@ class Timers:
 
     def _change(self, cell: Cell, value: Any) -> None:
         space = self._space
-        if cell.epoch != space.epoch:
+        if cell.interval != space.interval:
             if space.is_packing:
                 cell.old = cell.value
-            cell.epoch = space.epoch
+            cell.interval = space.interval
             space.dirty.append(cell)
         cell.value = value
 
@@ -263,8 +263,8 @@ class Timers:
 def _bury(group: _Group, clean: int, unstore: Callable[[bytes], None]) -> None:
     """Lets go of tombstones that are on disk."""
     gone = group.gone
-    while gone and (gone[0].value is not ABSENT or gone[0].epoch <= clean):
+    while gone and (gone[0].value is not ABSENT or gone[0].interval <= clean):
         cell = gone.popleft()
-        if cell.value is ABSENT and cell.epoch <= clean:
+        if cell.value is ABSENT and cell.interval <= clean:
             group.cells.pop(cell.stored, None)
             unstore(cell.stored)

@@ -1,6 +1,6 @@
 """What a record changes in keyed state, so that it can be undone: only under an error policy other than `fail`.
 
-Every cell that is asked for while the journal is open is noted as it is, before anybody can change it.
+Every cell that is asked for while the undo_log is open is noted as it is, before anybody can change it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from streamlet.state.memory.state_cells import CellSpace, StateCells
 from streamlet.state.memory.timers import Timers, TimerSpace
 
 
-class Journaling(Protocol):
-    """The store, as journals see it."""
+class Undoable(Protocol):
+    """The store, as undo logs see it."""
 
     dirty: list[Cell]
-    journal: Journal | None
+    undo_log: UndoLog | None
 
 
-class Journal:
+class UndoLog:
     """Cells as they were when it was opened. Nothing is frozen or evicted while it is open."""
 
     __slots__ = ("_born", "_cells", "_first_dirty", "_space", "is_open")
 
-    def __init__(self, space: Journaling) -> None:
+    def __init__(self, space: Undoable) -> None:
         self._space = space
         self._cells: list[tuple[Cell, Any, Any, Any, int]] = []
         self._born: list[tuple[dict[bytes, Cell], bytes]] = []
@@ -53,8 +53,8 @@ class Journal:
 
     def undo(self) -> None:
         """Brings everything back to where it was, and closes."""
-        for cell, value, second, old, epoch in reversed(self._cells):
-            cell.value, cell.second, cell.old, cell.epoch = value, second, old, epoch
+        for cell, value, second, old, interval in reversed(self._cells):
+            cell.value, cell.second, cell.old, cell.interval = value, second, old, interval
         for cells, stored in self._born:
             cell = cells.pop(stored, None)
             if cell is not None:
@@ -65,37 +65,37 @@ class Journal:
 
     def note(self, cell: Cell) -> None:
         """Keeps what a cell is before it may change."""
-        self._cells.append((cell, cell.value, cell.second, cell.old, cell.epoch))
+        self._cells.append((cell, cell.value, cell.second, cell.old, cell.interval))
 
     def note_birth(self, cells: dict[bytes, Cell], stored: bytes) -> None:
         """Says that there is no such cell yet, and that this means something."""
         self._born.append((cells, stored))
 
 
-class JournaledCells(StateCells):
+class UndoableCells(StateCells):
     """The cells of one state, each noted when it is asked for."""
 
-    __slots__ = ("_holds_slots", "_journal")
+    __slots__ = ("_holds_slots", "_undo_log")
 
-    def __init__(self, space: CellSpace, state_id: int, codec: Codec, journal: Journal, *, inline: bool) -> None:
+    def __init__(self, space: CellSpace, state_id: int, codec: Codec, undo_log: UndoLog, *, inline: bool) -> None:
         # Nobody may take a slot for its cell by himself: it would not be noted.
         super().__init__(space, state_id, codec, inline=False)
         self._holds_slots = inline
-        self._journal = journal
+        self._undo_log = undo_log
 
     def cell(self, slot: Slot, namespace: bytes = b"") -> Cell:
         cell = slot if self._holds_slots and not namespace else super().cell(slot, namespace)
-        if self._journal.is_open:
-            self._journal.note(cell)
+        if self._undo_log.is_open:
+            self._undo_log.note(cell)
         return cell
 
 
-class JournaledTimers(Timers):
+class UndoableTimers(Timers):
     """Timers whose setting and deletion can be undone; their firing cannot."""
 
-    def __init__(self, space: TimerSpace, state_id: int, journal: Journal) -> None:
+    def __init__(self, space: TimerSpace, state_id: int, undo_log: UndoLog) -> None:
         super().__init__(space, state_id)
-        self._journal = journal
+        self._undo_log = undo_log
 
     def set(self, slot: Slot, time: int, namespace: bytes = b"") -> None:
         self._note(slot, time, namespace)
@@ -106,34 +106,34 @@ class JournaledTimers(Timers):
         super().delete(slot, time, namespace)
 
     def _note(self, slot: Slot, time: int, namespace: bytes) -> None:
-        if not self._journal.is_open:
+        if not self._undo_log.is_open:
             return
         stored = timer_key(slot.group, self._state_id, time, slot.packed, namespace)
         cells = self._groups[slot.group].cells
         cell = cells.get(stored)
         if cell is None:
-            self._journal.note_birth(cells, stored)
+            self._undo_log.note_birth(cells, stored)
         else:
-            self._journal.note(cell)
+            self._undo_log.note(cell)
 
 
 @contextmanager
-def journaled(store: Journaling) -> Iterator[Journal]:
-    """What is bound meanwhile - cells, handles, timers - can be undone by the journal that this gives."""
-    store.journal = journal = Journal(store)
+def undoable(store: Undoable) -> Iterator[UndoLog]:
+    """What is bound meanwhile - cells, handles, timers - can be undone by the undo_log that this gives."""
+    store.undo_log = undo_log = UndoLog(store)
     try:
-        yield journal
+        yield undo_log
     finally:
-        store.journal = None
+        store.undo_log = None
 
 
-def cells_in(space: CellSpace, state_id: int, codec: Codec, journal: Journal | None, *, inline: bool) -> StateCells:
-    """The cells of a state, with a journal or without."""
-    if journal is None:
+def cells_in(space: CellSpace, state_id: int, codec: Codec, undo_log: UndoLog | None, *, inline: bool) -> StateCells:
+    """The cells of a state, with a undo_log or without."""
+    if undo_log is None:
         return StateCells(space, state_id, codec, inline=inline)
-    return JournaledCells(space, state_id, codec, journal, inline=inline)
+    return UndoableCells(space, state_id, codec, undo_log, inline=inline)
 
 
-def timers_in(space: TimerSpace, state_id: int, journal: Journal | None) -> Timers:
-    """The timers of a state, with a journal or without."""
-    return Timers(space, state_id) if journal is None else JournaledTimers(space, state_id, journal)
+def timers_in(space: TimerSpace, state_id: int, undo_log: UndoLog | None) -> Timers:
+    """The timers of a state, with a undo_log or without."""
+    return Timers(space, state_id) if undo_log is None else UndoableTimers(space, state_id, undo_log)
