@@ -24,7 +24,7 @@ BACK = ("benchmarks", "simulation")
 """Folders whose tests compute, longest last."""
 IN_MEMORY = ("unit", "operators", "protocol")
 """Folders whose tests ask nothing of a disk but that files are there: an fsync takes no time in memory."""
-ON_DISK = ("unit/test_files_",)
+ON_DISK = ("unit/connectors/files/",)
 """What is below them all the same: tests of what a file system does with names and inodes."""
 SLOWEST = 10
 _MEMORY = Path("/dev/shm")

@@ -21,8 +21,8 @@ from streamlet_connectors.kafka.reading.decoding import Decoder
 from streamlet_connectors.kafka.reading.partition_fetch import FetchLimits, PartitionFetch
 from streamlet_connectors.kafka.reading.reader import KafkaReader, ReadingOptions
 from tests.kafka.source_driving import reader_context
+from tests.unit.connectors.kafka.test_kafka_source_records import _rows
 from tests.unit.job_kit import Failing, lines, make_job, run
-from tests.unit.test_kafka_source_records import _rows
 
 BAD = OutputTag[BadRecord]("bad")
 COUNT = 200

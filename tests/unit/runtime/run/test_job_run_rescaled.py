@@ -24,7 +24,7 @@ from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
 from tests.unit.job_kit import Waiting, checkpoint_at, files, lines, make_job, run, storage
-from tests.unit.test_chain_time import End, Telling
+from tests.unit.runtime.task.test_chain_time import End, Telling
 
 COUNT = 20
 TIMES: WatermarkStrategy[int] = WatermarkStrategy.monotonic().with_timestamps(lambda one: one * 1000)

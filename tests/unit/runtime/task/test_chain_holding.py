@@ -13,7 +13,7 @@ from streamlet.runtime.task.backlog import Backlog
 from streamlet.runtime.task.input_gate import InputGate
 from streamlet.windows import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamlet_connectors.print import Print
-from tests.unit.test_chain_time import Running, Telling, then
+from tests.unit.runtime.task.test_chain_time import Running, Telling, then
 
 
 class Holding(Operator):

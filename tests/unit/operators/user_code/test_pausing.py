@@ -12,7 +12,7 @@ from streamlet.elements import Batch
 from streamlet.errors import UserFunctionError
 from streamlet.operators.user_code.pausing import Pause
 from streamlet_connectors.print import Print
-from tests.unit.test_held_back import Timed
+from tests.unit.runtime.task.test_held_back import Timed
 
 KINDS: dict[str, Callable[[Stream[int], Callable[[int], int]], Stream[Any]]] = {
     "map": lambda s, f: s.map(f, uid="op"),

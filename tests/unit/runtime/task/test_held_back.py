@@ -23,7 +23,7 @@ from streamlet.runtime.task.input_gate import InputGate
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
 from streamlet_connectors.generator import Generator
 from streamlet_connectors.print import Print
-from tests.unit.test_chain_time import End, Telling, then
+from tests.unit.runtime.task.test_chain_time import End, Telling, then
 
 
 class Timed:

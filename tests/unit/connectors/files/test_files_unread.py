@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from streamlet_connectors.files import Csv, FileSink, TextLines
+from tests.unit.connectors.files.test_files_rotation import append
 from tests.unit.job_kit import make_job, run
-from tests.unit.test_files_rotation import append
 
 
 def run_again(folder: Path, source: TextLines | Csv[dict[str, str]] | None = None) -> str:

@@ -202,7 +202,7 @@ def test_a_fold_moves_logs_into_the_base_and_changes_nothing_to_be_read(kind: ty
     job = store.begin_fold()
     store.freeze(7)
     if job.arguments:
-        subprocess.run((sys.executable, "-m", MODULE, *job.arguments), check=True, cwd=Path(__file__).parents[2])
+        subprocess.run((sys.executable, "-m", MODULE, *job.arguments), check=True, cwd=Path(__file__).parents[3])
     store.finish_fold(job)
     store.adopt_fold(job)
     store.pack(1.0)
