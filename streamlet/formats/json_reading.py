@@ -135,7 +135,7 @@ def _what_it_is(data: Any) -> tuple[str | None, str | None]:
     if (found := recognise(data)) is not None:
         return f"it is {found.what}", found.remedy
     if data[:1] == b"\0":
-        return "it begins with zero bytes, as a file has them that was cut while it was written", None
+        return "it begins with a zero byte", None
     try:
         data.decode()
     except UnicodeDecodeError as error:

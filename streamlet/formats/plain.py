@@ -35,7 +35,8 @@ def no_text(data: bytes, encoding: str, error: Exception) -> tuple[str, str | No
 class Text:
     """Text in one encoding, UTF-8 unless told.
 
-    What starts like a record of a schema registry (0, 0 and the rest of a schema's id) is refused: it is no text.
+    What starts like a record of a schema registry (0, 0 and the rest of a schema's id), or with the zero bytes of a
+    file that was cut while it was written, is refused: it is no text.
 
     >>> Text().decode_batch([b"abc"])
     ['abc']
@@ -54,13 +55,13 @@ class Text:
                 try:
                     str(data, encoding)
                 except (UnicodeDecodeError, TypeError) as error:
-                    _refuse_registered(column[:index], encoding)
+                    _refuse_zeros(column[:index], encoding)
                     what, remedy = no_text(data, encoding, error)
                     raise DecodeError(f"not {encoding} text: {what}", index=index, remedy=remedy) from error
             raise
         # The least of the column shows whether any begins with the byte 0, as no text does.
         if not self._is_wide and min(filter(None, column), default=b"x")[0] == 0:
-            _refuse_registered(column, encoding)
+            _refuse_zeros(column, encoding)
         return values
 
     def encode_batch(self, column: Sequence[str]) -> list[bytes]:
@@ -76,7 +77,7 @@ class Text:
             raise
 
 
-def _refuse_registered(column: Sequence[bytes], encoding: str) -> None:
+def _refuse_zeros(column: Sequence[bytes], encoding: str) -> None:
     for index, data in enumerate(column):
         if data[:2] == b"\0\0" and (found := recognise(data)) is not None:
             raise DecodeError(f"not {encoding} text: it is {found.what}", index=index, remedy=found.remedy)

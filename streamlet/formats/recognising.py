@@ -14,6 +14,8 @@ class Recognised(NamedTuple):
     remedy: str
     is_text: bool = False
     """True for text of another kind: nothing is wrong with it where any text is right."""
+    is_hole: bool = False
+    """True for zero bytes that nobody wrote: what comes behind the next line end is not touched by it."""
 
 
 _UNPACK = (
@@ -46,6 +48,8 @@ _PARQUET = re.compile(rb"PAR1[\x00-\x1f]")
 _ORC = re.compile(rb"ORC[\x00-\x1f]")
 _UTF16_LE = re.compile(rb"(?:[\t\n\r -~]\x00){4}")
 _UTF16_BE = re.compile(rb"(?:\x00[\t\n\r -~]){4}")
+_MOST_ZEROS_OF_REGISTERED = 4
+"""A byte 0 and an id below 256 with three bytes 0 before it."""
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
 _XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml\b")
 _LATER: tuple[tuple[re.Pattern[bytes], Recognised], ...] = (
@@ -67,7 +71,20 @@ def recognise(data: bytes) -> Recognised | None:
     for pattern, found in _LATER:
         if pattern.match(data):
             return found
-    return _registered(data)
+    return _hole(data) or _registered(data)
+
+
+def _hole(data: bytes) -> Recognised | None:
+    """What a writer leaves that goes on at its old place in a file that was cut meanwhile: zero bytes before a line."""
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    if not _MOST_ZEROS_OF_REGISTERED < zeros < len(data):
+        return None
+    return Recognised(
+        f"a hole of {zeros} zero bytes before text: a file that was cut (copytruncate, or > file) while its writer "
+        "went on at its old place has them",
+        "have the writer append (open mode 'a', >>), or rotate the file by renaming it",
+        is_hole=True,
+    )
 
 
 def _registered(data: bytes) -> Recognised | None:

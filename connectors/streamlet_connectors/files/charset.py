@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from streamlet.connect import DecodeError, JobDefinitionError, recognise
@@ -51,6 +52,10 @@ class Charset(NamedTuple):
         lines.append(data[start:])
         return lines
 
+    def has_marks(self, records: Sequence[bytes]) -> bool:
+        """Tells whether a mark of UTF-8 is among records, as where files with one each were put together."""
+        return self.encoding == _UTF8 and codecs.BOM_UTF8 in b"\n".join(records)
+
     def feeds_in(self, *records: bytes) -> int:
         """Counts the line feeds inside of records."""
         if not self.is_wide:
@@ -59,6 +64,11 @@ class Charset(NamedTuple):
 
 
 UTF8 = Charset(_UTF8)
+
+
+def without_marks(records: Sequence[bytes]) -> list[bytes]:
+    """Gives records without the mark of UTF-8 that some begin with."""
+    return [record.removeprefix(codecs.BOM_UTF8) for record in records]
 
 
 def has_cr_only(head: bytes, feed: bytes) -> bool:
@@ -123,7 +133,7 @@ class Encoding:
 
     def _require_text(self, path: str, head: bytes) -> None:
         found = recognise(head)
-        if found is not None and not (found.is_text and self._is_any_text):
+        if found is not None and not found.is_hole and not (found.is_text and self._is_any_text):
             raise DecodeError(f"file {path} is {found.what}", remedy=found.remedy)
         if head.startswith(codecs.BOM_UTF8):  # in UTF-8 it was seen before
             raise DecodeError(

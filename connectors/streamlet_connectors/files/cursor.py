@@ -27,6 +27,7 @@ class Cursor:
         "has_begun",
         "has_ended",
         "has_long",
+        "has_marks",
         "head",
         "is_over",
         "nameless_since",
@@ -54,6 +55,8 @@ class Cursor:
         self.end = 0
         self.head = b""
         self.charset = UTF8
+        self.has_marks = False
+        """True when records ahead begin with a mark of UTF-8, which is none of their characters."""
         self.has_long = False
         """True when a record of many lines was told of."""
         self.waits_at = -1
@@ -82,6 +85,7 @@ class Cursor:
         assert self.content is not None
         self.ahead, self.taken = chunk.records, 0
         self.before, self.end, self.head, self.charset = chunk.before, chunk.end, chunk.head, chunk.charset
+        self.has_marks = chunk.charset.has_marks(chunk.records)
         content = self.content
         start = chunk.start.lies_in(content.identity)
         self.position = start._replace(size=content.stat_size, mtime=content.mtime, is_closed=False)

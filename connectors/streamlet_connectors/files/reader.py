@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from streamlet.connect import Batch, DecodeError, Position, ReaderContext
-from streamlet_connectors.files.charset import Charset
+from streamlet_connectors.files.charset import Charset, without_marks
 from streamlet_connectors.files.chunks import Chunk, read_chunk, read_header
 from streamlet_connectors.files.content import Content
 from streamlet_connectors.files.cursor import Cursor
@@ -228,10 +228,11 @@ class FilesReader(Generic[T]):
     def _cut_batch(self, cursor: Cursor) -> Batch[T]:
         records = cursor.ahead[cursor.taken : cursor.taken + self._context.batch_limit()]
         start = cursor.position
-        rows = self._options.layout.rows(records, cursor.charset)
+        texts = without_marks(records) if cursor.has_marks else records
+        rows = self._options.layout.rows(texts, cursor.charset)
         if max(map(len, records)) > _LONG_BYTES and not cursor.has_long:
             self._tell_of_long(cursor, start, records)
-        values, rows, used = self._decode(cursor, start, records, rows)
+        values, rows, used = self._decode(cursor, start, texts, rows)
         cursor.advance(used)
         if not cursor.ahead and not (cursor.content is not None and cursor.content.is_packed):
             self._turns.rotate(-1)  # what is packed is unpacked on and on: it gives its turn when there is no more

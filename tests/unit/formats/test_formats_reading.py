@@ -36,7 +36,9 @@ IS: list[tuple[bytes, str, str]] = [
     (b"\xff\xfe{\0", "it is UTF-16 (little endian)", "encoding='utf-16'"),
     (b"\xfe\xff\0{", "it is UTF-16 (big endian)", "encoding='utf-16'"),
     (b'{\0"\0a\0"\0:\0', "it is UTF-16 (little endian) without its mark", "encoding='utf-16-le'"),
-    (b"\0\0\0\0\0\0{}", "it begins with zero bytes", ""),
+    (b"\0\0\0\0\0{}", "it is a hole of 5 zero bytes before text", "have the writer append"),
+    (b"\0" * 2000 + b'{"a":1}', "it is a hole of 2000 zero bytes before text", "rotate the file by renaming it"),
+    (b"\0{}", "it begins with a zero byte", ""),
     (b"[", "it ends before its document does: a document over several lines?", "jq -c"),
     (b'[{"a":1},', "it ends before its document does", "jq -c"),
     (b'  "a": 1,', "something follows its document", "one document per line"),
@@ -145,6 +147,7 @@ def test_no_value_of_a_record_is_in_the_error() -> None:
         (b"\xff\xfea\0", "it is UTF-16"),
         (b"caf\xe9", "byte 0xe9 at byte 3"),
         (REGISTERED + b"{}", "a record of a schema registry"),
+        (b"\0" * 60 + b"GET /", "a hole of 60 zero bytes before text"),
         (b"\x1f\x8b\x08", "compressed (gzip)"),
     ],
 )

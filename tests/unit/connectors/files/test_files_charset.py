@@ -136,10 +136,25 @@ def test_an_encoding_that_is_not_the_files_is_told(tmp_path: Path, caplog: pytes
     assert f"file {file}: it is read as cp1252, and its beginning is right in UTF-8, too" in caplog.text
 
 
-def test_files_put_together_keep_their_marks_and_are_read(tmp_path: Path) -> None:
-    file = tmp_path / "in.jsonl"
-    file.write_bytes(b"\xef\xbb\xbf1\n\xef\xbb\xbf2\n")
-    assert Reading(JsonLines(file)).values() == [1, 2]
+def test_the_marks_of_files_put_together_belong_to_no_record(tmp_path: Path) -> None:
+    file = tmp_path / "in"
+    file.write_bytes(b"\xef\xbb\xbf1\r\n2\n\xef\xbb\xbf3\n\xef\xbb\xbf4")
+    assert_resumes_from_every_position(lambda: JsonLines(file), [1, 2, 3, 4])
+    assert_resumes_from_every_position(lambda: TextLines(file), ["1", "2", "3", "4"])
+    assert_resumes_from_every_position(lambda: Csv(file, header=["n"]), [{"n": n} for n in "1234"])
+    assert Reading(TextLines(file, encoding="latin-1", line_end="\n")).values()[1:] == ["2", "ï»¿3", "ï»¿4"]
+
+
+def test_a_hole_of_zero_bytes_is_named_and_what_comes_behind_it_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "in"
+    file.write_bytes(b"\0" * 5000 + b'{"a":1}\n{"a":2}\n')
+    assert Reading(JsonLines(file, on_bad_record="skip")).values() == [{"a": 2}]
+    assert f"file {file}, line 1 (byte offset 0): not JSON: it is a hole of 5000 zero bytes before text" in caplog.text
+    assert "have the writer append" in caplog.text
+    with pytest.raises(DecodeError, match=r"line 1 \(byte offset 0\): not utf-8 text: it is a hole of 5000 zero bytes"):
+        Reading(TextLines(file)).values()
 
 
 def test_lines_of_blanks_are_no_json(tmp_path: Path) -> None:
