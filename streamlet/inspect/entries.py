@@ -45,7 +45,7 @@ class StoredEntries:
 
     def holds(self, state_id: int) -> bool:
         """True when the store has this state."""
-        return not self.snapshot.states or state_id in self.snapshot.states
+        return state_id in self.snapshot.states
 
     def has_group(self, group: int) -> bool:
         """True when the store has the keys of a key group."""

@@ -117,7 +117,7 @@ class Import:
                 entries[key] = value
         packed = msgspec.msgpack.encode([*entries.items()])
         for place, snapshot in self._operators.items():
-            if place.rpartition("/")[0] == state.uid and isinstance(snapshot, dict) and state.name in snapshot:
+            if place.rpartition("/")[0] == state.uid and isinstance(snapshot, dict) and snapshot.get(state.name):
                 self._operators[place] = {**snapshot, state.name: {**snapshot[state.name], "entries": packed}}
         return count
 
@@ -130,7 +130,7 @@ class Import:
 
     def _store_of(self, state_id: int, group: int) -> int:
         for number, store in enumerate(self._stores):
-            if store.first_group <= group < store.end_group and (not store.states or state_id in store.states):
+            if store.first_group <= group < store.end_group and state_id in store.states:
                 return number
         # No store had this state of this operator yet: one that has all of its states, and nothing else.
         manifest = self._source.manifest
@@ -144,7 +144,7 @@ class Import:
         """Notes the shape of the keys in the stores that have none yet."""
         for number in [*self._waiting, *self._logs]:
             store = self._stores[number]
-            if not store.states or state.spec.id in store.states:
+            if state.spec.id in store.states:
                 for stored, value in keyed.notes(store):
                     self._waiting.setdefault(number, {})[stored] = value
 

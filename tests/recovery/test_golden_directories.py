@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import struct
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,9 @@ FORMATS = sorted(path.parent.name for path in GOLDEN.glob("format-*/whole"))
 COUNT = 500
 
 
-def whole(folder: Path, form: str = FORMATS[0]) -> Path:
+def whole(folder: Path, form: str = FORMATS[0], name: str = "whole") -> Path:
     """A copy of a golden directory with the job file beside it; gives the job's folder."""
-    shutil.copytree(GOLDEN / form / "whole", folder, dirs_exist_ok=True)
+    shutil.copytree(GOLDEN / form / name, folder, dirs_exist_ok=True)
     shutil.copy(GOLDEN / "whole.py", folder)
     return folder / "streamlet-state" / "whole"
 
@@ -41,12 +43,50 @@ def test_a_directory_of_each_format_is_gone_on_from_exactly(tmp_path: Path, form
     assert sorted(visible(tmp_path)) == sorted([number % 7, number // 7 + 1] for number in range(COUNT))
 
 
-def newer_manifest(folder: Path) -> Path:
-    """Gives the newest manifest a format that is not there yet, as whole as any."""
-    path = max(folder.glob("chk-*")) / "manifest"
-    magic, _, length = struct.unpack_from(">8sHQ", path.read_bytes())
-    data = struct.pack(">8sHQ", magic, 99, length) + path.read_bytes()[18:-16]
+PREPARED = "/tmp/streamlet-golden-00000000"
+"""Where the jobs of `format-*/prepared` ran: what they prepared is named by its absolute path."""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """A folder whose path is as long as that one."""
+    with tempfile.TemporaryDirectory(prefix="streamlet-golden-", dir="/tmp") as folder:
+        assert len(folder) == len(PREPARED)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("backend", ["memory", "rocksdb"])
+def test_output_that_was_prepared_in_each_format_is_committed_and_gone_on_from(
+    elsewhere: Path, form: str, backend: str
+) -> None:
+    """The process was killed between a checkpoint and its commit."""
+    folder = whole(elsewhere, form, "prepared")
+    (manifest,) = {path.parent for path in folder.glob("chk-*/manifest")} - {
+        path.parent for path in folder.glob("chk-*/committed")
+    }
+    sealed(manifest / "manifest", lambda data: data.replace(PREPARED.encode(), os.fsencode(elsewhere)))
+    (hidden,) = (elsewhere / "out").glob(".part-*")
+    prepared = hidden.read_text()
+    done = cli(elsewhere, "run", "whole.py", "--", str(COUNT), backend, "100000")
+    assert done.returncode == 0, done.stderr
+    assert "restored checkpoint 4" in done.stderr
+    (made_visible,) = (elsewhere / "out").glob("part-00000004-*")
+    assert made_visible.read_text() == prepared
+    assert not hidden.exists()
+    assert sorted(visible(elsewhere)) == sorted([number % 7, number // 7 + 1] for number in range(COUNT))
+
+
+def sealed(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Changes a manifest, so that it is as whole as any."""
+    data = change(path.read_bytes()[:-16])
     path.write_bytes(data + hashlib.blake2b(data, digest_size=16).digest())
+
+
+def newer_manifest(folder: Path) -> Path:
+    """Gives the newest manifest a format that is not there yet."""
+    path = max(folder.glob("chk-*")) / "manifest"
+    sealed(path, lambda data: data[:8] + struct.pack(">H", 99) + data[10:])
     return path
 
 

@@ -6,9 +6,11 @@ old one.  What is declared here must not change: a later release goes on from th
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from streamlet import (
 from streamlet.aggregates import Composed
 from streamlet.windows import EveryRecords
 from streamlet_connectors.files import FileSink
-from tests.unit.job_kit import Waiting, checkpoint_at, make_job, run
+from tests.unit.job_kit import Waiting, checkpoint_at, files, lines, make_job, run
 
 TIMES: WatermarkStrategy[int] = WatermarkStrategy.monotonic().with_timestamps(lambda number: number * 1000)
 SECOND = timedelta(seconds=1)
@@ -102,17 +104,29 @@ def build(folder: Path, backend: str, parallelism: int = 1) -> Job:
     return job
 
 
-def write(into: Path) -> None:
-    """Writes a checkpoint of each backend, at number `CUT`."""
+def write(into: Path, build: Callable[..., Job] = build) -> None:
+    """Writes a checkpoint of each backend, at number `CUT`, and what was visible then, by output."""
     for backend in ("memory", "rocksdb"):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             assert run(build(folder, backend)).code == 0
+            gone: set[Path] = set()
             if backend == "rocksdb":
                 # At another parallelism it has a base beside logs.
-                half = str(checkpoint_at(folder, CUT // 2))
-                assert run(build(folder, backend, 2), from_checkpoint=half).code == 0
-            _keep(folder / "state" / "job", checkpoint_at(folder, CUT), into / backend)
+                half = checkpoint_at(folder, CUT // 2)
+                gone = set(folder.glob("out/*/part-*")) - visible_at(folder, half)
+                assert run(build(folder, backend, 2), from_checkpoint=str(half)).code == 0
+            cut = checkpoint_at(folder, CUT)
+            _keep(folder / "state" / "job", cut, into / backend)
+            outs = {path.name: files(path) for path in sorted((folder / "out").iterdir())}
+            seen = visible_at(folder, cut) - gone
+            before = {name: lines(folder / "out" / name, but=[*{*files} - seen]) for name, files in outs.items()}
+            (into / backend / "before.json").write_text(json.dumps(before))
+
+
+def visible_at(folder: Path, checkpoint_id: int) -> set[Path]:
+    """The files of all outputs that are of a checkpoint or of one before it."""
+    return {path for path in folder.glob("out/*/part-*") if int(path.name.split("-")[1]) <= checkpoint_id}
 
 
 def _keep(state: Path, checkpoint_id: int, into: Path) -> None:
