@@ -156,8 +156,7 @@ def _split(numbers: Any, touch: Touch, policy: Any) -> Any:
 
 def _source(of: Callable[[Touch], WatermarkStrategy[Any]]) -> Callable[..., Any]:
     def build(numbers: Any, touch: Touch, policy: Any) -> Any:
-        uid = f"source-{len(numbers._job.graph.nodes)}"
-        return numbers._job.source(Generator(record, count=COUNT), watermarks=of(touch), uid=uid, on_error=policy)
+        return numbers._job.source(Generator(record, count=COUNT), watermarks=of(touch), on_error=policy)
 
     return build
 

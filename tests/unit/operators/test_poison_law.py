@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamlet import DeadLetter, Job, WatermarkStrategy
@@ -82,25 +83,27 @@ class Branch:
         return sorted(map(repr, self.out.rows))
 
 
-def _numbers(job: Job, uid: str) -> Any:
-    """A source of its own for a branch: by its uid, the steps behind it are told from those of the other branches."""
-    times: WatermarkStrategy[Any] = TIMES.with_timestamps(lambda one: one["t"])
-    return job.source(Generator(record, count=COUNT), watermarks=times, uid=uid)
+def _give_uids(job: Job) -> None:
+    """Gives each step a uid, by which it is told from those of the other branches."""
+    for node in job.graph.nodes:
+        if not node.has_own_uid:
+            node.place = msgspec.structs.replace(node.place, uid=f"step-{node.id}")
+            node.has_own_uid = True
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_no_record_can_stop_what_leaves_records_out(row: Row, tmp_path: Path) -> None:
     made = make_job(tmp_path, state_backend="memory")
-    numbers = _numbers(made, "clean")
+    times: WatermarkStrategy[Any] = TIMES.with_timestamps(lambda one: one["t"])
+    numbers = made.source(Generator(record, count=COUNT), watermarks=times)
     all_of_them = row.of_outputs or row.is_source
     sound = numbers if all_of_them else numbers.filter(lambda one: not is_poisoned(one))
     if row.is_source:
         numbers.sink(Kept())
     clean = Branch(row, sound, None, "fail")
     ways = [(poison,) for poison in ((RAISES, LEAVES) if row.raises else ()) + tuple(row.poisons)]
-    each = [(poison, policy) for poison in ways for policy in ("skip", DEAD)]
-    own = [numbers if row.is_source else _numbers(made, f"branch-{i}") for i in range(len(each))]
-    branches = [Branch(row, source, *one) for source, one in zip(own, each, strict=True)]
+    branches = [Branch(row, numbers, poison, policy) for poison in ways for policy in ("skip", DEAD)]
+    _give_uids(made)
     ran = run(made)
     assert ran.code == 0, ran
     expected = clean.rows
