@@ -16,7 +16,7 @@ from streamlet.machine.disk import LocalDisk
 from streamlet.runtime.job.supervisor import is_final
 from streamlet.state.backends.rocksdb_database import RocksBase
 from streamlet.state.snapshot import FileRef, LogRef, StoreSnapshot
-from tests.unit.checkpoint.test_checkpoint_storage_failures import manifest
+from tests.unit.checkpoint.test_storage_failures import manifest
 
 
 class ReadFails(LocalDisk):

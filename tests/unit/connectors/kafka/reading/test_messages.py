@@ -10,7 +10,7 @@ import pytest
 from streamlet import Bytes, Json, Text
 from streamlet.connect import Format
 from streamlet_connectors.kafka.reading.decoding import Decoder
-from tests.unit.connectors.kafka.test_kafka_source_records import _rows
+from tests.unit.connectors.kafka.reading.test_source_records import _rows
 
 FINE = b'{"a":1}'
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from streamlet.errors import DecodeError, JobDefinitionError
 from streamlet_connectors.files import Csv
 from streamlet_connectors.files import chunks as chunks_module
-from tests.unit.connectors.files.test_files_sources import Reading, assert_resumes_from_every_position, many
+from tests.unit.connectors.files.test_sources import Reading, assert_resumes_from_every_position, many
 
 
 class Dialect(NamedTuple):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from streamlet.connect import Position
 from streamlet_connectors.files import FileMissingError, FileSink, JsonLines, TextLines
-from tests.unit.connectors.files.test_files_sources import Reading
+from tests.unit.connectors.files.test_sources import Reading
 from tests.unit.job_kit import lines, make_job, run
 
 

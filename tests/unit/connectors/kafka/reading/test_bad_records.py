@@ -21,7 +21,7 @@ from streamlet_connectors.kafka.reading.decoding import Decoder
 from streamlet_connectors.kafka.reading.partition_fetch import FetchLimits, PartitionFetch
 from streamlet_connectors.kafka.reading.reader import KafkaReader, ReadingOptions
 from tests.kafka.source_driving import reader_context
-from tests.unit.connectors.kafka.test_kafka_source_records import _rows
+from tests.unit.connectors.kafka.reading.test_source_records import _rows
 from tests.unit.job_kit import Failing, lines, make_job, run
 
 BAD = OutputTag[BadRecord]("bad")

@@ -278,7 +278,7 @@ def test_an_upgrade_that_fails_names_its_line_and_changes_nothing(tmp_path: Path
     evolving.start(_class(("v", int)), _of)
     text = _class(("v", str))
     said = evolving.refused(text, lambda S, n: S(""), upgrade=lambda old: text(old["nothing"]))
-    assert "test_state_evolution.py" in said and "cannot be upgraded" in said and "KeyError: 'nothing'" in said
+    assert "test_evolution.py" in said and "cannot be upgraded" in said and "KeyError: 'nothing'" in said
     assert evolving.edit(_class(("v", int)), _of) == [f"S(v={n})" for n in OLD]
 
 

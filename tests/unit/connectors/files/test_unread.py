@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamlet_connectors.files import Csv, FileSink, TextLines
-from tests.unit.connectors.files.test_files_rotation import append
+from tests.unit.connectors.files.test_rotation import append
 from tests.unit.job_kit import make_job, run
 
 

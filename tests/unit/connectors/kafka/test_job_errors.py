@@ -64,5 +64,5 @@ def test_a_function_of_the_sink_that_raises_is_told_with_the_record_and_shows_no
 
 def test_a_function_that_raises_behind_the_source_is_told_with_the_record(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     said = ran(kafka, tmp_path, lambda number: json.dumps(1 // (number - BAD))).said
-    assert "ZeroDivisionError" in said and "test_kafka_job_errors.py" in said
+    assert "ZeroDivisionError" in said and "test_job_errors.py" in said
     assert "map 'mapped'" in said and "record: topic in, partition 0, offset 7" in said

@@ -13,8 +13,8 @@ from streamlet.connect import Position
 from streamlet_connectors.files import TextLines
 from streamlet_connectors.files import identity as identity_module
 from streamlet_connectors.files.identity import identity_of
-from tests.unit.connectors.files.test_files_rotation import Follower, append
-from tests.unit.connectors.files.test_files_sources import Reading
+from tests.unit.connectors.files.test_rotation import Follower, append
+from tests.unit.connectors.files.test_sources import Reading
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from streamlet.errors import DecodeError
 from streamlet_connectors.files import Csv, FileMissingError, JsonLines, TextLines
 from streamlet_connectors.files import chunks as chunks_module
 from streamlet_connectors.files import content as content_module
-from tests.unit.connectors.files.test_files_sources import Reading, assert_resumes_from_every_position, many
+from tests.unit.connectors.files.test_sources import Reading, assert_resumes_from_every_position, many
 
 
 def zstd(data: bytes) -> bytes:

@@ -76,7 +76,7 @@ def test_headers_that_kafka_cannot_hold_are_told_with_their_line(headers: Any, m
     with pytest.raises(EncodeError, match=message) as caught:
         header_column(lambda row: headers if row else None, [], Batch([0, 1]))
     assert caught.value.index == 1
-    assert "headers= (" in caught.value.message and "test_kafka_sink_records.py:" in caught.value.message
+    assert "headers= (" in caught.value.message and "test_sink_records.py:" in caught.value.message
     with pytest.raises(ConfigError, match=message):
         KafkaSink("localhost", "out", headers=headers)
 
@@ -113,7 +113,7 @@ def test_a_time_that_kafka_does_not_take_is_told_with_its_line(time: Any, messag
     with pytest.raises(EncodeError, match=message) as caught:
         time_column(lambda row: time if row else 1_000, Batch([0, 1]), 1_796_000_000_000, limits)
     assert caught.value.index == 1
-    assert "timestamp= (" in caught.value.message and "test_kafka_sink_records.py:" in caught.value.message
+    assert "timestamp= (" in caught.value.message and "test_sink_records.py:" in caught.value.message
 
 
 def test_a_job_whose_times_are_wrong_stops_at_the_record(kafka: EmbeddedKafka, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_job_whose_times_are_wrong_stops_at_the_record(kafka: EmbeddedKafka, t
 
 def test_a_partition_that_is_not_there_is_told_with_line_and_record(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     done = ran(kafka, tmp_path, partition=lambda key, value, count: value["n"])
-    assert done.code == 1 and "test_kafka_sink_records.py:" in done.said and "generator, index 1" in done.said
+    assert done.code == 1 and "test_sink_records.py:" in done.said and "generator, index 1" in done.said
     assert "gave 1 for key None, but the topic has the partitions 0 to 0" in done.said
 
 

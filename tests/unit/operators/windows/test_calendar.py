@@ -118,7 +118,7 @@ def test_whole_days_in_a_zone_are_days_of_its_calendar() -> None:
 def test_what_is_no_calendar_is_refused_with_the_line(make: Callable[[], Any], word: str) -> None:
     with pytest.raises(JobDefinitionError) as raised:
         make()
-    assert word in str(raised.value) and "test_calendar_windows.py" in str(raised.value)
+    assert word in str(raised.value) and "test_calendar.py" in str(raised.value)
 
 
 def test_a_job_counts_by_the_days_of_a_place(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from streamlet.connect import Source
 from streamlet.errors import DecodeError
 from streamlet_connectors.files import Csv, JsonLines, TextLines
 from streamlet_connectors.files import chunks as chunks_module
-from tests.unit.connectors.files.test_files_sources import Reading, assert_resumes_from_every_position, many
+from tests.unit.connectors.files.test_sources import Reading, assert_resumes_from_every_position, many
 
 wide = st.text(st.sampled_from(list('aé日\u0a00\u0a0d\u000b\u0100\u0d0a😀\t"')), max_size=8)
 
