@@ -9,6 +9,9 @@ from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.errors import CheckpointDamagedError, CheckpointError
 from streamlet.ports import Disk
 
+ANOTHER = "name another one; `streamlet checkpoints list` shows those of a job"
+"""What helps against a checkpoint that cannot be read."""
+
 
 def find_checkpoint(disk: Disk, path: Path, job: str | None = None) -> CheckpointInfo:
     """Gives the checkpoint at a path: the newest, where it is the folder of a job or of a savepoint.
@@ -28,7 +31,7 @@ def find_checkpoint(disk: Disk, path: Path, job: str | None = None) -> Checkpoin
     if info is None or info.manifest is None:
         raise CheckpointDamagedError(
             (info and info.problem) or f"{path} cannot be read",
-            remedy="name another one; `streamlet checkpoints list` shows those of a job",
+            remedy=ANOTHER,
         )
     if job is not None and info.manifest.job != job:
         raise CheckpointError(
@@ -37,6 +40,19 @@ def find_checkpoint(disk: Disk, path: Path, job: str | None = None) -> Checkpoin
             "--to NEW`, then `--from NEW`",
         )
     return info
+
+
+def job_in(disk: Disk, folder: Path, path: Path) -> str:
+    """Gives the name of the job whose checkpoints lie in a folder, by any of them that can be read; raises what
+    `find_checkpoint` raises for `path` when there is none."""
+    for name in reversed(layout.names_in(disk, folder)):
+        number = layout.checkpoint_number(name)
+        info = None if number is None else manifest_files.look(disk, folder / name, number, None)
+        if info is not None and info.manifest is not None:
+            return info.manifest.job
+    found = find_checkpoint(disk, path).manifest
+    assert found is not None, "only what can be read is found"
+    return found.job
 
 
 def _newest_in(disk: Disk, folder: Path) -> tuple[Path, int]:

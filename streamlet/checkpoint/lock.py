@@ -17,7 +17,7 @@ from streamlet.ports import Disk, HeldLock, Ports, Processes, Randomness, random
 
 LOCK = "lock"
 _VERSION = 1
-"""Of the instance file."""
+"""Of the instance file and of what the lock file says."""
 
 
 class LockHolder(msgspec.Struct, frozen=True):
@@ -26,6 +26,8 @@ class LockHolder(msgspec.Struct, frozen=True):
     pid: int
     host: str
     started_ms: int
+    version: int = _VERSION
+    """What a later one says of its holder besides is passed over."""
 
     def describe(self, processes: Processes) -> str:
         """Says who it is: process, host, since when, and whether it seems to be there at all."""

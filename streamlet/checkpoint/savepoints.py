@@ -36,7 +36,7 @@ def write_savepoint(disk: Disk, info: CheckpointInfo, target: Path) -> Path:
         manifest_files.verify(disk, info.manifest, target / layout.FILES, full=False)
         data = disk.read(info.path / layout.MANIFEST)
     except OSError as error:
-        raise _failed(disk, target, error) from error
+        raise failed(disk, target, error) from error
     return publish(disk, target, info.id, data)
 
 
@@ -49,7 +49,7 @@ def keep_files(disk: Disk, info: CheckpointInfo, target: Path) -> None:
         for file in {file.name: file for file in info.manifest.files()}.values():
             _keep(disk, file, origin, files)
     except OSError as error:
-        raise _failed(disk, target, error) from error
+        raise failed(disk, target, error) from error
 
 
 def publish(disk: Disk, target: Path, checkpoint_id: int, manifest: bytes) -> Path:
@@ -65,7 +65,7 @@ def publish(disk: Disk, target: Path, checkpoint_id: int, manifest: bytes) -> Pa
         disk.rename(temporary, made)
         disk.sync_folder(target)
     except OSError as error:
-        raise _failed(disk, target, error) from error
+        raise failed(disk, target, error) from error
     return made
 
 
@@ -114,7 +114,8 @@ def _keep(disk: Disk, file: FileRef, origin: Path, files: Path) -> None:
         disk.rename(temporary, target)
 
 
-def _failed(disk: Disk, target: Path, error: OSError) -> CheckpointFailedError:
+def failed(disk: Disk, target: Path, error: OSError) -> CheckpointFailedError:
+    """Gives the error of a savepoint that the system would not write."""
     return CheckpointFailedError(
         f"savepoint {target} could not be written: {disk.why(target, error)}",
         remedy="check free space and permissions there, or name another folder",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from streamlet.checkpoint import durable, layout, manifest_files
 from streamlet.checkpoint.files import AttemptFolder, Pins, file_path, superseded
-from streamlet.checkpoint.finding import find_checkpoint
+from streamlet.checkpoint.finding import ANOTHER, find_checkpoint
 from streamlet.checkpoint.manifest import Manifest, encode
 from streamlet.checkpoint.retention import CheckpointInfo, foreign_instance, releasable, unreferenced
 from streamlet.crash_points import fault_point
@@ -160,7 +160,7 @@ class CheckpointStorage:
             )
         if info.manifest is None:
             kind = CheckpointDamagedError if info.remedy is None else CheckpointError
-            raise kind(info.problem or f"{info.path} cannot be read", remedy=info.remedy)
+            raise kind(info.problem or f"{info.path} cannot be read", remedy=info.remedy or ANOTHER)
         return info
 
     def verify(self, manifest: Manifest, *, full: bool = False, files: Path | None = None) -> None:

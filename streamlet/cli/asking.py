@@ -179,7 +179,7 @@ def _of_stopped(storage: CheckpointStorage, to: Path | None, checkpoint_id: int 
             raise CheckpointError(
                 f"job {storage.job!r} has no checkpoint in {storage.folder}", remedy="run it, then stop it"
             )
-        storage.verify(info.manifest) if info.manifest is not None else None
+        storage.verify(info.manifest, full=True) if info.manifest is not None else None
         return write_savepoint(disk, info, (to or _unused(storage)).absolute())
     finally:
         lock.release()

@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from streamlet.checkpoint.lock import LOCK, JobLock, read_instance
+from streamlet.checkpoint.layout import BEGAN
+from streamlet.checkpoint.lock import JobLock, read_instance
 from streamlet.checkpoint.retention import CheckpointInfo, releasable
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.places import checkpoint_of, refusals_told, state_dir_option, storage_of
@@ -127,7 +128,7 @@ def verify(job: str, state_dir: str | None) -> None:
     damages: list[str] = []
     instance = ""
     try:
-        if (storage.folder / LOCK).exists():  # else it is a savepoint, which belongs to no state directory
+        if (storage.folder / BEGAN).exists():  # else it is a savepoint, which belongs to no state directory
             instance = read_instance(LocalDisk(), storage.folder)
     except StreamletError as error:
         damages.append(error.message)

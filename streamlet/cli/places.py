@@ -10,17 +10,18 @@ from typing import Any, TypeVar
 
 import click
 
-from streamlet.checkpoint.finding import find_checkpoint
+from streamlet.checkpoint.finding import find_checkpoint, job_in
 from streamlet.checkpoint.layout import checkpoint_number, folder_name
 from streamlet.checkpoint.retention import CheckpointInfo
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.cli.loading import load_job
-from streamlet.errors import StreamletError
+from streamlet.errors import ConfigError, JobDefinitionError, StreamletError
 from streamlet.machine.disk import LocalDisk
 from streamlet.runtime.run.job_run import WRONG
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_MOST_NAMES = 10
 STATE_DIR_HELP = "Folder of checkpoints (default: the job's, else streamlet-state)."
 
 
@@ -47,10 +48,21 @@ def storage_of(job: str, state_dir: str | None) -> CheckpointStorage:
         if (directory / folder_name(job)).is_dir():
             return CheckpointStorage(directory, job, LocalDisk())
         if is_place(Path(job)):
-            info = find_checkpoint(LocalDisk(), Path(job))
-            assert info.manifest is not None, "only what can be read is found"
-            return CheckpointStorage(directory, info.manifest.job, LocalDisk(), folder=info.path.parent)
-    loaded = load_job(job, [])
+            folder = Path(job).absolute()
+            folder = folder if checkpoint_number(folder.name) is None else folder.parent
+            return CheckpointStorage(directory, job_in(LocalDisk(), folder, Path(job)), LocalDisk(), folder=folder)
+    if not is_job_file(job) and not Path(job).is_file():
+        known = [path.name for path in sorted(directory.glob("*")) if path.is_dir()]
+        raise ConfigError(
+            f"there is no job file {job}, and no job of that name in {directory}",
+            remedy=f"give the job file, the path of a checkpoint, or a job's name, with its --state-dir; {directory} "
+            f"has {', '.join(known[:_MOST_NAMES]) or 'none'}",
+        )
+    try:
+        loaded = load_job(job, [])
+    except JobDefinitionError as error:
+        remedy = f"{error.remedy}; or give the job's name, for which no file is read"
+        raise JobDefinitionError(error.message, remedy=remedy) from error
     return CheckpointStorage(Path(state_dir or loaded.config.state_dir), loaded.name, LocalDisk())
 
 

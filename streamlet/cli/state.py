@@ -111,21 +111,23 @@ def export(
 ) -> None:
     """Write all entries of a state: JSON lines, or Parquet with the extra streamlet[parquet].
 
-    Memory is bounded, whatever the size of the state.
+    Memory is bounded, whatever the size of the state.  A file that is there already is replaced when all is written.
     """
+    is_parquet = form == "parquet" or (form is None and out is not None and out.suffix == ".parquet")
     with _opened(target, checkpoint_id, state_dir) as checkpoint:
         one = checkpoint[uid][name]
-        if form == "parquet" or (form is None and out is not None and out.suffix == ".parquet"):
-            if out is None:
+        if out is None:
+            if is_parquet:
                 raise ConfigError("Parquet is not for standard output", remedy="name a file: --to state.parquet")
-            count = write_parquet(one, out)
-        elif out is None:
-            count = _write(sys.stdout.buffer, map(one.for_json, one.rows()))
-        else:
-            with out.open("wb") as file:
-                count = _write(file, map(one.for_json, one.rows()))
-        if out is not None:
-            click.echo(f"{count:,} entries of state {name!r} of {uid!r} are in {out}", err=True)
+            _write(sys.stdout.buffer, map(one.for_json, one.rows()))
+            return
+        with _whole_or_not(out) as place:
+            if is_parquet:
+                count = write_parquet(one, place)
+            else:
+                with place.open("wb") as file:
+                    count = _write(file, map(one.for_json, one.rows()))
+        click.echo(f"{count:,} entries of state {name!r} of {uid!r} are in {out}", err=True)
 
 
 @state.command("import")
@@ -222,6 +224,31 @@ def _opened(target: str, checkpoint_id: int | None, state_dir: str | None) -> It
             except BrokenPipeError:  # as of `| head`
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(0)
+            except OSError as error:
+                raise ConfigError(
+                    f"what was found cannot be written: {error.strerror or error}",
+                    remedy="look at where standard output goes, and at the space there and in the temporary folder",
+                ) from error
+
+
+@contextmanager
+def _whole_or_not(out: Path) -> Iterator[Path]:
+    """A place to write to that becomes the file `out` at the end, or nothing when it does not come to that."""
+    is_plain = out.is_file() or not out.exists()  # no device, no pipe
+    place = out.with_name(f".{out.name}.partial") if is_plain else out
+    try:
+        try:
+            yield place
+            if is_plain:
+                place.replace(out)
+        finally:
+            if is_plain:
+                place.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{out} cannot be written: {os.strerror(error.errno) if error.errno else error}",
+            remedy="name a file in a folder that is there, on a disk with free space (--to); no part of it was kept",
+        ) from error
 
 
 def _key(one: StateView, text: str) -> Any:

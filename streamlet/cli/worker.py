@@ -35,9 +35,10 @@ def main(arguments: list[str]) -> int:
     # What stops a whole group of processes stops the job by its parent, which still needs the workers for the last
     # checkpoint.
     with heard_apart(stopping.heard) as ears:
-        given = job_file_of(_first_frame(links))
+        first = _first_frame(links)
         with uvloop_runner() as runner:
             try:
+                given = job_file_of(first)
                 job, plan = _same_job(given)
             except StreamletError as error:
                 return runner.run(_refused(links, error))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, pairwise
 from pathlib import Path
 
 import msgspec
 
-from streamlet.errors import CheckpointDamagedError
+from streamlet.errors import CheckpointDamagedError, CheckpointError
 from streamlet.machine.disk import LocalDisk
 from streamlet.machine.held_files import HeldFiles
 from streamlet.state.backends.folding import PART_BYTES, PART_ENTRIES, merge_logs
@@ -36,11 +37,18 @@ class StoredEntries:
         """`number` is one that no other store has which shares `held`."""
         self.snapshot = snapshot
         self._held = held
+        self._files = files.absolute()
         self._folder = f"base-{number}"
         self._base: RocksBase | None = None
         self._whole: RocksBase | None = None
         self._logs = [held.hold(files / log.file.name) for log in snapshot.logs]
         self._tables = [(ref.role, held.hold(files / ref.name)) for ref in snapshot.base]
+        base = held.folder / self._folder
+        self._names = {str(base): str(self._files)}
+        self._names |= {str(base / ref.role): str(self._files / ref.name) for ref in snapshot.base}
+        self._names |= {
+            str(path): str(self._files / log.file.name) for path, log in zip(self._logs, snapshot.logs, strict=True)
+        }
         self._merged: tuple[int, dict[bytes, bytes | None]] | None = None
 
     def holds(self, state_id: int) -> bool:
@@ -53,6 +61,10 @@ class StoredEntries:
 
     def of_state(self, state_id: int) -> Iterator[Entry]:
         """Gives the entries of a state, in the order of their stored keys."""
+        with self._told_by_own_names():
+            yield from self._of_state(state_id)
+
+    def _of_state(self, state_id: int) -> Iterator[Entry]:
         first, end = self.snapshot.first_group, self.snapshot.end_group
         prefixes = [stored_key(group, state_id, b"")[:4] for group in range(first, end)]
         if self._is_large():
@@ -64,10 +76,11 @@ class StoredEntries:
     def with_prefix(self, prefix: bytes) -> list[Entry]:
         """Gives the entries whose stored key begins with a prefix, which is one of a single key group."""
         group = int.from_bytes(prefix[:2], "big")
-        if self._merged is None or self._merged[0] != group:
-            self._merged = (group, merge_logs(LocalDisk(), self._logs, group, group + 1))
-        logged = {key: value for key, value in self._merged[1].items() if key.startswith(prefix)}
-        return list(self._together([prefix], logged))
+        with self._told_by_own_names():
+            if self._merged is None or self._merged[0] != group:
+                self._merged = (group, merge_logs(LocalDisk(), self._logs, group, group + 1))
+            logged = {key: value for key, value in self._merged[1].items() if key.startswith(prefix)}
+            return list(self._together([prefix], logged))
 
     def key_type(self) -> str:
         """Gives the shape of the keys as the store notes it; empty while there was none."""
@@ -81,6 +94,17 @@ class StoredEntries:
             if base is not None:
                 base.close()
         self._base = self._whole = None
+
+    @contextmanager
+    def _told_by_own_names(self) -> Iterator[None]:
+        """Has errors name the checkpoint's files, not the names under which they are held here."""
+        try:
+            yield
+        except CheckpointError as error:
+            text = error.message
+            for held, name in sorted(self._names.items(), reverse=True):  # of /fd/1 and /fd/10 the longer one first
+                text = text.replace(held, name)
+            raise type(error)(text, remedy=error.remedy) from error
 
     def _together(self, prefixes: Sequence[bytes], logged: dict[bytes, bytes | None]) -> Iterator[Entry]:
         """The entries below some prefixes, in order; `logged` is what the logs say of them."""

@@ -10,6 +10,7 @@ whatever the number of rows, but for lists: of each key that is imported the lis
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import msgspec
 from streamlet.checkpoint import layout
 from streamlet.checkpoint.files import AttemptFiles, Pins
 from streamlet.checkpoint.manifest import Manifest, encode
-from streamlet.checkpoint.savepoints import keep_files, publish, require_free
+from streamlet.checkpoint.savepoints import failed, keep_files, publish, require_free
 from streamlet.clock import Clock
 from streamlet.errors import StateTypeError
 from streamlet.inspect.checkpoint import CheckpointView, KeyedView, TableView
@@ -87,14 +88,15 @@ class Import:
         """Writes the savepoint; gives the path of the checkpoint in it. `renamed` gives operators another uid."""
         for number in sorted(self._waiting):
             self._flush(number)
-        for number, logs in sorted(self._logs.items()):
-            self._stores[number] = self._folded(number, logs)
-        self._disk.remove_tree(self._scratch)
-        self._disk.remove_tree(self._target / "scratch")
-        manifest = self._manifest(job)
-        if renamed:
-            manifest = _renamed(manifest, renamed)
-        self._remove_unnamed(manifest)
+        with self._writing():
+            for number, logs in sorted(self._logs.items()):
+                self._stores[number] = self._folded(number, logs)
+            self._disk.remove_tree(self._scratch)
+            self._disk.remove_tree(self._target / "scratch")
+            manifest = self._manifest(job)
+            if renamed:
+                manifest = _renamed(manifest, renamed)
+            self._remove_unnamed(manifest)
         return publish(self._disk, self._target, manifest.checkpoint_id, encode(manifest))
 
     def give_up(self) -> None:
@@ -153,10 +155,18 @@ class Import:
         if not waiting:
             return
         logs = self._logs.setdefault(number, [])
-        self._disk.make_folders(self._scratch)
         path = self._scratch / f"{number}-{len(logs)}.log"
-        write_log(self._disk, path, self._id, list(_frames(waiting)), len(waiting))
+        with self._writing():
+            self._disk.make_folders(self._scratch)
+            write_log(self._disk, path, self._id, list(_frames(waiting)), len(waiting))
         logs.append(path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise failed(self._disk, self._target, error) from error
 
     def _folded(self, number: int, logs: list[Path]) -> StoreSnapshot:
         """The store with all logs, the old ones first, in its base."""

@@ -9,11 +9,14 @@ import msgspec
 from streamlet.checkpoint.messages import ToCoordinator, ToSubtask
 from streamlet.config import JobConfig
 from streamlet.elements import Position
-from streamlet.errors import WorkerDiedError
+from streamlet.errors import JobDefinitionError, WorkerDiedError
 from streamlet.runtime.task.figures import Figures
 from streamlet.state.evolution.findings import Allowed
 
 T = TypeVar("T")
+
+VERSION = 1
+"""Of everything that is said over links. A release that says anything else has another one."""
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -28,6 +31,7 @@ class JobFile(msgspec.Struct, frozen=True):
     """The worker's number, from 0."""
     plan: str
     """The plan as text: the worker's own must be the same."""
+    version: int = VERSION
 
 
 class Build(msgspec.Struct, frozen=True, tag=True):
@@ -122,6 +126,12 @@ class Back(msgspec.Struct, frozen=True, tag=True):
     """Why it is not waited for any more, for people; None: it answered."""
 
 
+class _Versioned(msgspec.Struct):
+    """What can be read of a job file of any version."""
+
+    version: int
+
+
 ToWorker = Build | Begin | Tell | Pinned | Hold | Finish
 FromWorker = ToCoordinator | Built | Failed | Said | Pin | Pressure | Figures | Away | Back
 
@@ -129,6 +139,7 @@ _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 _job_file = msgspec.msgpack.Decoder(JobFile)
+_said_version = msgspec.msgpack.Decoder(_Versioned)
 
 
 def encoded(message: Any) -> bytes:
@@ -137,7 +148,14 @@ def encoded(message: Any) -> bytes:
 
 
 def job_file_of(data: bytes) -> JobFile:
-    """Gives the first frame of a worker; like the others it raises `WorkerDiedError` for bytes that are none."""
+    """Gives the first frame of a worker; like the others it raises `WorkerDiedError` for bytes that are none, and
+    `JobDefinitionError` when the process that sends it is of another release."""
+    if (version := _decoded(_said_version, data).version) != VERSION:
+        raise JobDefinitionError(
+            f"this worker speaks version {VERSION} to other processes of the job, the one that started it version "
+            f"{version}: streamlet was replaced while the job ran",
+            remedy="stop the job and start it again; nothing is lost",
+        )
     return _decoded(_job_file, data)
 
 
