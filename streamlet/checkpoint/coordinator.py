@@ -253,7 +253,9 @@ class CheckpointCoordinator:
                 restored_from=self._facts.restored_from,
                 instance=self._facts.instance,
             )
+            deciding = self._clock.monotonic()
             await self._on_disk(self._storage.write_manifest, manifest)
+            self.figures.phases["manifest"] = self._clock.monotonic() - deciding
             pending.transition_to(CheckpointState.COMPLETED)
         except CheckpointFailedError as error:
             pending.abandon(error.message)
@@ -315,7 +317,9 @@ class CheckpointCoordinator:
         figures = self.figures
         figures.completed += 1
         figures.last_id, figures.last_completed_at = manifest.checkpoint_id, now
+        figures.last_completed_ms = self._clock.now_ms()
         figures.last_duration_seconds = now - began
+        figures.sizes = manifest.sizes()
         figures.positions = manifest.positions
         figures.trouble = ""
         if self._failed_in_a_row:
@@ -334,6 +338,7 @@ class CheckpointCoordinator:
         while True:
             checkpoint, manifest = await self._decided.get()
             listed = [one for one in manifest.committables if one.committable.id not in self._committed_ids]
+            began = self._clock.monotonic()
             try:
                 await commit_ordered(listed, self._committers, sleep=asyncio.sleep, clock=self._clock)
             except OutputLostError as error:
@@ -342,6 +347,7 @@ class CheckpointCoordinator:
                     f"checkpoint {manifest.checkpoint_id} is not committed in full: {error.message}"
                 ) from error
             await self._on_disk(self._storage.write_marker, manifest.checkpoint_id)
+            self.figures.phases["commit"] = self._clock.monotonic() - began
             checkpoint.transition_to(CheckpointState.COMMITTED)
             self._committed_ids = {one.committable.id for one in manifest.committables}
             self.figures.last_committed_id = manifest.checkpoint_id

@@ -56,7 +56,13 @@ class CheckpointFigures:
     failed: int = 0
     last_id: int | None = None
     last_completed_at: float | None = None
+    last_completed_ms: int | None = None
+    """The same by the wall clock."""
     last_duration_seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+    """The seconds that the newest `manifest` and `commit` took."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of the files that the newest checkpoint names: `base` and `log`."""
     last_committed_id: int | None = None
     records_committed: int = 0
     positions: dict[str, dict[str, Any]] = field(default_factory=dict)

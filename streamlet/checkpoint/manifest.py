@@ -80,6 +80,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         for store in self.stores:
             yield from store.files()
 
+    def sizes(self) -> dict[str, int]:
+        """Gives the bytes of the files that it needs, by `base` and `log`, each file once."""
+        base = {file.name: file.size for store in self.stores for file in store.base}
+        log = {one.file.name: one.file.size for store in self.stores for one in store.logs}
+        return {"base": sum(base.values()), "log": sum(log.values())}
+
     def file_names(self) -> frozenset[str]:
         """Gives the names of all files that this checkpoint needs."""
         return frozenset(file.name for file in self.files())

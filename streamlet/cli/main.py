@@ -66,6 +66,8 @@ def main() -> None:
 )
 @click.option("--take-over", is_flag=True, help="Take the job from a process that holds it and does not answer.")
 @click.option("--accept-lost-output", is_flag=True, help="Go on though prepared output was lost.")
+@click.option("--http", metavar="HOST:PORT", help="Serve metrics and probes there, such as 127.0.0.1:9470.")
+@click.option("--http-token-file", metavar="FILE", help="With --http: requests must carry the token in this file.")
 @allowing_options
 @click.option(
     "--dry-run", is_flag=True, help="Say only how the checkpoint's state would go on, as `plan --against` does."

@@ -92,9 +92,11 @@ async def _hosted(
         for name in ("streamlet", "streamlet_connectors"):
             logging.getLogger(name).addHandler(ToldLog(parent, directly))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    worker = Worker(job.name, plan, Placement(given.processes, given.here), parent, peers, ports)
-    async with collected_at_chosen_times(worker.keys_in_memory), watched(plan.config, ports.clock, _BLOCKED_SHARE):
-        return await worker.run()
+    placement = Placement(given.processes, given.here)
+    async with watched(plan.config, ports.clock, _BLOCKED_SHARE) as watch:
+        worker = Worker(job.name, plan, placement, parent, peers, ports, watch.lateness_seconds)
+        async with collected_at_chosen_times(worker.keys_in_memory):
+            return await worker.run()
 
 
 if __name__ == "__main__":

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from streamlet.clock import Clock
-from streamlet.observe.health import HEALTHY, Health
+from streamlet.observe.facts import JobFacts
+from streamlet.tally import told
 
 if TYPE_CHECKING:
     from rich.live import Live
 
 
-@dataclass(frozen=True)
-class ProgressFacts:
-    """The figures of one moment."""
-
-    state: str
-    records: int
-    """Read since the process began."""
-    checkpoint_id: int | None
-    checkpoint_age_seconds: float | None
-    checkpoint_seconds: float
-    keys: int
-    state_bytes: int
-    restarts: int
-    health: Health = HEALTHY
-    lag: int | None = None
-    """Records that could be read and were not yet; None where no source can tell."""
-    another_way: Sequence[str] = ()
-    """What to say of records that went another way than the rest: late, left out."""
-
-
 class Progress:
     """Shows figures: on a terminal four times a second in place, otherwise one line every ten seconds."""
 
-    def __init__(self, name: str, look: Callable[[], ProgressFacts | None], stream: TextIO, clock: Clock) -> None:
+    def __init__(self, name: str, look: Callable[[], JobFacts | None], stream: TextIO, clock: Clock) -> None:
         self._name = name
         self._look = look
         self._clock = clock
@@ -86,26 +66,28 @@ class Progress:
         else:
             self.say(line)
 
-    def _line(self, facts: ProgressFacts) -> str:
-        now = self._clock.monotonic()
+    def _line(self, facts: JobFacts) -> str:
+        now, work, checkpoint = self._clock.monotonic(), facts.work, facts.checkpoint
         rate = 0.0
         if self._last is not None and now > self._last[0]:
-            rate = max(0, facts.records - self._last[1]) / (now - self._last[0])
-        self._last = (now, facts.records)
+            rate = max(0, work.records - self._last[1]) / (now - self._last[0])
+        self._last = (now, work.records)
         state = f"{self._name}: {facts.state}"
-        if not facts.health.is_healthy:
-            state += f", unhealthy: {facts.health.reason}"
-        parts = [state, f"{rate:,.0f} records/s", f"{facts.records:,} read"]
-        if facts.lag is not None:
-            parts.append(f"{facts.lag:,} behind")
-        if facts.checkpoint_id is not None:
+        if not facts.is_healthy:
+            state += f", unhealthy: {facts.unhealthy}"
+        elif facts.remark:
+            state += f", {facts.remark}"
+        parts = [state, f"{rate:,.0f} records/s", f"{work.records:,} read"]
+        if work.lag is not None:
+            parts.append(f"{work.lag:,} behind")
+        if checkpoint.last is not None:
             parts.append(
-                f"checkpoint {facts.checkpoint_id} {facts.checkpoint_age_seconds or 0:.1f} s ago"
-                f" (took {facts.checkpoint_seconds * 1000:.0f} ms)"
+                f"checkpoint {checkpoint.last} {checkpoint.age_seconds or 0:.1f} s ago"
+                f" (took {checkpoint.seconds * 1000:.0f} ms)"
             )
-        if facts.keys:
-            parts.append(f"{facts.keys:,} keys in {facts.state_bytes / (1 << 20):.0f} MB")
-        parts.extend(facts.another_way)
-        if facts.restarts:
-            parts.append(f"{facts.restarts} restarts")
+        if work.keys:
+            parts.append(f"{work.keys:,} keys in {work.state_bytes / (1 << 20):.0f} MB")
+        parts.extend(told(work.counts))
+        if restarts := sum(facts.restarts.values()):
+            parts.append(f"{restarts} restarts")
         return " | ".join(parts)

@@ -37,6 +37,8 @@ class KeyedStore(Protocol):
     Exactly one thread at a time makes BLOCKING calls of one kind; short calls may come beside them.
     """
 
+    name: str
+    subtask: int
     interval: int
     """Number of the interval between two freezes; read it anew after each freeze, as also `dirty`."""
     dirty: list[Cell]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamlet import Count, DeadLetter, OutputTag, TumblingWindows, WatermarkStrategy
-from streamlet.runtime.task.figures import Figures, total
+from streamlet.observe.facts import WorkFacts, total
 from streamlet.tally import Tally, told
 from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
@@ -33,7 +33,7 @@ def test_counts_are_kept_by_operator_and_told_by_kind() -> None:
     here.of("parse")("left out", 1_200)
     there.of("windows")("late dropped", 3)
     there.of("windows")("late put aside", 0)
-    both = total([Figures(counts=here.counts()), Figures(counts=there.counts())])
+    both = total([WorkFacts(counts=here.counts()), WorkFacts(counts=there.counts())])
     assert both.counts == {"windows": {"late dropped": 5}, "parse": {"left out": 1_200}}
     assert told(both.counts) == ["1,200 left out", "5 late dropped"]
 

@@ -4,6 +4,6 @@
 anything runs) -> `assembly` (subtasks by plan and `restored` snapshots, in the attempt's `surroundings`) on a
 `hosting`; `discovery` finds new splits meanwhile, `loop_watch` and `garbage` look after the process.
 
-May import: contracts, graph, operators, operators.user_code, state, state.encoding, state.backends, checkpoint,
-runtime.task, state.evolution, state.upgrade
+May import: contracts, observe, graph, operators, operators.user_code, state, state.encoding, state.backends,
+checkpoint, runtime.task, state.evolution, state.upgrade
 """

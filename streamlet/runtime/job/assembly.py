@@ -13,6 +13,7 @@ from streamlet.elements import MIN_TIMESTAMP, Position
 from streamlet.graph.job_graph import Node, Routing
 from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
 from streamlet.graph.validate import prototype
+from streamlet.observe.facts import StoreFacts, WorkFacts, total, total_lag
 from streamlet.operators.error_policy import LeavingOut
 from streamlet.runtime.job.restored import snapshots_by_uid, told_of_the_end
 from streamlet.runtime.job.surroundings import Surroundings
@@ -21,7 +22,6 @@ from streamlet.runtime.task.batch_size import BatchSize
 from streamlet.runtime.task.chain import Chain, Exit, Leaf
 from streamlet.runtime.task.channel import Sender
 from streamlet.runtime.task.exchange import Exchange
-from streamlet.runtime.task.figures import Figures, total_lag
 from streamlet.runtime.task.gated_subtask import GatedSubtask
 from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.left_out import LeftOut
@@ -99,15 +99,26 @@ class Assembly:
             for subtask in self.subtasks:
                 group.create_task(subtask.run(), name=f"{subtask.plan.name}-{subtask.subtask}")
 
-    def figures(self) -> Figures:
+    def facts(self) -> WorkFacts:
         """What the subtasks have done, and what they hold."""
         sources = [subtask for subtask in self.subtasks if isinstance(subtask, SourceSubtask)]
-        return Figures(
-            sum(subtask.records for subtask in sources),
-            total_lag(subtask.lag() for subtask in sources),
-            sum(store.keys_in_memory for store in self.stores),
-            sum(store.memory_bytes() - store.cache_bytes() for store in self.stores),
-            self._around.tally.counts(),
+        found = [subtask.facts() for subtask in self.subtasks]
+        stores = [store_facts(store) for store in self.stores]
+        return total(
+            [
+                WorkFacts(
+                    sum(subtask.records for subtask in sources),
+                    total_lag(subtask.lag() for subtask in sources),
+                    sum(store.keys for store in stores),
+                    sum(store.bytes for store in stores),
+                    self._around.tally.counts(),
+                    [operator for operators, _ in found for operator in operators],
+                    [split for subtask in sources for split in subtask.splits()],
+                    stores,
+                    [sink for _, sinks in found for sink in sinks],
+                ),
+                *(WorkFacts(phases=subtask.snapshots.phases.seconds) for subtask in self.subtasks),
+            ]
         )
 
     async def close(self) -> None:
@@ -206,6 +217,7 @@ class Assembly:
             around.workers,
             around.ports.processes,
             self.pressure,
+            around.ports.clock,
         )
 
     def _gated_subtask(self, wiring: Wiring) -> GatedSubtask:
@@ -283,7 +295,9 @@ class Assembly:
             # One writer alone may hang its cache on the keys: where no other sink sees the same ones.
             owns_memo = not leaves and bool(task.stores) and is_end
             context = self._around.sink_context(self._plan, node.uid, subtask, task.parallelism, owns_memo)
-            leaves[node.id] = SinkLeaf(node.place, subtask, _sink(node).writer(context))
+            leaves[node.id] = SinkLeaf(
+                node.place, subtask, _sink(node).writer(context), self._around.ports.clock, self._turns
+            )
         return leaves
 
     def _key_types_by_node(self) -> dict[int, KeyType]:
@@ -354,6 +368,12 @@ def _upstream(plan: ExecutionPlan, edge: ChannelEdge) -> str:
     """Names an output for ever: whose it is, and its tag."""
     uid = next(node.uid for node in plan.tasks[edge.from_task].nodes if node.id == edge.from_node)
     return uid if edge.tag is None else f"{uid}@{edge.tag}"
+
+
+def store_facts(store: KeyedStore) -> StoreFacts:
+    """What a store holds in memory."""
+    held = store.memory_bytes() - store.cache_bytes()
+    return StoreFacts(store.name, store.subtask, store.keys_in_memory, held, store.evictions)
 
 
 def _sink(node: Node) -> Any:

@@ -25,6 +25,7 @@ from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.crash_points import fault_point
 from streamlet.errors import AttemptSupersededError
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.observe.facts import WorkFacts
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
 from streamlet.runtime.job.assembly import Splits, specs_of
@@ -36,7 +37,6 @@ from streamlet.runtime.job.restored import check_fits, number_states
 from streamlet.runtime.job.restoring import AttemptOptions, Restorer, wanted_checkpoint
 from streamlet.runtime.job.savepoints import SavepointDesk
 from streamlet.runtime.job.surroundings import Surroundings
-from streamlet.runtime.task.figures import Figures
 from streamlet.sink import Committer
 from streamlet.task_group import TaskGroup
 
@@ -119,9 +119,14 @@ class Attempt:
         """Facts about the checkpoints of this attempt."""
         return self._coordinator.figures if self._coordinator is not None else None
 
-    def work(self) -> Figures:
+    def work(self) -> WorkFacts:
         """Facts about the subtasks of this attempt."""
-        return self._host.figures()
+        return self._host.facts()
+
+    @property
+    def restored(self) -> int | None:
+        """The checkpoint that it went on from."""
+        return self._restored
 
     def last_checkpoint(self) -> int | None:
         """The newest complete checkpoint that is there."""

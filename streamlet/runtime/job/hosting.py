@@ -7,11 +7,11 @@ from typing import Protocol
 
 from streamlet.checkpoint.manifest import Manifest
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.observe.facts import WorkFacts
 from streamlet.runtime.job.assembly import Assembly, Splits
 from streamlet.runtime.job.restored import number_states
 from streamlet.runtime.job.surroundings import Surroundings
 from streamlet.runtime.task.control import LocalControl
-from streamlet.runtime.task.figures import Figures
 
 
 class Host(Protocol):
@@ -31,7 +31,7 @@ class Host(Protocol):
         """Runs all subtasks until it is cancelled; raises what made one of them fail."""
         ...
 
-    def figures(self) -> Figures:
+    def facts(self) -> WorkFacts:
         """What the subtasks have done, and what they hold."""
         ...
 
@@ -68,8 +68,8 @@ class LocalHost:
         assert self._assembly is not None, "built before"
         await self._assembly.run()
 
-    def figures(self) -> Figures:
-        return Figures() if self._assembly is None else self._assembly.figures()
+    def facts(self) -> WorkFacts:
+        return WorkFacts() if self._assembly is None else self._assembly.facts()
 
     def stopping(self) -> None:
         pass

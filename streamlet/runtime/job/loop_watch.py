@@ -14,6 +14,7 @@ import logging
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import AsyncIterator
 from types import FrameType
 
@@ -25,6 +26,7 @@ from streamlet.operators.user_code.pausing import Pause
 log = logging.getLogger("streamlet.runtime")
 
 _BEAT_SECONDS = 0.25
+_REMEMBERED_BEATS = 40
 _PAUSE_SECONDS = 0.05
 """A function that has held the loop longer than that, when this thread looks, goes on after a turn."""
 _TELL_AGAIN_SECONDS = 30.0
@@ -32,7 +34,9 @@ _SIGNAL = signal.SIGURG
 """Ignored by every program that does not ask for it."""
 
 
-class _LoopWatch:
+class LoopWatch:
+    """Watches the event loop of the thread that makes it."""
+
     def __init__(self, clock: Clock, warn_seconds: float, interrupt_seconds: float, *, may_interrupt: bool) -> None:
         self._clock = clock
         self._warn_seconds = warn_seconds
@@ -41,6 +45,7 @@ class _LoopWatch:
         self._watched = threading.get_ident()
         self._stood: float | None = None
         self._ended = threading.Event()
+        self._late: deque[float] = deque(maxlen=_REMEMBERED_BEATS)
         self._beat_at = clock.monotonic()
         self._thread = threading.Thread(target=self._watch, name="loop-watch", daemon=True)
 
@@ -51,8 +56,14 @@ class _LoopWatch:
             while True:
                 self._beat_at = self._clock.monotonic()
                 await asyncio.sleep(_BEAT_SECONDS)
+                self._late.append(self._clock.monotonic() - self._beat_at - _BEAT_SECONDS)
         finally:
             self._ended.set()
+
+    def lateness_seconds(self) -> float:
+        """By how much the loop was late at most in the last ten seconds, and is now.  May be asked in any thread."""
+        now = self._clock.monotonic() - self._beat_at - _BEAT_SECONDS
+        return max(0.0, now, *tuple(self._late))
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         """The signal's handler, in the loop's thread: ends the function of the job that runs just now, if one does."""
@@ -104,14 +115,14 @@ def _users_line(frame: FrameType | None) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def watched_loop(clock: Clock, *, warn_seconds: float, interrupt_seconds: float) -> AsyncIterator[None]:
+async def watched_loop(clock: Clock, *, warn_seconds: float, interrupt_seconds: float) -> AsyncIterator[LoopWatch]:
     """Watches the running loop; interrupting needs the main thread, where Python runs the handlers of signals."""
     is_main = threading.current_thread() is threading.main_thread()
-    watch = _LoopWatch(clock, warn_seconds, interrupt_seconds, may_interrupt=is_main)
+    watch = LoopWatch(clock, warn_seconds, interrupt_seconds, may_interrupt=is_main)
     before = signal.signal(_SIGNAL, watch.interrupt) if is_main else None
     beating = asyncio.create_task(watch.beat(), name="loop-watch")
     try:
-        yield
+        yield watch
     finally:
         beating.cancel()
         await asyncio.wait([beating])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import dataclass
 
 from streamlet.clock import Clock
@@ -38,6 +39,8 @@ class Supervisor:
     def __init__(self, make_attempt: AttemptMaker, strategy: Restart, clock: Clock, randomness: Randomness) -> None:
         self.life = JobLife()
         self.restarts = 0
+        self.reasons: Counter[str] = Counter()
+        """How often it restarted, by `outage` or the name of the error."""
         self.attempt: Attempt | None = None
         self._make_attempt = make_attempt
         self._budget = RestartBudget(strategy, randomness)
@@ -75,6 +78,7 @@ class Supervisor:
                     return self._failed(error)
                 self.life.transition_to(JobState.RESTARTING)
                 self.restarts += 1
+                self.reasons["outage" if is_outage(error) else type(error).__name__] += 1
                 self._tell(error, delay)
                 if await self._stopped_within(delay):
                     self.life.transition_to(JobState.SUSPENDED)

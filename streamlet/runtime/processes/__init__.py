@@ -19,9 +19,9 @@ parent                                   worker
   |-- Pinned(number) ---------------------->|
   |<-- Pressure(is_on) ---------------------|  its memory is full of what only a checkpoint can free
   |-- Hold(is_on) ------------------------->|  memory of another worker is full: sources rest
-  |<-- Figures, Said, Away, Back -----------|  counts twice a second, lines of its log, outages
+  |<-- WorkFacts, Said, Away, Back ---------|  counts twice a second, lines of its log, outages
   |-- Finish ------------------------------>|  closes everything
-  |<-- Figures, then end of stream ---------|
+  |<-- WorkFacts, then end of stream -------|
 ```
 
 **Order.**  A link keeps the order of what is sent over it, and there is no other: what two workers send to the parent
@@ -53,6 +53,6 @@ message, or a length that no frame has the same as its death: WorkerDiedError, a
 A killed parent leaves a lock without a holder; a worker of its attempt that still writes is harmless, since the next
 attempt has names, folders and transactional ids of its own, and only manifests of the new one count.
 
-May import: contracts, graph, operators.user_code, state.encoding, state.memory, checkpoint, runtime.task,
+May import: contracts, observe, graph, operators.user_code, state.encoding, state.memory, checkpoint, runtime.task,
 runtime.job, state.evolution
 """

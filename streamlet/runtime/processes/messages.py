@@ -10,7 +10,7 @@ from streamlet.checkpoint.messages import ToCoordinator, ToSubtask
 from streamlet.config import JobConfig
 from streamlet.elements import Position
 from streamlet.errors import JobDefinitionError, WorkerDiedError
-from streamlet.runtime.task.figures import Figures
+from streamlet.observe.facts import WorkFacts
 from streamlet.state.evolution.findings import Allowed
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class _Versioned(msgspec.Struct):
 
 
 ToWorker = Build | Begin | Tell | Pinned | Hold | Finish
-FromWorker = ToCoordinator | Built | Failed | Said | Pin | Pressure | Figures | Away | Back
+FromWorker = ToCoordinator | Built | Failed | Said | Pin | Pressure | WorkFacts | Away | Back
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

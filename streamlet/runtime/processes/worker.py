@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from streamlet.checkpoint import manifest
 from streamlet.checkpoint.files import AttemptFolder, Pins
@@ -58,7 +60,10 @@ class Worker:
         parent: Link,
         peers: Mapping[int, Link],
         ports: Ports,
+        lateness_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`lateness_seconds`: how late its event loop is."""
+        self._lateness_seconds = lateness_seconds
         self._name = name
         self._plan = plan
         self._parent = parent
@@ -136,7 +141,7 @@ class Worker:
 
     def keys_in_memory(self) -> int:
         """How many keys have their state in this process."""
-        return 0 if self._assembly is None else self._assembly.figures().keys
+        return 0 if self._assembly is None else self._assembly.facts().keys
 
     async def _obey(self, begin: asyncio.Event) -> None:
         while True:
@@ -158,7 +163,8 @@ class Worker:
             await asyncio.sleep(_FIGURES_SECONDS)
 
     def _tell_figures(self, assembly: Assembly) -> None:
-        _send(self._parent, assembly.figures())
+        late = {f"worker {self._exchange.placement.here}": self._lateness_seconds()}
+        _send(self._parent, msgspec.structs.replace(assembly.facts(), lateness_seconds=late))
 
 
 class ToldLog(logging.Handler):

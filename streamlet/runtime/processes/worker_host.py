@@ -13,6 +13,7 @@ from streamlet.checkpoint.manifest import Manifest
 from streamlet.checkpoint.messages import ToSubtask
 from streamlet.graph.describe import describe_plan
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.observe.facts import WorkFacts, total
 from streamlet.outages import Outages
 from streamlet.ports import HostedProcess, Ports
 from streamlet.runtime.job.assembly import Splits
@@ -40,7 +41,6 @@ from streamlet.runtime.processes.messages import (
     from_worker_of,
 )
 from streamlet.runtime.task.control import LocalControl, SubtaskId
-from streamlet.runtime.task.figures import Figures, total
 from streamlet.runtime.task.placement import Placement
 from streamlet.task_group import TaskGroup
 
@@ -98,7 +98,7 @@ class WorkerHost:
                 worker.send(Begin())
                 group.create_task(worker.listen(), name=f"worker-{worker.number}")
 
-    def figures(self) -> Figures:
+    def facts(self) -> WorkFacts:
         return total(worker.figures for worker in self._workers)
 
     def stopping(self) -> None:
@@ -154,7 +154,7 @@ class _RemoteWorker:
 
     def __init__(self, number: int, process: HostedProcess, link: Link, around: Surroundings, host: WorkerHost) -> None:
         self.number = number
-        self.figures = Figures()
+        self.figures = WorkFacts()
         self.away: set[str] = set()
         """What does not answer it."""
         self.is_pressed = False
@@ -195,7 +195,7 @@ class _RemoteWorker:
     def _heard(self, message: FromWorker) -> None:
         if isinstance(message, Failed):
             raise error_of(message)
-        if isinstance(message, Figures):
+        if isinstance(message, WorkFacts):
             self.figures = message
         elif isinstance(message, Said):
             logging.getLogger(message.logger).log(message.level, "%s", message.text)
@@ -233,5 +233,5 @@ class _RemoteWorker:
         """Of a worker that ends: its log, and its last figures; files are kept no more, but it must not wait."""
         if isinstance(message, Pin):
             self.send(Pinned(message.number))
-        elif isinstance(message, Said | Figures):
+        elif isinstance(message, Said | WorkFacts):
             self._heard(message)

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import uvloop
 
@@ -29,15 +29,15 @@ from streamlet.errors import (
 from streamlet.graph.describe import warnings_of
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.machine.local import local_ports
-from streamlet.observe.health import judge
-from streamlet.observe.progress import Progress, ProgressFacts
+from streamlet.observe.facts import JobFacts
+from streamlet.observe.progress import Progress
 from streamlet.outages import Outages
 from streamlet.ports import Ports
 from streamlet.runtime.job.attempt import Attempt
 from streamlet.runtime.job.garbage import collected_at_chosen_times
 from streamlet.runtime.job.hosting import Host, LocalHost
 from streamlet.runtime.job.job_state import JobState
-from streamlet.runtime.job.loop_watch import watched_loop
+from streamlet.runtime.job.loop_watch import LoopWatch, watched_loop
 from streamlet.runtime.job.restoring import AttemptOptions
 from streamlet.runtime.job.savepoints import SavepointDesk
 from streamlet.runtime.job.supervisor import Outcome, Supervisor, describe
@@ -46,10 +46,15 @@ from streamlet.runtime.run.control import Controlled, ControlSocket
 from streamlet.runtime.run.importing import file_of, refuse_while_importing
 from streamlet.runtime.run.limits import check_limits, raise_soft_limits
 from streamlet.runtime.run.option_words import in_words_of_the_command_line, option_of
+from streamlet.runtime.run.reading import Reading, status_of
+from streamlet.runtime.run.serve import listening_of, served_on
 from streamlet.runtime.run.signals import Ears, heard_apart
 from streamlet.runtime.run.stopping import Stopping
 from streamlet.state.evolution.findings import Allowed
 from streamlet.tally import told
+
+if TYPE_CHECKING:
+    from streamlet.serving.address import Listening
 
 FINISHED, FAILED, WRONG, LOCKED = 0, 1, 2, 3
 """Exit codes, beside `INTERRUPTED`: done or stopped; suspended after a failure; wrong job file or option; held by
@@ -84,6 +89,10 @@ class RunOptions:
     accept_lost_output: bool = False
     allow_dropped_state: Sequence[str] = ()
     allow_changed_state: Sequence[str] = ()
+    http: str | None = None
+    """Where to serve metrics and probes, `127.0.0.1:9470`; None for nowhere."""
+    http_token_file: str | None = None
+    """File with the token that requests must carry."""
     command: str = ""
     """How to start the job again, for messages."""
     job_file: str = ""
@@ -102,6 +111,7 @@ def run_job(job: RunnableJob, *, stream: TextIO | None = None, **options: Any) -
         plan.allowed = Allowed.of(run.allow_dropped_state, run.allow_changed_state)
         raise_soft_limits()
         warnings = [*check_limits(plan), *warnings_of(plan)]
+        listening = listening_of(run)
         if plan.config.processes > 1 and not run.job_file:
             run = replace(run, job_file=file_of(job, job.name), arguments=tuple(sys.argv[1:]))
     except StreamletError as error:
@@ -111,7 +121,9 @@ def run_job(job: RunnableJob, *, stream: TextIO | None = None, **options: Any) -
     with heard_apart(stopping.heard) as ears:
         try:
             with uvloop_runner() as runner:
-                return runner.run(_supervised(job.name, plan, run, out, local_ports(), stopping, ears, warnings))
+                return runner.run(
+                    _supervised(job.name, plan, run, out, local_ports(), stopping, ears, warnings, listening)
+                )
         finally:
             stopping.ended()
 
@@ -167,19 +179,21 @@ async def _supervised(
     stopping: Stopping,
     ears: Ears | None,
     warnings: Sequence[str],
+    listening: Listening | None,
 ) -> int:
     config: JobConfig = plan.config
     clock = ports.clock
-    seen = _Figures(clock)
     state_dir = Path(config.state_dir)
     storage = CheckpointStorage(state_dir, name, ports.disk)
     lock, savepoints = JobLock(storage.folder, ports), SavepointDesk(ports.disk, storage)
     supervisor: Supervisor
     outages = Outages(clock)
+    reading = Reading(name, config, clock, outages)
 
-    with Progress(name, lambda: seen.facts(supervisor, outages), out, clock) as progress, _logging(progress):
+    with Progress(name, reading.facts, out, clock) as progress, _logging(progress):
 
         def make(is_first: bool) -> Attempt:
+            reading.attempt_over()
             return Attempt(
                 name,
                 plan,
@@ -204,9 +218,9 @@ async def _supervised(
 
         for warning in warnings:
             progress.say(f"warning: {warning}")
-        supervisor = Supervisor(make, config.restart, clock, ports.randomness)
+        supervisor = reading.supervisor = Supervisor(make, config.restart, clock, ports.randomness)
         controlled = Controlled(
-            lambda: _status(name, ports, supervisor, seen.facts(supervisor, outages)), savepoints.ask, supervisor.stop
+            lambda: status_of(reading.facts(), ports.processes.pid), savepoints.ask, supervisor.stop
         )
         control = ControlSocket(storage.folder, controlled, progress.say)
         showing = asyncio.create_task(_show(progress))
@@ -214,12 +228,16 @@ async def _supervised(
             ears.take_from_loop()
             stopping.is_for(
                 supervisor.stop,
-                lambda: _waits_for(supervisor, seen.facts(supervisor, outages)),
+                lambda: _waits_for(reading.facts()),
                 progress.say,
                 progress.__exit__,
             )
         try:
-            async with collected_at_chosen_times(keys_here), watched(config, clock):
+            async with collected_at_chosen_times(keys_here), watched(config, clock) as watch, AsyncExitStack() as more:
+                reading.lateness_seconds = watch.lateness_seconds
+                if listening is not None:
+                    more.enter_context(served_on(listening, reading, ports))
+                    progress.say(f"{name}: metrics and probes are at {listening.url}")
                 outcome = await supervisor.run()
         finally:
             lock.release()
@@ -235,7 +253,7 @@ def _host(plan: ExecutionPlan, run: RunOptions, ports: Ports, outages: Outages) 
     return WorkerHost(plan, target=run.job_file, arguments=run.arguments, ports=ports, outages=outages)
 
 
-def watched(config: JobConfig, clock: Clock, share: float = 1.0) -> AbstractAsyncContextManager[None]:
+def watched(config: JobConfig, clock: Clock, share: float = 1.0) -> AbstractAsyncContextManager[LoopWatch]:
     """Watches the running loop for functions that hold it: one is interrupted after this share of the time that the job
     may go without a checkpoint."""
     stalled = max(config.stalled_intervals * config.checkpoint_interval, config.checkpoint_timeout)
@@ -252,33 +270,13 @@ async def _show(progress: Progress) -> None:
         progress.show()
 
 
-def _waits_for(supervisor: Supervisor, facts: ProgressFacts | None) -> str:
+def _waits_for(facts: JobFacts) -> str:
     """When a run that was asked to stop will have."""
-    why = "" if facts is None or facts.health.is_healthy else f" ({facts.health.reason})"
-    state = supervisor.life.state
-    if state is JobState.RUNNING:
+    why = f" ({facts.unhealthy})" if facts.unhealthy else ""
+    if facts.state == JobState.RUNNING.value:
         return f"the last checkpoint is complete{why}"
-    return f"what has begun has ended{why}" if state is JobState.RESTORING else "threads of the job have ended"
-
-
-def _status(name: str, ports: Ports, supervisor: Supervisor, facts: ProgressFacts | None) -> dict[str, Any]:
-    """What `streamlet status` shows."""
-    known = facts or ProgressFacts(supervisor.life.state.value, 0, None, None, 0.0, 0, 0, supervisor.restarts)
-    return {
-        "job": name,
-        "pid": ports.processes.pid,
-        "state": known.state,
-        "health": known.health.reason,
-        "records": known.records,
-        "lag": known.lag,
-        "checkpoint": known.checkpoint_id,
-        "checkpoint_age_seconds": known.checkpoint_age_seconds,
-        "checkpoint_seconds": known.checkpoint_seconds,
-        "keys": known.keys,
-        "state_bytes": known.state_bytes,
-        "restarts": known.restarts,
-        "counts": list(known.another_way),
-    }
+    is_beginning = facts.state == JobState.RESTORING.value
+    return f"what has begun has ended{why}" if is_beginning else "threads of the job have ended"
 
 
 def _ended(name: str, supervisor: Supervisor) -> dict[str, Any]:
@@ -288,40 +286,6 @@ def _ended(name: str, supervisor: Supervisor) -> dict[str, Any]:
     kept = "no checkpoint was made" if last is None else f"checkpoint {last} is kept"
     words = {JobState.SUSPENDED: "stopped", JobState.FINISHED: "finished"}
     return {"ended": f"{name}: {words.get(state, 'failed')}; {kept}", "code": FINISHED if state in words else FAILED}
-
-
-class _Figures:
-    """Puts together what the progress line shows, over all attempts."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._before: dict[int, int] = {}
-
-    def facts(self, supervisor: Supervisor, outages: Outages) -> ProgressFacts | None:
-        attempt = supervisor.attempt
-        if attempt is None:
-            return None
-        work = attempt.work()
-        self._before[supervisor.restarts] = work.records
-        checkpoint = attempt.figures()
-        completed = checkpoint.last_completed_at if checkpoint is not None else None
-        return ProgressFacts(
-            state=supervisor.life.state.value,
-            records=sum(self._before.values()),
-            checkpoint_id=checkpoint.last_id if checkpoint is not None else None,
-            checkpoint_age_seconds=None if completed is None else self._clock.monotonic() - completed,
-            checkpoint_seconds=checkpoint.last_duration_seconds if checkpoint is not None else 0.0,
-            keys=work.keys,
-            state_bytes=work.state_bytes,
-            lag=work.lag,
-            restarts=supervisor.restarts,
-            another_way=told(work.counts),
-            health=judge(
-                outages=outages.describe(),
-                failure=supervisor.failure,
-                trouble=checkpoint.trouble if checkpoint is not None else "",
-            ),
-        )
 
 
 class _logging:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -20,7 +19,9 @@ from streamlet.operators.operator import Emit, EmitSide, Operator, OperatorConte
 from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.runtime.task.held_back import HeldBack, Queues
+from streamlet.runtime.task.meter import Meter, entrance_of
 from streamlet.runtime.task.mutation import checked_ways
+from streamlet.runtime.task.side_outputs import to_sides
 from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
@@ -28,8 +29,6 @@ from streamlet.tally import Tally
 
 _CLOCK = "@clock"
 """Behind the name of a task: how far the wall clock had come for its operators."""
-
-log = logging.getLogger("streamlet.runtime")
 
 Exit = tuple[int, str | None]
 """A node and the name of its side output, None for its main output."""
@@ -85,6 +84,7 @@ class Chain:
         self.watermark = MIN_TIMESTAMP
         """How far event time has come behind the chain: not beyond what operators hold."""
         self.queues = Queues(monotonic)
+        self.meters = {node.id: Meter() for node in plan.nodes}
         self._has_turns = monotonic is not None
         self._inputs = inputs
         self._firing: dict[Operator, int] = {}
@@ -106,6 +106,7 @@ class Chain:
         self._subtask = subtask
         self._stores = stores
         self._steps: list[_Step] = []
+        self._metered: dict[Operator, Meter] = {}
         self._woken: set[Operator] = set()
         self._entries: dict[int, list[Emit]] = {}
         for node in reversed(plan.nodes):
@@ -203,7 +204,8 @@ class Chain:
         self.watermark = timestamp
 
     def _fire(self, operator: Operator, timestamp: int, out: Emit) -> Iterator[None]:
-        while operator.on_watermark(timestamp, out):
+        meter, turn = self._metered[operator], self.queues.turn
+        while meter.timed(turn, operator.on_watermark, timestamp, out):
             self._firing[operator] = timestamp
             yield
             self.queues.turn.begin()
@@ -267,7 +269,11 @@ class Chain:
         for _, operator, out in self._clocked:
             at = operator.next_clock_ms()
             if operator in woken or (at is not None and at <= now_ms):
-                operator.on_clock(now_ms, out)
+                self._metered[operator].timed(self.queues.turn, operator.on_clock, now_ms, out)
+
+    def watermarks(self) -> dict[str, int]:
+        """How far event time has come at each operator, by uid."""
+        return {step.uid: step.operator.context.current_watermark for step in self._steps}
 
     def close(self) -> None:
         """Closes every operator, also when one of them fails to."""
@@ -284,7 +290,9 @@ class Chain:
             raise errors[0]
 
     def _entry(self, node: Node) -> list[Emit]:
-        out, behind = self._exit(node.id, None), None
+        out, behind, meter = self._exit(node.id, None), None, self.meters[node.id]
+        if not node.is_sink:
+            out = meter.exit(out)
         if node.is_source:
             return [out]
         if node.is_sink:
@@ -293,17 +301,20 @@ class Chain:
             operator: Operator = node.made()  # type: ignore[operator]
             behind = operator if isinstance(operator, LeavingOut) else None
             self._open(node, operator, out)
-            ways = [_into(operator, index, len(node.inputs), out) for index in range(len(node.inputs))]
+            ways = [entrance_of(operator, index, len(node.inputs), out) for index in range(len(node.inputs))]
         ways = [
             self._through_lookup(node, way, behind) if edge.routing is Routing.HASH else way
             for edge, way in zip(node.inputs, ways, strict=True)
         ]
+        if not node.is_sink:
+            ways = [meter.entrance(way, self.queues.turn.pause) for way in ways]
         is_head = node is self._plan.head
         if not is_head and not self._has_turns:
             return ways
         # What came straight on from several streams is in the order of splits that are not known here.
         has_order = any(edge.routing is Routing.FORWARD for edge in self._plan.inputs)
         held = self.queues.add(node, ways, self._inputs, is_head=is_head, may_keep_unkeyed=not has_order)
+        held.meter = meter
         self._open(node, held, out)
         # Inside of a chain nothing waits at a sink, but what waited before a restore where it was a task of its own.
         return ways if is_head or node.is_sink else [held.entrance(index) for index in range(len(ways))]
@@ -311,7 +322,7 @@ class Chain:
     def _through_lookup(self, node: Node, way: Emit, behind: LeavingOut | None) -> Emit:
         lookup = SlotLookup(behind)
         self._open(node, lookup, way)
-        return _into(lookup, 0, 1, way)
+        return entrance_of(lookup, 0, 1, way)
 
     def _open(self, node: Node, operator: Operator, out: Emit) -> None:
         def wake() -> None:
@@ -337,6 +348,7 @@ class Chain:
                 wake=wake,
             )
         )
+        self._metered[operator] = self.meters[node.id]
         self._steps.append(_Step(node.uid, operator, out))
 
     def _sides(self, node: Node, known: Collection[OutputTag[Any]]) -> EmitSide:
@@ -345,26 +357,8 @@ class Chain:
         tags = {edge.tag for edge in self._plan.chained if edge.from_node == node.id}
         tags |= {tag for node_id, tag in self._leaves if node_id == node.id}
         ways = {tag: self._exit(node.id, tag) for tag in tags if tag is not None}
-        told, count = {tag.name for tag in known}, self._tally.of(node.uid)
-
-        def side(tag: OutputTag[Any], batch: Batch[Any]) -> None:
-            way = ways.get(tag.name)
-            if way is not None and batch.values:
-                way(batch)
-            elif way is None:
-                count("not taken", len(batch))
-                if tag.name not in told:
-                    told.add(tag.name)
-                    log.warning(
-                        "%s: %s puts records out under %r, which nobody takes: they are dropped (taken there: %s); "
-                        "write stream.side_output(tag).sink(...)",
-                        node.place,
-                        node.place.operator,
-                        tag.name,
-                        ", ".join(map(repr, ways)) or "nothing",
-                    )
-
-        return side
+        told = {tag.name for tag in known}
+        return to_sides(node.place, ways, told, self._tally.of(node.uid), self.meters[node.id])
 
     def _exit(self, node_id: int, tag: str | None) -> Emit:
         """Where one output of a node goes: further nodes of the chain, and leaves."""
@@ -390,11 +384,3 @@ class Chain:
     def _to_leaf(self, leaf: Leaf) -> Callable[[Batch[Any]], None]:
         produced = self.produced
         return lambda batch: produced.append((leaf, batch))
-
-
-def _into(operator: Operator, index: int, inputs: int, out: Emit) -> Emit:
-    """The entrance of one input of an operator."""
-    process, process_input = operator.process, operator.process_input
-    if inputs == 1:
-        return lambda batch: process(batch, out)
-    return lambda batch: process_input(index, batch, out)

@@ -33,7 +33,11 @@ class GatedSubtask(Subtask):
         """What stood at the head when the last batch came."""
         self._full_since: float | None = None
         self._waited = 0.0
-        gate.on_aligning = lambda checkpoint_id: self.snapshots.busy(checkpoint_id, ALIGNING)
+        gate.on_aligning = self._aligning
+
+    def _aligning(self, checkpoint_id: int) -> None:
+        self.snapshots.phases.begin(checkpoint_id, "align")
+        self.snapshots.busy(checkpoint_id, ALIGNING)
 
     def interrupt(self) -> None:
         self._gate.interrupt()
@@ -118,9 +122,13 @@ class GatedSubtask(Subtask):
         """True when a batch may be taken.  What it waits for that counts as time that the batches before took."""
         is_open = self._chain.has_room and self.outputs_have_room() and not self.life.has_stopped
         if self._full_since is None:
-            self._full_since = None if is_open else self._clock.monotonic()
+            if not is_open:
+                self._full_since = self._clock.monotonic()
+                self._held_up.begin(self._full_since)
         elif is_open:
-            self._waited += self._clock.monotonic() - self._full_since
+            waited = self._clock.monotonic() - self._full_since
+            self._waited += waited
+            self._held_up.end(waited)
             self._full_since = None
         if is_open and not self._chain.queues.turn.inside:
             self._finish()

@@ -25,6 +25,7 @@ from streamlet.graph.job_graph import Node, Routing
 from streamlet.operators.operator import Emit, Operator
 from streamlet.operators.user_code.pausing import Pause
 from streamlet.runtime.task.columns import Part, packed, unpacked
+from streamlet.runtime.task.meter import Meter
 from streamlet.state.encoding.key_groups import key_group, pack_key, subtask_of
 from streamlet.state.memory.cells import KeyOfRow
 
@@ -113,6 +114,8 @@ class HeldBack(Operator):
         self._may_keep_unkeyed = may_keep_unkeyed
         self._waiting: deque[_Waiting] = deque()
         self._size = 1
+        self.meter = Meter()
+        """That of the operator behind it."""
 
     def entrance(self, index: int) -> Emit:
         """What takes the batches of an input: as many records at once as take a moment, until the turn is over."""
@@ -230,6 +233,7 @@ class HeldBack(Operator):
         # Without what the operators behind it took: those look after themselves.
         own = seconds - (turn.spent - before)
         turn.spent = before + seconds
+        self.meter.busy_seconds += own
         if own < _QUICK_SECONDS:
             if 2 * records > self._size:
                 self._size = 2 * records

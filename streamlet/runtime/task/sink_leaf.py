@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable
+from streamlet.clock import Clock
 from streamlet.elements import Batch
 from streamlet.errors import EncodeError, UserFunctionError
+from streamlet.observe.facts import OperatorFacts, SinkFacts
 from streamlet.operators.user_code.place import Place
 from streamlet.runtime.task.left_out import LeftOut
+from streamlet.runtime.task.meter import Meter
+from streamlet.runtime.task.turns import LoopTurns
 from streamlet.sink import SinkWriter
 
 
@@ -20,13 +24,26 @@ class SinkLeaf:
     listed it while its commit was still on the way, and then that one's marker must be durable too.
     """
 
-    def __init__(self, place: Place, subtask: int, writer: SinkWriter[Any]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        subtask: int,
+        writer: SinkWriter[Any],
+        clock: Clock | None = None,
+        turns: LoopTurns | None = None,
+    ) -> None:
+        """With `clock` and `turns` it measures how long writes are under way, but for what others do meanwhile."""
         self.uid = place.uid
+        self.meter = Meter()
+        self._clock = clock
+        self._turns = turns or LoopTurns()
+        self._writing_since: float | None = None
+        self._told_busy = 0.0
+        self._prepared_at: dict[str, float] = {}
         self.writer = writer
         self.left_out: LeftOut | None = None
         """What takes the records that cannot be written, where a policy leaves them out."""
         self._place = place
-        self.records = 0
         self._subtask = subtask
         self._listed: list[ListedCommittable] = []
         self._covered: list[ListedCommittable] = []
@@ -34,19 +51,29 @@ class SinkLeaf:
 
     async def deliver(self, batch: Batch[Any]) -> None:
         """Writes a batch, without what its policy leaves out; waits when the sink is behind."""
+        clock, others = self._clock, self._turns.held_seconds
+        self.meter.records_in += len(batch)
+        began = self._writing_since = 0.0 if clock is None else clock.monotonic()
+        await self._write(batch)
+        self._writing_since = None
+        if clock is not None:
+            seconds = clock.monotonic() - began - (self._turns.held_seconds - others)
+            self.meter.busy_seconds += max(0.0, seconds)
+
+    async def _write(self, batch: Batch[Any]) -> None:
         pieces = [batch]
         while pieces:
             piece = pieces.pop()
             try:
                 await self.writer.write(piece)
-                self.records += len(piece)
+                self.meter.records_out += len(piece)
             except (EncodeError, UserFunctionError) as error:
                 written, row = _refused(error, piece)
                 failure = self._failure(error)
                 if self.left_out is None or row is None:
                     raise failure from error
                 self.left_out.take(failure, piece, row)
-                self.records += written
+                self.meter.records_out += written
                 rest = piece.part(row + 1, len(piece)), piece.part(written, row)
                 pieces += [one for one in rest if one.values]
 
@@ -71,6 +98,8 @@ class SinkLeaf:
         """Prepares what was written, and gives everything that this checkpoint must list."""
         for committable in await self.writer.prepare_commit(checkpoint_id):
             self._listed.append(ListedCommittable(self.uid, self._subtask, checkpoint_id, committable))
+            if self._clock is not None:
+                self._prepared_at[committable.id] = self._clock.monotonic()
         for listed in self._listed:
             self._last_listing[listed.committable.id] = checkpoint_id
         return list(self._listed)
@@ -84,7 +113,25 @@ class SinkLeaf:
             self._covered = [listed for listed in self._covered if listed not in free]
             for listed in free:
                 del self._last_listing[listed.committable.id]
+                self._prepared_at.pop(listed.committable.id, None)
             await self.writer.released([listed.committable for listed in free])
+
+    def facts(self, watermark_ms: int | None) -> tuple[OperatorFacts, SinkFacts]:
+        """What it has written, and how long what it prepared has been waiting."""
+        meter, clock, place = self.meter, self._clock, self._place
+        busy, oldest, deadline = meter.busy_seconds, 0.0, None
+        if clock is not None:
+            now, waiting = clock.monotonic(), [one.committable for one in self._listed]
+            if self._writing_since is not None:
+                busy += now - self._writing_since
+            busy = self._told_busy = max(busy, self._told_busy)
+            oldest = now - min((self._prepared_at[one.id] for one in waiting), default=now)
+            ends = [one.deadline_ms for one in waiting if one.deadline_ms is not None]
+            deadline = (min(ends) - clock.now_ms()) / 1000 if ends else None
+        wrote = OperatorFacts(
+            self.uid, self._subtask, place.kind, meter.records_in, meter.records_out, busy, watermark_ms
+        )
+        return wrote, SinkFacts(self.uid, self._subtask, oldest, deadline)
 
 
 def _refused(error: EncodeError | UserFunctionError, batch: Batch[Any]) -> tuple[int, int | None]:

@@ -9,12 +9,14 @@ from typing import Any
 
 from streamlet.checkpoint.manifest import ListedCommittable
 from streamlet.checkpoint.messages import Acknowledge, Busy, Decline, SubtaskReport
+from streamlet.clock import Clock
 from streamlet.elements import Position
 from streamlet.errors import CheckpointError, CheckpointFailedError, DiskFailedError, DiskFullError
 from streamlet.outages import is_outage
 from streamlet.ports import Processes, Workers
 from streamlet.runtime.task.control import LocalControl
 from streamlet.runtime.task.pressure import MemoryPressure
+from streamlet.runtime.task.stopwatch import PhaseTimes
 from streamlet.state.backends import folding
 from streamlet.state.store import FoldJob, KeyedStore
 from streamlet.task_group import TaskGroup
@@ -41,8 +43,10 @@ class SubtaskSnapshots:
         workers: Workers,
         processes: Processes,
         pressure: MemoryPressure,
+        clock: Clock,
     ) -> None:
         self.group: TaskGroup
+        self.phases = PhaseTimes(clock)
         self.stores = list(stores)
         self._task = task
         self._subtask = subtask
@@ -94,9 +98,11 @@ class SubtaskSnapshots:
         async with self._writing:
             try:
                 for store in self.stores:
+                    self.phases.begin(checkpoint_id, "pack")
                     self.busy(checkpoint_id, "packing state")
                     while not store.pack(_SLICE_SECONDS):  # noqa: ASYNC110 - a turn for the batches, not a wait
                         await asyncio.sleep(0)
+                    self.phases.begin(checkpoint_id, "write")
                     self.busy(checkpoint_id, "writing state")
                     await self._workers.run_blocking(store.write_log)
                 stores = [store.snapshot(checkpoint_id) for store in self.stores]
@@ -107,6 +113,7 @@ class SubtaskSnapshots:
                 )
                 self._has_asked = False
                 return
+        self.phases.begin(checkpoint_id, "")
         report = SubtaskReport(
             task=self._task,
             subtask=self._subtask,

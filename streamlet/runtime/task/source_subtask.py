@@ -12,8 +12,10 @@ from typing import Any
 
 from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.elements import Batch, Position
+from streamlet.observe.facts import SplitFacts
 from streamlet.operators.user_code.raised import ENDS, exit_error
 from streamlet.runtime.task.alarm import Alarm
+from streamlet.runtime.task.chain_facts import known_time
 from streamlet.runtime.task.left_out import LeftOut
 from streamlet.runtime.task.pressure import MemoryPressure
 from streamlet.runtime.task.split_watermarks import SplitWatermarks
@@ -41,6 +43,7 @@ class SourceSubtask(Subtask):
         """`times` follows event time; None where the source has no strategy for it."""
         super().__init__(wiring)
         self._times = times
+        self._meter = self._chain.meters[self.plan.head.id]
         self._put_aside = self._chain.side(self.plan.head.id)
         self._left_out = LeftOut(self.plan.head, self._put_aside, count) if self.plan.head.leaves_out else None
         self._has_clock = self._has_clock or times is not None
@@ -80,6 +83,22 @@ class SourceSubtask(Subtask):
                 if self._times is not None:
                     self._times.add(split)
                     self._wake.set()
+
+    def splits(self) -> list[SplitFacts]:
+        """What is known of its splits; of their lag only if the reader can tell."""
+        uid, times = self.plan.name, self._times
+        lags = self._reader.lag() if isinstance(self._reader, LagReader) else {}
+        return [
+            SplitFacts(
+                uid,
+                split,
+                lags.get(split),
+                _number(position),
+                None if times is None else known_time(times.reached(split)),
+                times is not None and times.is_silent(split),
+            )
+            for split, position in self.positions.items()
+        ]
 
     def lag(self) -> int | None:
         """How many records its splits are behind, if the reader can tell."""
@@ -149,12 +168,18 @@ class SourceSubtask(Subtask):
 
     async def _until_relieved(self) -> None:
         began = self._clock.monotonic()
+        self._held_up.begin(began)
         while self._pressure.is_on:
             await self._barrier_if_asked()
             await self._wake.wait()
             self._wake.clear()
+        self._relieved(began)
+
+    def _relieved(self, began: float) -> None:
+        seconds = self._clock.monotonic() - began
+        self._held_up.end(seconds)
         if self._times is not None:
-            self._times.held(self._clock.monotonic() - began)
+            self._times.held(seconds)
 
     async def _until_room(self) -> None:
         """Waits until another batch may begin; barriers go before it."""
@@ -172,10 +197,11 @@ class SourceSubtask(Subtask):
                 break
             if began is None:
                 began = self._clock.monotonic()
+                self._held_up.begin(began)
             await self._wake.wait()
             self._wake.clear()
-        if began is not None and self._times is not None:
-            self._times.held(self._clock.monotonic() - began)
+        if began is not None:
+            self._relieved(began)
 
     async def _batches(self) -> AsyncGenerator[Batch[Any], None]:
         """Batches as they come; barriers are injected between two of them, also while a fetch is pending."""
@@ -198,11 +224,15 @@ class SourceSubtask(Subtask):
                 if batches is None:
                     await self.end()
                     await self._only_barriers()
+                began = self._clock.monotonic()
                 for batch in batches:
+                    # Reading may be lazy: this is where it takes its time.
+                    self._meter.busy_seconds += self._clock.monotonic() - began
                     await self._until_room()
                     self._begin_turn()
                     yield batch
                     await self._turns.rest()
+                    began = self._clock.monotonic()
         finally:
             if fetch is not None:
                 fetch.cancel()
@@ -234,3 +264,9 @@ class SourceSubtask(Subtask):
                 continue
             await self._wake.wait()
             self._wake.clear()
+
+
+def _number(position: Position) -> int | None:
+    """The place in a split, where it is a number or begins with one."""
+    first = position[0] if isinstance(position, list | tuple) and position else position
+    return first if type(first) is int else None

@@ -71,6 +71,14 @@ class SplitWatermarks:
         """The watermark of the subtask."""
         return self._lowest.current
 
+    def reached(self, split: str) -> int:
+        """How far event time has come in a split."""
+        return self._lowest.timestamps.get(split, MIN_TIMESTAMP)
+
+    def is_silent(self, split: str) -> bool:
+        """True for a split that is idle and holds nobody back."""
+        return self._lowest.is_silent(split)
+
     def add(self, split: str) -> None:
         """Adds a split: it holds the others back until its first record, or until it is idle."""
         self._lowest.add(split)

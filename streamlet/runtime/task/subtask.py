@@ -16,9 +16,12 @@ from typing import Any
 from streamlet.checkpoint.manifest import ListedCommittable, event_time_key, operator_key
 from streamlet.checkpoint.messages import AddSplits, Ended, Marked, Opened, Started, ToSubtask, Trigger
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Barrier, Batch, Element, EndOfInput, Position, Watermark
+from streamlet.observe.facts import OperatorFacts, SinkFacts
 from streamlet.operators.user_code.raised import ENDS, exit_error
 from streamlet.runtime.task.alarm import Alarm
+from streamlet.runtime.task.chain_facts import facts_of
 from streamlet.runtime.task.notices import Notices
+from streamlet.runtime.task.stopwatch import Stopwatch
 from streamlet.runtime.task.subtask_state import SubtaskLife, SubtaskState
 from streamlet.runtime.task.wiring import Wiring
 from streamlet.task_group import TaskGroup
@@ -61,6 +64,7 @@ class Subtask:
         self._unfinished = 0, 0.0, 0.0, 0.0
         """What is known of a batch of which some still waits in the chain."""
         self._turn_began = 0.0
+        self._held_up = Stopwatch(wiring.clock)
         self._has_turned = False
         """True once others have run since: then it is not known who held the loop."""
         self._alarm = Alarm(lambda: chain.clock.now_ms() / 1000, self.interrupt)
@@ -128,6 +132,11 @@ class Subtask:
                 for notices in self._notices:
                     notices.add(message.checkpoint_id)
 
+    def facts(self) -> tuple[list[OperatorFacts], list[SinkFacts]]:
+        """What its operators and sinks have done."""
+        reached, pressed = self._reached.timestamp, self._held_up.seconds()
+        return facts_of(self.plan, self.subtask, self._chain, self.sinks, reached, pressed)
+
     async def process(self, enter: Any, batch: Batch[Any]) -> int:
         """Runs one batch through the chain and delivers what came out of it. An empty one only moves a position. Gives
         how many of its rows were done."""
@@ -136,17 +145,22 @@ class Subtask:
         if not self.records:
             self._control.report(Started())
         others, behind = self._turns.held_seconds, self._work_behind()
-        done = self._chain.queues.turn.run(enter, batch)
+        turn = self._chain.queues.turn
+        elsewhere = turn.spent
+        done = turn.run(enter, batch)
         self.records += done
         if done < len(batch):
             self.put_back(enter, batch.part(done, len(batch)))
         held = self._clock.monotonic() - self._turn_began
+        self._chain.meters[self.plan.head.id].busy_seconds += held - (turn.spent - elsewhere)
+        self._held_up.begin(self._turn_began + held)
         await self.deliver()
         seconds = self._clock.monotonic() - self._turn_began
         if not self._has_turned:
             held = seconds
         # What other subtasks did while a sink let this one wait is no waiting for the sink.
         waited = max(0.0, seconds - held - (self._turns.held_seconds - others))
+        self._held_up.end(waited)
         self._turns.held(held)
         self._account(max(1, done), held, waited, self._work_behind() - behind)
         return done
@@ -292,7 +306,10 @@ class Subtask:
 
     async def checkpoint(self, checkpoint_id: int, positions: Mapping[str, Position]) -> None:
         """Takes this subtask's part of a checkpoint; called between two batches."""
+        phases = self.snapshots.phases
+        phases.begin(checkpoint_id, "align")
         held_back = await self._held_back()
+        phases.begin(checkpoint_id, "freeze")
         self.snapshots.freeze(checkpoint_id)
         operators = self._chain.snapshot() | held_back
         event_time = self.event_time()
@@ -303,6 +320,7 @@ class Subtask:
         self._send_on(Barrier(checkpoint_id, self.is_stopping))
         if self.is_stopping:
             self.life.stop()
+        phases.begin(checkpoint_id, "prepare")
         listed: list[ListedCommittable] = []
         for sink in self.sinks:
             self.snapshots.busy(checkpoint_id, f"sink {sink.uid} prepares")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
-from streamlet.observe.health import Health
-from streamlet.observe.progress import Progress, ProgressFacts
+from msgspec.structs import replace
+
+from streamlet.observe.facts import CheckpointFacts, JobFacts, WorkFacts
+from streamlet.observe.progress import Progress
 from tests.unit.state_kit import SteppingClock
 
 
@@ -15,8 +16,14 @@ class Terminal(io.StringIO):
         return True
 
 
-FACTS = ProgressFacts("running", 1000, None, None, 0.0, 0, 0, 0)
-MORE = ProgressFacts("running", 3000, 7, 0.3, 0.0125, 1234, 5 << 20, 2, lag=4321)
+FACTS = JobFacts("spend", "running", WorkFacts(1000), CheckpointFacts())
+MORE = JobFacts(
+    "spend",
+    "running",
+    WorkFacts(3000, 4321, 1234, 5 << 20),
+    CheckpointFacts(7, 0.3, seconds=0.0125),
+    restarts={"outage": 1, "SinkError": 1},
+)
 
 
 def test_without_a_terminal_figures_are_plain_lines_with_the_rate_in_between() -> None:
@@ -61,6 +68,6 @@ def test_on_a_terminal_the_line_is_shown_in_place_and_ends_with_the_job() -> Non
 
 def test_an_unhealthy_job_says_why() -> None:
     out = io.StringIO()
-    with Progress("spend", lambda: replace(FACTS, health=Health("Kafka is away")), out, SteppingClock()) as progress:
+    with Progress("spend", lambda: replace(FACTS, unhealthy="Kafka is away"), out, SteppingClock()) as progress:
         progress.show()
     assert out.getvalue() == "spend: running, unhealthy: Kafka is away | 0 records/s | 1,000 read\n"

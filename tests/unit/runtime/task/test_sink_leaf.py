@@ -104,6 +104,6 @@ def test_listings_name_sink_subtask_and_the_checkpoint_that_prepared() -> None:
         await _prepare(leaf, 5)
         (listed, *_) = await leaf.prepare(6)
         assert (listed.sink_uid, listed.subtask, listed.checkpoint_id) == ("out", 3, 5)
-        assert leaf.records == 1
+        assert leaf.meter.records_out == 1
 
     asyncio.run(work())
