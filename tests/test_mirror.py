@@ -93,7 +93,11 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "hosts threads local": "unit/runtime/run/test_job_run.py",
         "paths": "unit/cli/test_unusable_paths.py",
     },
-    "observe": {"health": "unit/test_outages.py"},
+    "observe": {"facts standstill": "unit/observe/test_catalogue.py", "health": "unit/test_outages.py"},
+    "serving": {
+        "address guard server": "unit/serving/test_app.py",
+        "exposition": "unit/observe/test_catalogue.py",
+    },
     "operators": {
         "built_in connected functions keying operator": "operators/test_recipes.py",
         "error_policy": "unit/operators/test_poison_law.py",
@@ -131,6 +135,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     },
     "runtime/run": {
         "importing option_words": "unit/cli/test_run.py",
+        "reading serve": "unit/serving/test_app.py",
         "limits signals stopping": "unit/runtime/run/test_job_run_idle.py",
     },
     "runtime/task": {
@@ -138,7 +143,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "columns": "protocol/test_exchange_frames.py",
         "control exchange gated_subtask pressure wiring": "unit/runtime/run/test_job_run.py",
         "pace": "unit/runtime/task/test_backlog.py",
-        "figures": "unit/test_tally.py",
+        "chain_facts meter side_outputs stopwatch": "unit/observe/test_catalogue.py",
         "input_gate": "unit/runtime/task/test_channel_watermarks.py",
         "left_out": "unit/dsl/test_key_policies.py",
         "snapshots source_subtask subtask": "unit/runtime/run/test_job_run.py",

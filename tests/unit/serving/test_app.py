@@ -24,7 +24,7 @@ from streamlet.serving.address import listen
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.kafka import KafkaSource
 from tests.unit.job_kit import WaitingReader, make_job, run, storage
-from tests.unit.scraping import Answer, Door, Scraped
+from tests.unit.serving_kit import Answer, Door, Scraped
 
 TOKEN = "canary-token-0123456789"
 

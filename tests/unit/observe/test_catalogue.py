@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
+from prometheus_client.openmetrics import parser
 
 from streamlet import Count, DeadLetter, OutputTag, Restart, TumblingWindows, WatermarkStrategy
 from streamlet.connect import Batch, Position, ReaderContext, Sink, SinkContext, Source
@@ -27,7 +27,7 @@ from streamlet.observe.facts import (
 from streamlet.observe.standstill import EventTimeWatch
 from streamlet_connectors.files import FileSink
 from tests.unit.job_kit import Failing, make_job
-from tests.unit.scraping import Door, Metrics, Scraped
+from tests.unit.serving_kit import Door, Metrics, Scraped
 
 SECOND = timedelta(seconds=1)
 LETTERS = OutputTag[DeadLetter]("letters")
@@ -238,8 +238,9 @@ def test_the_text_passes_the_parsers_of_both_formats_and_has_every_metric_with_i
     job.source(source, uid="in", watermarks=TIMES).sink(FileSink(str(tmp_path / "out")), uid="out")
     assert door.run(job).code == 0
     (answer,) = found
+    parse: Any = parser.text_string_to_metric_families
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    families = {family.name: family for family in parsed(answer.text)}
+    families = {family.name: family for family in parse(answer.text)}
     assert families.keys() == {metric.name for metric in CATALOGUE}
     for metric in CATALOGUE:
         family = families[metric.name]
