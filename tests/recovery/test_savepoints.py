@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,8 +55,39 @@ def counts_of(place: Path) -> tuple[int, Counter[int]]:
         return sum(positions), Counter(dict(checkpoint["count"]["accumulator"].items()))
 
 
+NOBODY = 65534
+
+
+def as_another_user() -> list[str]:
+    """What stands before a command to have another user run it, who may read everything, for Python may lie in a home,
+    and may write what is his own.  Run the tests as root for it: others can be nobody but themselves."""
+    if os.geteuid() != 0:
+        return []
+    right = "+dac_read_search"
+    user = f"--reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps={right} --ambient-caps={right}"
+    return ["setpriv", *user.split()]
+
+
+def handed_over(folder: Path) -> Path:
+    """Gives a folder and all in it to that user."""
+    for path in [folder, *folder.rglob("*")] if os.geteuid() == 0 else []:
+        os.chown(path, NOBODY, NOBODY)
+    return folder
+
+
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A folder that every user may enter, as none of pytest's is."""
+    with tempfile.TemporaryDirectory(prefix="streamlet-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("stops", [False, True])
-def test_a_savepoint_taken_under_load_goes_on_exactly_elsewhere(home: JobHome, tmp_path: Path, stops: bool) -> None:
+def test_a_savepoint_taken_under_load_goes_on_exactly_elsewhere(
+    home: JobHome, tmp_path: Path, common: Path, stops: bool
+) -> None:
+    """Moved and started by its own user; or copied to, and started by, another one."""
     job = home.start(*IN_TWO)
     job.wait_until(lambda: len(list(home.state_dir.glob("out/part-*"))) > 20, "it has written")
     kept = tmp_path / "kept"
@@ -66,23 +99,63 @@ def test_a_savepoint_taken_under_load_goes_on_exactly_elsewhere(home: JobHome, t
         written = len(list(home.state_dir.glob("out/part-*")))
         job.wait_until(lambda: len(list(home.state_dir.glob("out/part-*"))) > written + 10, "it goes on")
         job.kill()
-    moved = tmp_path / "another" / "place"
+    moved = common / "another" / "place"
     moved.parent.mkdir()
-    kept.rename(moved)
+    shutil.copytree(kept, moved)
+    shutil.rmtree(kept)
     shutil.rmtree(home.state_dir)
 
     covered, before = counts_of(moved)
     assert before.total() == covered > 0
     assert streamlet(tmp_path, "checkpoints", "verify", str(moved)).endswith(": whole\n")
-    other = tmp_path / "other"
-    with a_home(COUNTING, other, {**SETTINGS, "RATE": "100000", "COUNT": str(covered + COUNT)}) as one:
-        again = one.start(*IN_THREE, "--from", str(moved))
-        assert again.wait() == 0, again.said
-        expected = Counter(number * 7919 % KEYS for number in range(covered + COUNT))
-        lines: dict[int, list[int]] = defaultdict(list)
-        for path in one.state_dir.glob("out/part-*"):
-            for line in map(json.loads, path.read_text().splitlines()):
-                lines[line["key"]].append(line["count"])
-        for key, count in expected.items():
-            assert sorted(lines[key]) == list(range(before[key] + 1, count + 1)), f"key {key}"
-        assert counts_of(one.state_dir / "counting")[1] == expected
+    other = common / "other"
+    other.mkdir()
+    user = as_another_user() if stops else []
+    if stops:
+        handed_over(moved)
+        handed_over(other)
+    settings = {**SETTINGS, "RATE": "100000", "COUNT": str(covered + COUNT)}
+    command = ["run", str(COUNTING), "--state-dir", str(other), *IN_THREE, "--from", str(moved)]
+    again = subprocess.run(
+        [*user, sys.executable, "-m", "streamlet", *command],
+        cwd=other,
+        env=environment() | settings,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    owners = {path.stat().st_uid for path in other.rglob("*")}
+    assert owners == {NOBODY if user else os.geteuid()}
+    expected = Counter(number * 7919 % KEYS for number in range(covered + COUNT))
+    lines: dict[int, list[int]] = defaultdict(list)
+    for path in other.glob("out/part-*"):
+        for line in map(json.loads, path.read_text().splitlines()):
+            lines[line["key"]].append(line["count"])
+    for key, count in expected.items():
+        assert sorted(lines[key]) == list(range(before[key] + 1, count + 1)), f"key {key}"
+    assert counts_of(other / "counting")[1] == expected
+
+
+@pytest.mark.parametrize("command", ["status", "savepoint", "stop"])
+def test_another_user_may_ask_nothing_of_a_running_job(home: JobHome, command: str) -> None:
+    """Its folder is closed to him; who may read it all the same is refused by the system's word of who he is."""
+    job = home.start()
+    job.wait_until(lambda: job.has_restored, "it runs")
+    asked = subprocess.run(
+        [*as_another_user(), sys.executable, "-m", "streamlet", command, "counting", "--state-dir", home.state_dir],
+        cwd=home.state_dir,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if os.geteuid() == 0:
+        assert asked.returncode == 2
+        said = f"job 'counting': this job belongs to user 0; user {NOBODY} may not ask anything of it\n"
+        assert asked.stderr == f"streamlet: {said}  -> ask as the user who runs the job\n"
+        job.kill()  # which fails for one that ended by itself
+    else:
+        assert asked.returncode == 0
