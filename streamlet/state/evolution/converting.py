@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import keyword
 import typing
+from collections import abc
 from collections.abc import Callable
 from typing import Any
 
@@ -103,15 +104,20 @@ def taken_type(function: Callable[[Any], Any], old: Schema) -> Any:
     return annotated if annotated is not None and fits(annotated, old) else plain_type(old)
 
 
+_PLAIN = (None, Any, object, dict, abc.Mapping, abc.MutableMapping)
+"""What people write for the plain data that stands for a class which is gone."""
+
+
 def annotation_of(function: Callable[[Any], Any]) -> Any:
-    """The annotated type of the first argument; None where there is none."""
+    """The annotated type of the first argument; None where there is none, or it is that of plain data."""
     try:
         hints = typing.get_type_hints(function)
         name = next(iter(inspect.signature(function).parameters))
     except (TypeError, NameError, ValueError, StopIteration):
         return None
     found = hints.get(name)
-    return None if found in (None, Any, dict, object) else found
+    kind = typing.get_origin(found) or found
+    return None if kind in _PLAIN else found
 
 
 def fits(declared: Any, old: Schema) -> bool:

@@ -130,7 +130,11 @@ def _of_difference(one: Difference, declaration: StateDeclaration, old: Schema, 
         remedy = f"go on with what is there by {changing(*here, path)}, or begin anew by {dropping(*here, path)}"
     else:
         remedy = f"begin it anew by {dropping(*here)}"
-        if not declaration.option:
+        upgrade = declaration.evolves.upgrade
+        if upgrade is not None:
+            name = getattr(upgrade, "__name__", "upgrade")
+            remedy = f"{name}() is not for it: annotate what it takes as {text(old):.120}, or not at all; or {remedy}"
+        elif not declaration.option:
             remedy = (
                 f"give the state upgrade=function, which gets {text(old):.120} and gives the new value; or {remedy}"
             )

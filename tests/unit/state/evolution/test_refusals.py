@@ -100,6 +100,10 @@ def counting(**of: Any) -> Build:
     return lambda numbers: keyed(numbers).count(**of)
 
 
+def of_text(old: bytes) -> str:
+    return old.decode()
+
+
 class Refusal(NamedTuple):
     before: Build
     after: Build
@@ -161,6 +165,16 @@ REFUSALS = {
         f"""
         state p.kept: was int and is str
         -> {UPGRADE.format("int", "--allow-dropped-state p.kept")}
+        """,
+        [keeping(ValueState(str, upgrade=str), "1")],
+    ),
+    "a function is for another type": Refusal(
+        keeping(ValueState(int)),
+        keeping(ValueState(str, upgrade=of_text), "1"),
+        """
+        state p.kept: was int and is str
+        -> of_text() is not for it: annotate what it takes as int, or not at all; or begin it anew by \
+--allow-dropped-state p.kept
         """,
         [keeping(ValueState(str, upgrade=str), "1")],
     ),
