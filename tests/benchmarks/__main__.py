@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[str, list[str], str]] = {
     "recovery": ("recovery", [], "from kill -9 to new output"),
     "large_state": ("large_state", [], "many more keys than memory"),
     "windows": ("windows", [], "windows and joins beside the running count, without Kafka"),
+    "window_keys": ("window_keys", [], "tumbling windows from few to a million keys, beside a loop, without Kafka"),
     "nexmark": (
         "nexmark.__main__",
         [],

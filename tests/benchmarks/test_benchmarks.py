@@ -35,6 +35,10 @@ WITHOUT_KAFKA: dict[str, tuple[list[str], set[str]]] = {
     "stalls": ([*ONCE, "--keys", "1000", "--passes", "1"], {"1,000 keys"}),
     "large_state": ([*ONCE, "--keys", "1000", "--tail", "1000"], {"1,000 keys in 64MB"}),
     "windows": ([*ONCE, "--records", "1000"], set(PROGRAMS)),
+    "window_keys": (
+        [*ONCE, "--records", "1000", "--keys", "10"],
+        {"10 keys, by hand", "10 keys, rocksdb", "10 keys, memory"},
+    ),
     "nexmark": ([*ONCE, "--events", "1000", "--queries", "q2,q5"], {"q2", "q5"}),
     "asynchronous": ([*ONCE, "--records", "100"], set()),
     "alignment": (
