@@ -166,7 +166,8 @@ def import_rows(
         try:
             count = 0
             if uid is not None and name is not None and source is not None:
-                count = made.put(uid, name, _rows_of(source), replaces=replaces)
+                rows = _Rows(source)
+                count = made.put(uid, name, rows, replaces=replaces, place=rows.place)
             path = made.finish(job=job, renamed=renamed)
         except BaseException:
             made.give_up()
@@ -175,17 +176,30 @@ def import_rows(
     click.echo(f"{count:,} rows imported; start a job from it with: streamlet run JOB.PY --from {out}", err=True)
 
 
-def _rows_of(source: str) -> Iterator[Any]:
-    if source.endswith(".parquet"):
-        yield from read_parquet(Path(source))
-        return
-    try:
-        with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _row_of(line, f"{source}, line {number}")
-    except OSError as error:
-        raise ConfigError(f"{source} cannot be read: {error.strerror}", remedy="name a file of rows") from error
+class _Rows:
+    """The rows of a file, one by one, so that the last one that came is the one in question."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._line = 0
+
+    def place(self, number: int) -> str:
+        """Where the last row is: `number` is its own."""
+        return f"{self._source}, {f'line {self._line}' if self._line else f'row {number}'}"
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._source.endswith(".parquet"):
+            yield from read_parquet(Path(self._source))
+            return
+        try:
+            with sys.stdin.buffer if self._source == "-" else Path(self._source).open("rb") as lines:
+                for self._line, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield _row_of(line, f"{self._source}, line {self._line}")
+        except OSError as error:
+            raise ConfigError(
+                f"{self._source} cannot be read: {error.strerror}", remedy="name a file of rows"
+            ) from error
 
 
 def _row_of(line: bytes, where: str) -> Any:

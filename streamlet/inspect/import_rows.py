@@ -25,6 +25,7 @@ from streamlet.state.encoding.key_groups import (
 from streamlet.state.encoding.key_type import KEY_TYPE_NOTE, key_type_of, key_type_text
 from streamlet.state.snapshot import StoreSnapshot
 
+NAMESPACE = "namespace"
 DELETED = "deleted"
 """The field of a row that takes away what is there."""
 
@@ -33,6 +34,16 @@ Change = tuple[bytes, bytes | None]
 _TRUE = b"\xc3"
 _LISTS_LENGTH = msgspec.msgpack.Decoder(int).decode
 _LISTS_EXTENT = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
+
+
+def require_known(row: Row, columns: frozenset[str], where: str) -> None:
+    """Raises `StateTypeError` for a row with a field that nobody would look at."""
+    if not columns.issuperset(row):
+        unknown = sorted(map(str, row.keys() - columns))
+        raise StateTypeError(
+            f"{where}: a row has {', '.join(map(repr, unknown))}, which this state has not",
+            remedy=f"leave it out; rows have {', '.join(sorted(columns))}",
+        )
 
 
 class KeyedRows:
@@ -46,11 +57,14 @@ class KeyedRows:
         self._others = [one.name for one in manifest.states if one.uid == state.uid]
         timers = {one.name: one.id for one in manifest.states if one.uid == state.uid}
         self._timers = timers.get(ttl_timers(state.name))
+        self._columns = frozenset([*state.columns(), NAMESPACE, DELETED])
         self._lists: dict[bytes, tuple[int, int, int]] = {}
         """Prefix of a list -> the time of an element, the index of its first one, that behind its last one."""
 
     def entries(self, row: Row) -> Iterator[Change]:
         """Gives the changes that a row makes; raises `StateTypeError` for one that is none of this state."""
+        if isinstance(row, dict):
+            require_known(row, self._columns, self._state.spec.where)
         if not self._noted:
             self._learn(row)
         if isinstance(row, dict) and row.get(DELETED):

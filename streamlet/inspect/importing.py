@@ -24,7 +24,7 @@ from streamlet.clock import Clock
 from streamlet.errors import StateTypeError
 from streamlet.inspect.checkpoint import CheckpointView, KeyedView, TableView
 from streamlet.inspect.entries import entries_of
-from streamlet.inspect.import_rows import DELETED, KeyedRows
+from streamlet.inspect.import_rows import DELETED, KeyedRows, require_known
 from streamlet.inspect.rows import Row
 from streamlet.machine.disk import LocalDisk
 from streamlet.state.backends.folding import fold_logs
@@ -35,6 +35,7 @@ from streamlet.state.snapshot import StoreSnapshot
 _SPOOLED = 200_000
 """Entries that are in memory before they are written to a log."""
 _FRAME = 1000
+_TABLE_COLUMNS = frozenset(["key", "value", DELETED])
 _CACHE_BYTES = 8 << 20
 
 
@@ -56,15 +57,23 @@ class Import:
         self._scratch = target / "import"
         keep_files(self._disk, source.info, target)
 
-    def put(self, uid: str, name: str, rows: Iterable[Row], *, replaces: bool = False) -> int:
+    def put(
+        self,
+        uid: str,
+        name: str,
+        rows: Iterable[Row],
+        *,
+        replaces: bool = False,
+        place: Callable[[int], str] = "row {}".format,
+    ) -> int:
         """Takes rows into a state, over what is there, or with `replaces` in its place; gives their number.
 
         A row with `"deleted": true` takes away what is there for its key (and map key).  Raises `StateTypeError` for a
-        row that is not one of the state.
+        row that is not one of the state; `place` says where it is, by its number from 1.
         """
         state = self._source[uid][name]
         if isinstance(state, TableView):
-            return self._put_table(state, rows, replaces)
+            return self._put_table(state, rows, replaces, place)
         if not isinstance(state, KeyedView):
             raise StateTypeError(
                 f"what {uid!r} keeps beside its states cannot be imported", remedy="import a state, by its name"
@@ -78,7 +87,7 @@ class Import:
                 for stored, value in keyed.entries(row):
                     self._spool(state.spec.id, stored, value)
             except StateTypeError as error:
-                raise StateTypeError(f"row {count}: {error.message}", remedy=error.remedy) from error
+                raise StateTypeError(f"{place(count)}: {error.message}", remedy=error.remedy) from error
         for stored, value in keyed.lengths(replaces=replaces):
             self._spool(state.spec.id, stored, value)
         self._note_keys(state, keyed)
@@ -105,22 +114,24 @@ class Import:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _put_table(self, state: TableView, rows: Iterable[Row], replaces: bool) -> int:
+    def _put_table(self, state: TableView, rows: Iterable[Row], replaces: bool, place: Callable[[int], str]) -> int:
         entries = {} if replaces else dict(state.packed())
         count = 0
         for count, row in enumerate(rows, 1):
             try:
+                if isinstance(row, dict):
+                    require_known(row, _TABLE_COLUMNS, f"broadcast state {state.name!r} of {state.uid!r}")
                 key, value = state.entry(row)
             except StateTypeError as error:
-                raise StateTypeError(f"row {count}: {error.message}", remedy=error.remedy) from error
+                raise StateTypeError(f"{place(count)}: {error.message}", remedy=error.remedy) from error
             if row.get(DELETED):
                 entries.pop(key, None)
             else:
                 entries[key] = value
         packed = msgspec.msgpack.encode([*entries.items()])
-        for place, snapshot in self._operators.items():
-            if place.rpartition("/")[0] == state.uid and isinstance(snapshot, dict) and snapshot.get(state.name):
-                self._operators[place] = {**snapshot, state.name: {**snapshot[state.name], "entries": packed}}
+        for subtask, snapshot in self._operators.items():
+            if subtask.rpartition("/")[0] == state.uid and isinstance(snapshot, dict) and snapshot.get(state.name):
+                self._operators[subtask] = {**snapshot, state.name: {**snapshot[state.name], "entries": packed}}
         return count
 
     def _spool(self, state_id: int, stored: bytes, value: bytes | None) -> None:

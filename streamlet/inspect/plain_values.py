@@ -50,9 +50,10 @@ class PlainValues:
         self.type = type
         try:
             self._made = _made(type)
+            self._taken = _made(type, is_strict=True)
             self._decode = msgspec.msgpack.Decoder(self._made, ext_hook=of_extension).decode
         except (TypeError, NameError):  # a union of classes without tags, which nothing tells apart
-            self._made = Any
+            self._made = self._taken = Any
             self._decode = _generic
         self._has_classes = type.any_of(lambda one: one.kind == "class")
         self._has_others = type.any_of(is_shown_otherwise)
@@ -98,19 +99,20 @@ class PlainValues:
 
     def _converted(self, value: Any) -> Any:
         try:
-            return msgspec.convert(value, self._made, str_keys=True)
+            return msgspec.convert(value, self._taken, str_keys=True)
         except _UNREADABLE:
             marked = stored_form(self.type, value)
             if marked == value:
                 raise
-            return msgspec.convert(marked, self._made, str_keys=True)
+            return msgspec.convert(marked, self._taken, str_keys=True)
 
     def for_json(self, value: Any) -> Any:
         """Gives what a JSON encoder takes, and `write` takes back, for a plain value."""
         return for_json(self.type, value) if self.is_ambiguous else value
 
 
-def _made(type: PlainType) -> Any:
+def _made(type: PlainType, *, is_strict: bool = False) -> Any:
+    """A type for msgspec; a strict one has no class that passes over a field which it has not."""
     if type.kind == "scalar":
         return _SCALARS[type.name]
     if type.kind == "any":
@@ -118,8 +120,8 @@ def _made(type: PlainType) -> Any:
     if type.kind == "choice":
         return Literal[type.values]
     if type.kind == "class":
-        return _made_class(type)
-    parts = tuple(map(_made, type.parts))
+        return _made_class(type, is_strict)
+    parts = tuple(_made(part, is_strict=is_strict) for part in type.parts)
     if type.kind == "list":
         return list[parts[0]]  # type: ignore[valid-type]
     if type.kind == "tuple":
@@ -129,11 +131,11 @@ def _made(type: PlainType) -> Any:
     return Union[parts]  # noqa: UP007 - made of a tuple
 
 
-def _made_class(type: PlainType) -> Any:
+def _made_class(type: PlainType, is_strict: bool) -> Any:
     """Fields have names of their own in it: those that are stored need not be names of Python."""
     fields: list[Any] = []
     for number, field in enumerate(type.fields):
-        made = _made(field.type)
+        made = _made(field.type, is_strict=is_strict)
         if field.is_required:
             fields.append((f"f{number}", made))
         else:
@@ -147,4 +149,5 @@ def _made_class(type: PlainType) -> Any:
         tag_field=tag_field,
         tag=tag,
         kw_only=True,
+        forbid_unknown_fields=is_strict,
     )

@@ -268,3 +268,34 @@ def test_what_is_imported_with_a_time_to_live_lives_from_when_it_was_written(tmp
     with open_checkpoint(tmp_path / "other" / "job") as checkpoint:
         for name in ("one", "many", "all"):
             assert list(checkpoint["p"][name]) == [1], "what is over was freed"
+
+
+@pytest.mark.parametrize(
+    ("uid", "name", "row", "message"),
+    [
+        ("remembers", "last", '{"key":2,"value":{"at":"soon"}}', "key 2: Expected `int`, got `str` - at `$.at`"),
+        ("remembers", "last", '{"key":2,"value":{"by":"x"}}', "key 2: Object missing required field `at`"),
+        ("remembers", "last", '{"key":2,"value":{"at":1,"bye":2}}', "key 2: Object contains unknown field `bye`"),
+        ("remembers", "last", '{"key":2,"value":{"at":1},"note":5}', "a row has 'note', which this state has not"),
+        ("remembers", "last", '{"key":"a","value":{"at":1}}', "the key 'a': Expected `int`, got `str`"),
+        ("remembers", "last", '{"value":{"at":1}}', "a row has no key"),
+        ("remembers", "last", "[1,2]", "a row has no key"),
+        ("remembers", "last", "key,value", "is not JSON"),
+        ("remembers", "seen", '{"key":1,"map_key":7,"value":1}', "the map's key of map state 'seen'"),
+        ("remembers", "all", '{"key":1,"value":1}', "a row of key 1 has index=None"),
+        ("remembers", "lately", '{"key":1,"value":1}', "a row of key 1 has written=None"),
+        ("joined", "timers", '{"key":1}', "a row of key 1 has time=None"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_named_with_its_field_and_nothing_is_made(
+    tmp_path: Path, uid: str, name: str, row: str, message: str
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(f"\n\n{row}\n")
+    done = here("state", "import", str(GOLDEN / "rocksdb"), uid, name, str(rows), "--to", str(tmp_path / "made"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"streamlet: {rows}, line 3")
+    assert message in done.stderr
+    assert "\n  -> " in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+    assert not (tmp_path / "made").exists()
