@@ -95,7 +95,7 @@ def folder_damages(disk: Disk, info: CheckpointInfo) -> list[str]:
     """Gives what is wrong with a checkpoint's own folder, besides its manifest."""
     marker = info.path / layout.MARKER
     found = []
-    if not info.is_marked and disk.exists(marker):
+    if not info.is_marked and disk.exists(marker) and not is_marked(disk, info.path, info.id):  # not just made, too
         found.append(f"{marker} is damaged: a start settles this checkpoint's output anew")
     strangers = set(layout.names_in(disk, info.path)) - {layout.MANIFEST, layout.MARKER}
     return found + [f"{info.path / name} does not belong there" for name in sorted(strangers)]

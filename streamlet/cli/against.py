@@ -1,4 +1,53 @@
-"""The plan of a job against a checkpoint: what `run` would find, told without running."""
+"""Changing a job: the file changes, the state stays, or the start is refused before anything is written.
+
+A job file may be edited in any way.  `streamlet run` compares it with the checkpoint that it starts from.  Either it
+goes on exactly, or it ends with exit code 2, has changed nothing on disk, and names the edit or the option with which
+it goes on.  Ask first, while the old version still runs:
+
+    streamlet plan job.py --against latest      a line for each state, source and sink
+    streamlet run job.py --dry-run              the same, with the options of `run`
+
+A line says kept, new, upgraded (how), dropped, or refused (why, and the remedy); for a source also which splits are
+kept, new and gone.
+
+**What is found by what.**  A step by its `uid`, a state by the name of its attribute, a function of an aggregate by its
+keyword, a field by its name: never by its place.  So steps may be moved, added and put in another order.  A step
+without a `uid` is found by its kind, its key and what comes before it: give each step with state a `uid`.
+
+    edit                                    what goes on
+    another uid                             with `renamed_from="old uid"` beside the new one
+    a step with state is gone               with `--allow-dropped-state UID`; `UID.STATE` for one of its states
+    a field is added, with a default        by itself; state from before has the default
+    a field has another name                with `renamed={"old": "new"}` on the state
+    a field is gone                         with `--allow-dropped-state UID.STATE.FIELD`
+    int to float, T to `T | None`,
+    more members of an Enum or Literal,
+    another name of a class, other order    by itself
+    any other type                          with `upgrade=function` on the state: old value in, new value out
+    another function or selector of an
+    aggregate, other windows                where the old contents have a meaning; else named, or refused
+    parallelism, processes, backend         by itself
+
+`renamed`, `renamed_from` and the two options may stay when the next checkpoint is made; they say nothing then.
+
+**A way back.**  `streamlet savepoint job.py --to DIR` keeps the state of a running or stopped job in a folder that
+needs nothing else.  `streamlet stop job.py --savepoint DIR` does so with all that the job has written, and ends it.
+`streamlet run job.py --from DIR` goes on from there with the old file, in any state directory and at any parallelism.
+Files of a savepoint may be links to those of the job: copy it (`cp -r`) before you give it to another user.
+
+**Another way.**  What no declaration can say is done with rows:
+
+    streamlet state list job.py                              what there is, with types
+    streamlet state export job.py UID STATE --to rows.jsonl  one row per entry; or rows.parquet
+    streamlet state import job.py UID STATE rows.jsonl --to DIR [--replace]
+    streamlet state import job.py --job other-name --rename OLD=NEW --to DIR
+
+A row that comes for a key that is there takes its place, `{"key": ..., "deleted": true}` takes it away, and
+`--replace` takes all away first.  What is made is a savepoint; nothing that was there is changed.
+
+**Versions.**  A later streamlet reads what an earlier one wrote, since its first release; an earlier one refuses what a
+later one wrote, and says so.
+"""
 
 from __future__ import annotations
 

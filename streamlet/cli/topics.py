@@ -24,6 +24,7 @@ _CONNECTORS = "streamlet_connectors"
 
 REFERENCE = {
     "running": "streamlet.cli",
+    "upgrade": "streamlet.cli.against",
     "settings": "streamlet.config",
     "guarantees": "streamlet.checkpoint",
     "state-dir": "streamlet.checkpoint.layout",

@@ -55,7 +55,11 @@ class Import:
         self._logs: dict[int, list[Path]] = {}
         self._waiting: dict[int, dict[bytes, bytes | None]] = {}
         self._scratch = target / "import"
-        keep_files(self._disk, source.info, target)
+        try:
+            keep_files(self._disk, source.info, target)
+        except BaseException:
+            self.give_up()
+            raise
 
     def put(
         self,

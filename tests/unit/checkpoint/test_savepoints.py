@@ -11,6 +11,7 @@ import pytest
 
 from streamlet.checkpoint.finding import find_checkpoint
 from streamlet.checkpoint.savepoints import write_savepoint
+from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.errors import CheckpointDamagedError, CheckpointError, CheckpointFailedError
 from streamlet.inspect import open_checkpoint
 from streamlet.machine.disk import LocalDisk
@@ -92,3 +93,16 @@ def test_a_checkpoint_whose_output_may_be_open_is_refused(tmp_path: Path, origin
     (origin / "chk-00000010" / "committed").unlink()
     with pytest.raises(CheckpointError, match="may still wait to be committed"):
         write_savepoint(LocalDisk(), find_checkpoint(LocalDisk(), origin), tmp_path / "kept")
+
+
+def test_a_marker_that_is_made_while_it_is_verified_is_not_called_damaged(tmp_path: Path, origin: Path) -> None:
+    marker = origin / "chk-00000010" / "committed"
+    content = marker.read_bytes()
+    marker.unlink()
+    storage = CheckpointStorage(tmp_path, "job", LocalDisk(), folder=origin)
+    (info,) = storage.checkpoints()
+    assert not info.is_marked
+    marker.write_bytes(content)
+    assert storage.damages(info, "") == []
+    marker.write_bytes(b"committed 11\n")
+    assert storage.damages(info, "") == [f"{marker} is damaged: a start settles this checkpoint's output anew"]
