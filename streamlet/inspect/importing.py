@@ -19,7 +19,7 @@ import msgspec
 from streamlet.checkpoint import layout
 from streamlet.checkpoint.files import AttemptFiles, Pins
 from streamlet.checkpoint.manifest import Manifest, encode
-from streamlet.checkpoint.savepoints import failed, keep_files, publish, require_free
+from streamlet.checkpoint.savepoints import failed, keep_files, publish, require_committed, require_free
 from streamlet.clock import Clock
 from streamlet.errors import StateTypeError
 from streamlet.inspect.checkpoint import CheckpointView, KeyedView, TableView
@@ -43,9 +43,11 @@ class Import:
     """Makes one savepoint. Use it once."""
 
     def __init__(self, source: CheckpointView, target: Path, clock: Clock) -> None:
-        """`target` is a new folder; raises `CheckpointError` for one that is taken."""
+        """`target` is a new folder; raises `CheckpointError` for one that is taken, and for a checkpoint whose output
+        may still wait to be committed: who starts from the savepoint would never do it."""
         self._disk = LocalDisk()
         require_free(self._disk, target)
+        require_committed(source.info)
         self._source = source
         self._target = target
         self._clock = clock

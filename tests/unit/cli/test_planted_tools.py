@@ -147,6 +147,10 @@ PLANTED: dict[str, tuple[Any, str, Any, Check]] = {
     "an import that forgets how long lists are": (import_rows.KeyedRows, "lengths", lambda *_, **__: (), maps_check),
     "an export of the first subtask": (checkpoint, "entries_of", first_part_only, export_check("jsonl")),
     "an export of the first rows": ("streamlet.cli.state", "write_parquet", OneGroup(), export_check("parquet")),
+    "an import that drops prepared output": (
+        importing, "require_committed", lambda info: None,
+        lambda folder, _: on_imports.test_a_checkpoint_whose_output_waits_to_be_committed_is_no_source(folder),
+    ),
     "a comparison by position": (
         comparing, "_entry_changes", by_position, lambda folder, _: test_entries_are_compared_key_by_key(folder),
     ),
@@ -167,5 +171,5 @@ def test_each_planted_bug_is_found(tmp_path: Path, bug: str, monkeypatch: pytest
         monkeypatch.setattr(f"{where}.{name}", planted)
     else:
         monkeypatch.setattr(where, name, planted)
-    with pytest.raises((AssertionError, StreamletError)):
+    with pytest.raises((AssertionError, StreamletError, pytest.fail.Exception)):
         check(tmp_path / "planted", monkeypatch)

@@ -161,6 +161,15 @@ def test_a_row_that_is_none_of_the_state_is_refused_by_its_number(tmp_path: Path
         assert not list((tmp_path / "made").glob("chk-*")), "nothing that could be started from"
 
 
+def test_a_checkpoint_whose_output_waits_to_be_committed_is_no_source(tmp_path: Path) -> None:
+    place = ROOT / "tests" / "recovery" / "golden" / "format-2" / "prepared" / "streamlet-state" / "whole"
+    with open_checkpoint(place) as source:
+        assert source.manifest.committables and not source.is_committed
+        with pytest.raises(CheckpointError, match="has no marker: output that it prepared may still wait"):
+            Import(source, tmp_path / "made", SystemClock())
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_folder_that_is_taken_is_refused(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "notes.txt").touch()
