@@ -4,7 +4,8 @@
 streamlet run job.py [--state-dir DIR] [--from latest|none|ID|PATH] [--parallelism N] [--processes N]
                      [--checkpoint-interval 1s] [--state-memory 256MB] [--check-mutation]
                      [--take-over] [--accept-lost-output] [--allow-dropped-state UID] [--allow-changed-state UID]
-                     [-- args for the job file]
+                     [--config FILE] [--http 127.0.0.1:9470] [--http-token-file FILE] [-- args for the job file]
+streamlet config job.py [--config FILE]
 streamlet plan job.py [--parallelism N] [--processes N]
 streamlet plan job.py --against latest|ID|PATH
 streamlet status job.py [--json]
@@ -19,6 +20,13 @@ streamlet help [TOPIC or words]
 
 A start says in one line what it restored.  On a terminal a live line shows records per second, how many records a Kafka
 source is behind, the last checkpoint and the state in memory; elsewhere there is a log line every ten seconds.
+
+**Settings** are in the job file, in the table `[job]` of `streamlet.toml` beside it (or of `--config FILE`), in the
+environment (`STREAMLET_PARALLELISM=4`), and on the command line; each is over those before it.  `streamlet config`
+prints every setting with where it is from.  An unknown name is refused with the nearest.
+
+**Metrics and probes.**  `--http 127.0.0.1:9470` (`pip install "streamlet[http]"`) serves `/metrics` for Prometheus,
+`/healthz`, `/readyz` and `/status`: see `streamlet help metrics` and `streamlet help http`.
 
 Exit codes:
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from streamlet.calling import is_user_file
+from streamlet.cli.settings import configured_by, given_settings
 from streamlet.dsl.job import Job
 from streamlet.errors import JobDefinitionError, StreamletError
 from streamlet.operators.user_code.raised import words_of
@@ -20,8 +21,21 @@ _PUBLIC = (
 )
 
 
-def load_job(target: str, arguments: list[str]) -> Job:
-    """Imports `job.py` or `job.py:name` and gives its Job; the file sees `arguments` as `sys.argv[1:]`."""
+def load_job(target: str, arguments: list[str], config_file: str | None = None) -> Job:
+    """Imports `job.py` or `job.py:name` and gives its Job, with the settings of file and environment over its own; the
+    file sees `arguments` as `sys.argv[1:]`."""
+    job = load_bare_job(target, arguments)
+    job.config = configured_by(job.config, given_settings(job_file_of(target), config_file))
+    return job
+
+
+def job_file_of(target: str) -> str:
+    """The path of `job.py:name`."""
+    return _split(target)[0]
+
+
+def load_bare_job(target: str, arguments: list[str]) -> Job:
+    """The same with the settings of its file alone."""
     path_text, name = _split(target)
     path = Path(path_text)
     if not path.is_file():

@@ -14,9 +14,10 @@ from streamlet.cli.asking import savepoint, status, stop
 from streamlet.cli.checkpoints import checkpoints
 from streamlet.cli.dev import dev
 from streamlet.cli.help import help_
-from streamlet.cli.loading import load_job
+from streamlet.cli.loading import job_file_of, load_bare_job, load_job
 from streamlet.cli.places import refusals_told
 from streamlet.cli.plan import allowing_options, plan
+from streamlet.cli.settings import OF_A_RUN, described, given_settings
 from streamlet.cli.state import state
 from streamlet.errors import StreamletError
 from streamlet.runtime.run.job_run import WRONG, run_job
@@ -64,6 +65,7 @@ def main() -> None:
     default=None,
     help="Stop at a step that changes in place what others get; slow.",
 )
+@click.option("--config", "config_file", metavar="FILE", help="TOML file with a table [job] (streamlet.toml).")
 @click.option("--take-over", is_flag=True, help="Take the job from a process that holds it and does not answer.")
 @click.option("--accept-lost-output", is_flag=True, help="Go on though prepared output was lost.")
 @click.option("--http", metavar="HOST:PORT", help="Serve metrics and probes there, such as 127.0.0.1:9470.")
@@ -72,7 +74,7 @@ def main() -> None:
 @click.option(
     "--dry-run", is_flag=True, help="Say only how the checkpoint's state would go on, as `plan --against` does."
 )
-def run(job_file: str, arguments: tuple[str, ...], dry_run: bool, **options: Any) -> None:
+def run(job_file: str, arguments: tuple[str, ...], dry_run: bool, config_file: str | None, **options: Any) -> None:
     """Run a job until its input ends or Ctrl-C; started again, it goes on from its last checkpoint.
 
     ARGUMENTS after -- are the job file's sys.argv.
@@ -83,9 +85,12 @@ def run(job_file: str, arguments: tuple[str, ...], dry_run: bool, **options: Any
         if options[name] is not None
         for word in (f"--{name.replace('_', '-')}", str(options[name]))
     ]
+    lasting += [] if config_file is None else ["--config", config_file]
     command = shlex.join(["streamlet", "run", job_file, *lasting, *(["--", *arguments] if arguments else [])])
     try:
-        job = load_job(job_file, list(arguments))
+        job = load_job(job_file, list(arguments), config_file)
+        given = given_settings(job_file_of(job_file), config_file)
+        options |= {name: given[name].value for name in OF_A_RUN if name in given and options[name] is None}
     except StreamletError as error:
         click.echo(f"streamlet: {error}", err=True)
         sys.exit(WRONG)
@@ -94,6 +99,20 @@ def run(job_file: str, arguments: tuple[str, ...], dry_run: bool, **options: Any
             show_dry_run(job, options)
         return
     sys.exit(run_job(job, command=command, job_file=_absolute(job_file), arguments=arguments, **options))
+
+
+@main.command()
+@click.argument("job_file", metavar="JOB.PY[:NAME]")
+@click.argument("arguments", nargs=-1)
+@click.option("--config", "config_file", metavar="FILE", help="TOML file with a table [job] (streamlet.toml).")
+def config(job_file: str, arguments: tuple[str, ...], config_file: str | None) -> None:
+    """Show each setting of a job, and where its value is from: job file, TOML file, or environment."""
+    with refusals_told():
+        job = load_bare_job(job_file, list(arguments))
+        lines = described(job.config, given_settings(job_file_of(job_file), config_file))
+    width = max(len(name) for name, _, _ in lines)
+    for name, value, origin in lines:
+        click.echo(f"{name:{width}} = {value}  ({origin})")
 
 
 def _absolute(job_file: str) -> str:

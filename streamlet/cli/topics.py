@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -26,6 +26,8 @@ REFERENCE = {
     "running": "streamlet.cli",
     "upgrade": "streamlet.cli.against",
     "settings": "streamlet.config",
+    "metrics": "streamlet.observe.catalogue",
+    "http": "streamlet.serving",
     "guarantees": "streamlet.checkpoint",
     "state-dir": "streamlet.checkpoint.layout",
     "connectors": _CONNECTORS,
@@ -116,8 +118,8 @@ def _reference() -> Iterator[Topic]:
         path = _file_of(module)
         if path is not None:
             tree = ast.parse(path.read_text())
-            read = (lambda tree=tree: _settings(tree)) if name == "settings" else (lambda tree=tree: _docstring(tree))
-            yield Topic(name, _title(tree), "reference", read)
+            read: dict[str, Callable[[ast.Module], str]] = {"settings": _settings, "metrics": _metrics}
+            yield Topic(name, _title(tree), "reference", partial(read.get(name, _docstring), tree))
     for path in (_PACKAGE / "guide" / "speed.py", _CLONE / "tests" / "benchmarks" / "__init__.py"):
         if path.is_file():
             tree = ast.parse(path.read_text())
@@ -134,6 +136,13 @@ def _settings(tree: ast.Module) -> str:
             lines = "\n".join(f"    {line.strip()}" for line in str(text.value.value).splitlines())
             parts.append(f"{ast.unparse(field)}\n{lines}")
     return "\n\n".join(parts)
+
+
+def _metrics(tree: ast.Module) -> str:
+    """The docstring of the catalogue, and its entries."""
+    from streamlet.observe.catalogue import described
+
+    return f"{_docstring(tree)}\n\n{described()}"
 
 
 def _connector_modules() -> Iterator[Topic]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -24,6 +25,9 @@ from streamlet.operators.user_code.place import Place
 from streamlet.operators.watermark_strategy import WatermarkStrategy
 from streamlet.sink import Sink
 from streamlet.source import Source
+
+if TYPE_CHECKING:
+    from streamlet.runtime.run.embedding import Running
 
 T = TypeVar("T")
 
@@ -112,6 +116,24 @@ class Job:
         from streamlet.runtime.run.job_run import run_job
 
         return run_job(self, **options)
+
+    def running(self, **options: Any) -> AbstractAsyncContextManager[Running]:
+        """Runs the job in a program that has an event loop: beside the body of an `async with`.
+
+        ```python
+        async with job.running(state_dir="state") as run:
+            print(run.status()["records"])
+            await run.finished()
+        ```
+
+        `finished()` waits for the end and raises the job's error, `stop()` asks for a last checkpoint and the end, and
+        `status()` says what the job does.  Leaving the body stops the job and waits for it.  Several jobs may run in
+        one loop.  Signals, logging (`streamlet.run` has what a run says) and garbage collection stay the program's; a
+        function that blocks is not interrupted.  Options are those of `run`.
+        """
+        from streamlet.runtime.run.embedding import running
+
+        return running(self, options)
 
     def add(
         self,

@@ -18,7 +18,7 @@ class Progress:
 
     def __init__(self, name: str, look: Callable[[], JobFacts | None], stream: TextIO, clock: Clock) -> None:
         self._name = name
-        self._look = look
+        self.look = look
         self._clock = clock
         self._stream = stream
         self._live: Live | None = None
@@ -55,7 +55,7 @@ class Progress:
 
     def show(self) -> None:
         """Shows the figures of now."""
-        facts = self._look()
+        facts = self.look()
         if facts is None:
             return
         line = self._line(facts)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ import uvloop
 
 from streamlet.checkpoint.lock import JobLock
 from streamlet.checkpoint.storage import CheckpointStorage
-from streamlet.clock import Clock
+from streamlet.clock import Clock, SystemClock
 from streamlet.config import JobConfig, parse_bytes, parse_duration
 from streamlet.errors import (
     AttemptSupersededError,
@@ -105,15 +105,8 @@ def run_job(job: RunnableJob, *, stream: TextIO | None = None, **options: Any) -
     """Runs a job in this thread until it ends; gives the exit code. Never raises for what went wrong in the job."""
     out = stream or sys.stderr
     try:
-        refuse_while_importing(job.name)
-        run = options_of(options)
-        plan = job.plan(configured(job.config, run))
-        plan.allowed = Allowed.of(run.allow_dropped_state, run.allow_changed_state)
-        raise_soft_limits()
-        warnings = [*check_limits(plan), *warnings_of(plan)]
-        listening = listening_of(run)
-        if plan.config.processes > 1 and not run.job_file:
-            run = replace(run, job_file=file_of(job, job.name), arguments=tuple(sys.argv[1:]))
+        refuse_inside_a_loop(job.name)
+        prepared = prepare(job, options)
     except StreamletError as error:
         print(f"streamlet: {describe(error)}", file=out)
         return WRONG
@@ -121,11 +114,71 @@ def run_job(job: RunnableJob, *, stream: TextIO | None = None, **options: Any) -
     with heard_apart(stopping.heard) as ears:
         try:
             with uvloop_runner() as runner:
-                return runner.run(
-                    _supervised(job.name, plan, run, out, local_ports(), stopping, ears, warnings, listening)
-                )
+                return runner.run(_owned(prepared, out, stopping, ears))
         finally:
             stopping.ended()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that may begin: nothing of its options and its plan is wrong."""
+
+    name: str
+    plan: ExecutionPlan
+    run: RunOptions
+    warnings: Sequence[str]
+    listening: Listening | None
+
+
+def prepare(job: RunnableJob, options: dict[str, Any]) -> Prepared:
+    """Checks all that can be checked before a run; raises `StreamletError`."""
+    refuse_while_importing(job.name)
+    run = options_of(options)
+    plan = job.plan(configured(job.config, run))
+    plan.allowed = Allowed.of(run.allow_dropped_state, run.allow_changed_state)
+    raise_soft_limits()
+    warnings = [*check_limits(plan), *warnings_of(plan)]
+    if plan.config.processes > 1 and not run.job_file:
+        run = replace(run, job_file=file_of(job, job.name), arguments=tuple(sys.argv[1:]))
+    return Prepared(job.name, plan, run, warnings, listening_of(run))
+
+
+def refuse_inside_a_loop(name: str) -> None:
+    """Raises `JobDefinitionError` where an event loop runs already: a notebook, a web server."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise JobDefinitionError(
+        f"job {name!r} is run inside of a running event loop",
+        remedy="use `async with job.running() as run: await run.finished()` there",
+    )
+
+
+async def _owned(prepared: Prepared, out: TextIO, stopping: Stopping, ears: Ears | None) -> int:
+    """Runs a job in a process that is its own: its signals, its log and its garbage collection."""
+    plan = prepared.plan
+
+    def begin(reading: Reading, progress: Progress) -> None:
+        if ears is not None:
+            ears.take_from_loop()
+            stopping.is_for(
+                reading.supervisor.stop, lambda: _waits_for(reading.facts()), progress.say, progress.__exit__
+            )
+
+    @asynccontextmanager
+    async def around(reading: Reading) -> AsyncIterator[None]:
+        def keys_here() -> int:
+            attempt = reading.supervisor.attempt
+            return attempt.work().keys if attempt is not None and plan.config.processes == 1 else 0
+
+        async with collected_at_chosen_times(keys_here), watched(plan.config, SystemClock()) as watch:
+            reading.lateness_seconds = watch.lateness_seconds
+            yield
+
+    with Progress(prepared.name, lambda: None, out, SystemClock()) as progress, _logging(progress):
+        outcome, supervisor = await supervised(prepared, local_ports(), progress, begin, around)
+    return _say_how_it_ended(prepared.name, outcome, supervisor, prepared.run, plan.config, out)
 
 
 def uvloop_runner() -> asyncio.Runner:
@@ -170,81 +223,64 @@ def configured(config: JobConfig, run: RunOptions) -> JobConfig:
     return config
 
 
-async def _supervised(
-    name: str,
-    plan: ExecutionPlan,
-    run: RunOptions,
-    out: TextIO,
+async def supervised(
+    prepared: Prepared,
     ports: Ports,
-    stopping: Stopping,
-    ears: Ears | None,
-    warnings: Sequence[str],
-    listening: Listening | None,
-) -> int:
+    progress: Progress,
+    begin: Callable[[Reading, Progress], None],
+    around: Callable[[Reading], AbstractAsyncContextManager[None]],
+) -> tuple[Outcome, Supervisor]:
+    """Runs a job in the running loop until it ends; `begin` is called before its first attempt, and all of it happens
+    inside of `around`."""
+    name, plan, run = prepared.name, prepared.plan, prepared.run
     config: JobConfig = plan.config
     clock = ports.clock
     state_dir = Path(config.state_dir)
     storage = CheckpointStorage(state_dir, name, ports.disk)
     lock, savepoints = JobLock(storage.folder, ports), SavepointDesk(ports.disk, storage)
-    supervisor: Supervisor
     outages = Outages(clock)
     reading = Reading(name, config, clock, outages)
+    progress.look = reading.facts
 
-    with Progress(name, reading.facts, out, clock) as progress, _logging(progress):
-
-        def make(is_first: bool) -> Attempt:
-            reading.attempt_over()
-            return Attempt(
-                name,
-                plan,
-                AttemptOptions(
-                    state_dir,
-                    run.from_checkpoint if is_first else "latest",
-                    take_over=run.take_over and is_first,
-                    accept_lost_output=run.accept_lost_output and is_first,
-                ),
-                lock,
-                ports,
-                progress.say,
-                outages,
-                lambda plan: _host(plan, run, ports, outages),
-                savepoints,
-                control.open,
-            )
-
-        def keys_here() -> int:
-            attempt = supervisor.attempt
-            return attempt.work().keys if attempt is not None and config.processes == 1 else 0
-
-        for warning in warnings:
-            progress.say(f"warning: {warning}")
-        supervisor = reading.supervisor = Supervisor(make, config.restart, clock, ports.randomness)
-        controlled = Controlled(
-            lambda: status_of(reading.facts(), ports.processes.pid), savepoints.ask, supervisor.stop
+    def make(is_first: bool) -> Attempt:
+        reading.attempt_over()
+        return Attempt(
+            name,
+            plan,
+            AttemptOptions(
+                state_dir,
+                run.from_checkpoint if is_first else "latest",
+                take_over=run.take_over and is_first,
+                accept_lost_output=run.accept_lost_output and is_first,
+            ),
+            lock,
+            ports,
+            progress.say,
+            outages,
+            lambda plan: _host(plan, run, ports, outages),
+            savepoints,
+            control.open,
         )
-        control = ControlSocket(storage.folder, controlled, progress.say)
-        showing = asyncio.create_task(_show(progress))
-        if ears is not None:
-            ears.take_from_loop()
-            stopping.is_for(
-                supervisor.stop,
-                lambda: _waits_for(reading.facts()),
-                progress.say,
-                progress.__exit__,
-            )
-        try:
-            async with collected_at_chosen_times(keys_here), watched(config, clock) as watch, AsyncExitStack() as more:
-                reading.lateness_seconds = watch.lateness_seconds
-                if listening is not None:
-                    more.enter_context(served_on(listening, reading, ports))
-                    progress.say(f"{name}: metrics and probes are at {listening.url}")
-                outcome = await supervisor.run()
-        finally:
-            lock.release()
-            showing.cancel()
-            await asyncio.wait([showing])
-            await control.close(_ended(name, supervisor))
-    return _say_how_it_ended(name, outcome, supervisor, run, config, out)
+
+    for warning in prepared.warnings:
+        progress.say(f"warning: {warning}")
+    supervisor = reading.supervisor = Supervisor(make, config.restart, clock, ports.randomness)
+    controlled = Controlled(lambda: status_of(reading.facts(), ports.processes.pid), savepoints.ask, supervisor.stop)
+    control = ControlSocket(storage.folder, controlled, progress.say)
+    showing = asyncio.create_task(_show(progress))
+    begin(reading, progress)
+    try:
+        async with around(reading), AsyncExitStack() as more:
+            if prepared.listening is not None:
+                more.enter_context(served_on(prepared.listening, reading, ports))
+                progress.say(f"{name}: metrics and probes are at {prepared.listening.url}")
+            outcome = await supervisor.run()
+    finally:
+        lock.release()
+        showing.cancel()
+        await asyncio.wait([showing])
+        await control.close(_ended(name, supervisor))
+    return outcome, supervisor
 
 
 def _host(plan: ExecutionPlan, run: RunOptions, ports: Ports, outages: Outages) -> Host:
