@@ -2,7 +2,8 @@
 
 `Job(name, checkpoint_interval=timedelta(seconds=5), parallelism=4)` sets them in the job file.  Over that go, from weak
 to strong, `[job]` of `streamlet.toml` beside the job file, the environment (`STREAMLET_PARALLELISM=4`) and the command
-line; `streamlet config job.py` prints each with where it is from.  Every setting is checked when the job is made; a wrong value is named, with the remedy.
+line; `streamlet config job.py` prints each with where it is from.  Every setting is checked when the job is made; a
+wrong value is named, with the remedy.
 """
 
 from __future__ import annotations

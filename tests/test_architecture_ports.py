@@ -18,7 +18,7 @@ MAY_REACH_THE_MACHINE = {
     "streamlet/testing/": "the ports of simulations, and servers for tests",
     "streamlet/cli/": "starts jobs, and gives them their ports",
     "streamlet/runtime/run/": "runs one job in one program: its signals, its limits, its event loop",
-    "streamlet/serving/": "an HTTP server in a thread of its own, beside the job",
+    "streamlet/observe/serving/": "an HTTP server in a thread of its own, beside the job",
     "streamlet/clock.py": "the port of time",
     "streamlet/crash_points.py": "how a test of real processes kills or stops them",
     "streamlet/runtime/job/loop_watch.py": "watches a real event loop from beside it; only the cli starts it",

@@ -94,8 +94,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "paths": "unit/cli/test_unusable_paths.py",
     },
     "observe": {"facts standstill": "unit/observe/test_catalogue.py", "health": "unit/test_outages.py"},
-    "serving": {
-        "address guard server": "unit/serving/test_app.py",
+    "observe/serving": {
+        "address guard server": "unit/observe/serving/test_app.py",
         "exposition": "unit/observe/test_catalogue.py",
     },
     "operators": {
@@ -135,7 +135,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     },
     "runtime/run": {
         "importing option_words": "unit/cli/test_run.py",
-        "reading serve": "unit/serving/test_app.py",
+        "reading serve": "unit/observe/serving/test_app.py",
         "limits signals stopping": "unit/runtime/run/test_job_run_idle.py",
     },
     "runtime/task": {

@@ -27,7 +27,7 @@ REFERENCE = {
     "upgrade": "streamlet.cli.against",
     "settings": "streamlet.config",
     "metrics": "streamlet.observe.catalogue",
-    "http": "streamlet.serving",
+    "http": "streamlet.observe.serving",
     "guarantees": "streamlet.checkpoint",
     "state-dir": "streamlet.checkpoint.layout",
     "connectors": _CONNECTORS,

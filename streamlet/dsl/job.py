@@ -120,11 +120,17 @@ class Job:
     def running(self, **options: Any) -> AbstractAsyncContextManager[Running]:
         """Runs the job in a program that has an event loop: beside the body of an `async with`.
 
-        ```python
-        async with job.running(state_dir="state") as run:
-            print(run.status()["records"])
-            await run.finished()
-        ```
+        >>> _ = numbers.map(lambda n: n * n, uid="squares").sink(Print(), uid="out")
+        >>> async def program():
+        ...     async with job.running(state_dir="state") as run:
+        ...         return await run.finished()
+        >>> import asyncio
+        >>> asyncio.run(program())
+        1
+        4
+        9
+        16
+        'finished'
 
         `finished()` waits for the end and raises the job's error, `stop()` asks for a last checkpoint and the end, and
         `status()` says what the job does.  Leaving the body stops the job and waits for it.  Several jobs may run in

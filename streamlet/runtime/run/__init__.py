@@ -5,5 +5,6 @@ it; `limits` looks at what the system allows, `importing` at the program's files
 options.  `reading` is what is known of the run, `serve` offers that over HTTP; `embedding` runs a job in the
 loop of another program.
 
-May import: contracts, machine, graph, observe, serving, checkpoint, runtime.job, runtime.processes, state.evolution
+May import: contracts, machine, graph, observe, observe.serving, checkpoint, runtime.job, runtime.processes,
+state.evolution
 """

@@ -54,7 +54,7 @@ from streamlet.state.evolution.findings import Allowed
 from streamlet.tally import told
 
 if TYPE_CHECKING:
-    from streamlet.serving.address import Listening
+    from streamlet.observe.serving.address import Listening
 
 FINISHED, FAILED, WRONG, LOCKED = 0, 1, 2, 3
 """Exit codes, beside `INTERRUPTED`: done or stopped; suspended after a failure; wrong job file or option; held by

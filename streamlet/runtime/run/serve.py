@@ -1,4 +1,4 @@
-"""What a run serves over HTTP, where it is asked to. Nothing of `streamlet.serving` is imported otherwise."""
+"""What a run serves over HTTP, where it is asked to. Nothing of `streamlet.observe.serving` is imported otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamlet.runtime.run.reading import Reading, status_of
 from streamlet.runtime.run.stopping import standing_words
 
 if TYPE_CHECKING:
-    from streamlet.serving.address import Listening
+    from streamlet.observe.serving.address import Listening
 
 
 class _Asking(Protocol):
@@ -32,14 +32,14 @@ def listening_of(run: _Asking) -> Listening | None:
         if run.http_token_file is not None:
             raise ConfigError("--http-token-file is for --http", remedy="--http 127.0.0.1:9470")
         return None
-    from streamlet.serving import server
+    from streamlet.observe.serving import server
 
     return server.listen(run.http, run.http_token_file)
 
 
 def served_on(listening: Listening, reading: Reading, ports: Ports) -> AbstractContextManager[None]:
     """Serves what is known of a run that goes on in the running loop."""
-    from streamlet.serving.server import Served, serving
+    from streamlet.observe.serving.server import Served, serving
 
     thread = threading.get_ident()
     served = Served(

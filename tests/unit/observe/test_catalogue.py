@@ -256,7 +256,7 @@ def test_labels_with_any_text_arrive_as_they_are() -> None:
     name = 'a "b" \\ \n é {x="1"}'
     split = SplitFacts("in", name, 1, 2, None, False)
     facts = JobFacts("job", "running", WorkFacts(splits=[split]), CheckpointFacts())
-    from streamlet.serving.exposition import exposed
+    from streamlet.observe.serving.exposition import exposed
 
     text = exposed(facts, "")[0].decode()
     assert Metrics(text).value("streamlet_source_lag_records", split=name) == 1

@@ -16,8 +16,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from streamlet.observe.facts import JobFacts
-from streamlet.serving.exposition import exposed
-from streamlet.serving.guard import KNOWS_TOKEN, Guard
+from streamlet.observe.serving.exposition import exposed
+from streamlet.observe.serving.guard import KNOWS_TOKEN, Guard
 
 _ANSWER_SECONDS = 2.0
 """A loop that does not turn within so long is held by something."""

@@ -9,16 +9,16 @@ import threading
 from collections.abc import Iterator
 
 from streamlet.errors import ConfigError
-from streamlet.serving.address import Listening, listen
+from streamlet.observe.serving.address import Listening, listen
 
 try:
     import uvicorn
 
-    from streamlet.serving.app import Served, make_app
+    from streamlet.observe.serving.app import Served, make_app
 except ModuleNotFoundError as missing:
     raise ConfigError(f"--http needs the package {missing.name}", remedy="pip install 'streamlet[http]'") from missing
 
-log = logging.getLogger("streamlet.serving")
+log = logging.getLogger("streamlet.observe.serving")
 
 _END_SECONDS = 2
 __all__ = ["Listening", "Served", "listen", "serving"]

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from streamlet import Json, Restart, serving
+from streamlet import Json, Restart
 from streamlet.cli.asking import ask
 from streamlet.connect import Position, ReaderContext
 from streamlet.errors import ConfigError
+from streamlet.observe import serving
+from streamlet.observe.serving import app
+from streamlet.observe.serving.address import listen
 from streamlet.outages import Outages
 from streamlet.runtime.run.control import VERSION, Request
-from streamlet.serving import app
-from streamlet.serving.address import listen
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.kafka import KafkaSource
 from tests.unit.job_kit import WaitingReader, make_job, run, storage
@@ -244,7 +245,7 @@ def test_a_file_without_a_usable_token_is_refused_and_not_shown(content: bytes |
 
 def test_without_its_packages_the_run_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "streamlet.serving.server", raising=False)
+    monkeypatch.delitem(sys.modules, "streamlet.observe.serving.server", raising=False)
     monkeypatch.delattr(serving, "server", raising=False)
     job = make_job(tmp_path)
     job.source(Scraped(20, 10, Door()), uid="in").sink(FileSink(str(tmp_path / "out")), uid="out")
