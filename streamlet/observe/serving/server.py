@@ -48,6 +48,8 @@ def serving(listening: Listening, served: Served) -> Iterator[None]:
         except Exception as error:
             log.warning("%s is served no more: %s", listening.url, error)
 
+    strangers = logging.getLogger("uvicorn.error")
+    strangers.addFilter(_is_told)
     thread = threading.Thread(target=run, name="http", daemon=True)
     thread.start()
     try:
@@ -55,4 +57,10 @@ def serving(listening: Listening, served: Served) -> Iterator[None]:
     finally:
         server.should_exit = True
         thread.join(_END_SECONDS + 1)
+        strangers.removeFilter(_is_told)
         listening.socket.close()
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    """False for bytes that are no request: whoever sends such bytes must not fill the job's log."""
+    return record.levelno > logging.WARNING or "Invalid HTTP request" not in record.getMessage()

@@ -125,7 +125,7 @@ class SinkLeaf:
             if self._writing_since is not None:
                 busy += now - self._writing_since
             busy = self._told_busy = max(busy, self._told_busy)
-            oldest = now - min((self._prepared_at[one.id] for one in waiting), default=now)
+            oldest = now - min((self._prepared_at.get(one.id, now) for one in waiting), default=now)
             ends = [one.deadline_ms for one in waiting if one.deadline_ms is not None]
             deadline = (min(ends) - clock.now_ms()) / 1000 if ends else None
         wrote = OperatorFacts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -89,6 +90,30 @@ def test_nothing_but_reading_is_possible_and_unknown_paths_are_not_found(tmp_pat
     job.source(source, uid="in").sink(FileSink(str(tmp_path / "out")), uid="out")
     assert door.run(job).code == 0
     assert found == [405] * 4 + [404] * 3
+
+
+def test_bytes_that_are_no_request_do_no_harm_and_are_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    door = Door()
+    source = Scraped(20, 10, door, "/healthz")
+
+    def look() -> None:
+        for sent in (b"\0\xff" * 100, b"GET /metrics HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 40_000):
+            with socket.create_connection(("127.0.0.1", door.port)) as stranger:
+                stranger.sendall(sent)
+                stranger.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionResetError):
+                    while stranger.recv(1 << 16):
+                        pass
+        Scraped.look(source)
+
+    source.look = look  # type: ignore[method-assign]
+    job = make_job(tmp_path)
+    job.source(source, uid="in").sink(FileSink(str(tmp_path / "out")), uid="out")
+    assert door.run(job).code == 0
+    assert source.answers[0].status == 200
+    assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
 def test_with_a_token_nothing_is_told_without_it_but_whether_the_job_is_alive(tmp_path: Path) -> None:
