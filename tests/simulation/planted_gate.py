@@ -1,6 +1,7 @@
 """Runs the planted bugs, and says how many seeds each needs: `python -m tests.simulation.planted_gate`.
 
-Words behind it choose those whose name has one of them.
+Words behind it choose those whose name has one of them.  `--remember` writes which seed found each into `finders.py`:
+it is tried first from then on, and where it finds nothing any more, the others are as before.
 
 A bug counts as found only when the oracle, an invariant or the engine's own checks say what is wrong.  An error that
 nothing expects, as a patch that does not fit the engine any more raises, shows nothing and is reported as such.
@@ -9,8 +10,10 @@ nothing expects, as a patch that does not fit the engine any more raises, shows 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 from streamlet.errors import StreamletError, UserFunctionError
 from streamlet.testing.errors import EngineBroke, SimulationStuck
@@ -25,6 +28,7 @@ from tests.simulation import (
     planted_slow,
     planted_state,
 )
+from tests.simulation.finders import FINDERS
 from tests.simulation.oracle import JobFailed, WrongOutput
 from tests.simulation.planting import PLANTED, with_bug
 from tests.simulation.scenario import Faults, Scenario, Shape, SinkSpec, scenario
@@ -105,6 +109,8 @@ class Verdict:
     seeds: int | None
     """How many it took; None when it was not found."""
     said: str
+    found_by: int | None = None
+    """The seed that showed it."""
     strange: int = 0
     """Seeds that raised what shows nothing."""
 
@@ -125,18 +131,19 @@ def hunt(name: str) -> Verdict:
     strange: list[str] = []
     bug = PLANTED[name]
     run = bug.run or (lambda seed: simulate(SHAPED.get(name, scenario)(seed)))
-    for tried, seed in enumerate(bug.seeds, start=1):
+    first = [FINDERS[name]] if FINDERS.get(name) in bug.seeds else []
+    for tried, seed in enumerate([*first, *(seed for seed in bug.seeds if seed not in first)], start=1):
         try:
             with with_bug(name):
                 run(seed)
         except Exception as error:
             said = describe(error)
             if _is_proof(error):
-                return Verdict(name, tried, said.splitlines()[0][:100], len(strange))
+                return Verdict(name, tried, said.splitlines()[0][:100], seed, len(strange))
             strange.append(f"seed {seed}: {said}")
             if len(strange) > MOST_STRANGE:
                 break
-    return Verdict(name, None, "; ".join(strange[:1]) or "nothing was noticed", len(strange))
+    return Verdict(name, None, "; ".join(strange[:1]) or "nothing was noticed", None, len(strange))
 
 
 def gate(names: list[str] | None = None) -> list[Verdict]:
@@ -146,10 +153,21 @@ def gate(names: list[str] | None = None) -> list[Verdict]:
     return [found[name] for name in wanted]
 
 
+def remember(verdicts: Iterable[Verdict]) -> None:
+    """Writes which seed found each bug."""
+    path = Path(__file__).with_name("finders.py")
+    head = path.read_text().partition("FINDERS: dict")[0]
+    lines = [f"    {one.name!r}: {one.found_by},\n".replace("'", '"') for one in verdicts if one.found_by is not None]
+    path.write_text(f"{head}FINDERS: dict[str, int] = {{\n{''.join(lines)}}}\n")
+
+
 def main() -> int:
-    verdicts = gate([name for name in PLANTED if not sys.argv[1:] or any(word in name for word in sys.argv[1:])])
+    words = [word for word in sys.argv[1:] if word != "--remember"]
+    verdicts = gate([name for name in PLANTED if not words or any(word in name for word in words)])
     for one in verdicts:
         print(one)
+    if len(words) < len(sys.argv) - 1:
+        remember(verdicts)
     return 1 if any(one.seeds is None for one in verdicts) else 0
 
 
