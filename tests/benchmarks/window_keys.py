@@ -29,6 +29,7 @@ from tests.unit.state_kit import checkpoint
 SIZE_MS, PER_WINDOW, PER_BATCH, DELAY_MS = 10_000, 68_000, 500, 1_000
 PER_CHECKPOINT = 50_000
 """About a second's worth of records."""
+MEMORY_BYTES = 1 << 30
 BY_HAND = "by hand"
 
 Prepared = tuple[list[int], list[int], list[str], int]
@@ -83,6 +84,7 @@ def by_operator(store: type[Any], batches: Sequence[Prepared], put: Put) -> None
 
     with tempfile.TemporaryDirectory() as folder:
         keyed = Keyed(store, Path(folder), operator)
+        keyed.store.eviction.bound_bytes = MEMORY_BYTES
         event_time, since = operator.context.event_time, 0
         for values, times, keys, watermark in batches:
             keyed.lookup.process(Batch(values, times, keys), process)

@@ -12,7 +12,8 @@ from streamlet.runtime.task.chain import Chain
 from streamlet.runtime.task.input_gate import InputGate
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.state.lifetimes import Lifetime
-from streamlet.state.memory.cells import ABSENT
+from streamlet.state.memory.cells import ABSENT, PassingCell
+from streamlet.state.memory.state_cells import StateCells
 from streamlet.state.memory.timers import Timers
 from streamlet.testing.patches import Patches
 from tests.simulation.language_scenario import KINDS
@@ -105,3 +106,47 @@ def join_buffers_not_restored(patches: Patches) -> None:
 def lifetime_by_the_wall_clock(patches: Patches) -> None:
     patches.put(Lifetime, "stamp", lambda _: lambda self: int(self._of.now_ms()))
     patches.put(Lifetime, "is_over", lambda _: lambda self, stamp: self._of.now_ms() >= stamp + self._ms)
+
+
+def _newborn(original: Any) -> Any:
+    def taking(self: Any, holder: Any, cell: Any) -> None:
+        if type(cell) is PassingCell:
+            cell.born = self._space.interval
+        original(self, holder, cell)
+
+    return taking
+
+
+@planted("timers")
+def timer_in_a_log_dropped_without_a_tombstone(patches: Patches) -> None:
+    patches.put(Timers, "_forget", _newborn)
+
+
+@planted("windows")
+def window_in_a_log_dropped_without_a_tombstone(patches: Patches) -> None:
+    patches.put(Timers, "_forget", _newborn)
+    patches.put(StateCells, "free", _newborn)
+
+
+@planted("windows")
+def window_that_was_restored_dropped_without_a_tombstone(patches: Patches) -> None:
+    def load_all(original: Any) -> Any:
+        def taking(self: Any, cells: Any) -> None:
+            original(self, cells)
+            for cell in cells:
+                if not cell.interval:
+                    cell.born = self._space.interval
+
+        return taking
+
+    def read_on(original: Any) -> Any:
+        def taking(self: Any, group: Any, number: int) -> None:
+            original(self, group, number)
+            for cell in group.cells.values():
+                if not cell.interval:
+                    cell.born = self._space.interval
+
+        return taking
+
+    patches.put(StateCells, "load_all", load_all)
+    patches.put(Timers, "_read_on", read_on)

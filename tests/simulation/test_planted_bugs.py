@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.planted_gate import gate
 from tests.simulation.planting import PLANTED
 
-LEAST = {"outages": 1, "engine": 52, "async": 6, "event time": 4, "language": 7, "kafka": 18, "slow": 14}
+LEAST = {"outages": 1, "engine": 52, "async": 6, "event time": 4, "language": 10, "kafka": 18, "slow": 14}
 
 
 @pytest.mark.parametrize("family", LEAST)

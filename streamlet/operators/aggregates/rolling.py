@@ -220,7 +220,7 @@ class AggregateSeveral(RollingFold):
             part.context = context
 
     def first(self, value: Any) -> Any:
-        return tuple(part.first(piece) for part, piece in zip(self.parts, value, strict=True))
+        return tuple([part.first(piece) for part, piece in zip(self.parts, value, strict=False)])
 
     def inputs(self, batch: Batch[Any]) -> Iterable[Any]:
         # One tuple for each row, made anew only if somebody keeps it.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Literal
 
 from streamlet.elements import MAX_TIMESTAMP, Batch, OutputTag
@@ -22,7 +21,6 @@ from streamlet.operators.operator import Emit, OperatorContext
 from streamlet.state.descriptor import Descriptor
 from streamlet.state.descriptors import TimerState
 from streamlet.state.memory.cells import Slot
-from streamlet.state.memory.timers import Due
 
 log = logging.getLogger("streamlet.operators")
 
@@ -145,10 +143,9 @@ class KeyedJoin(CallingOperator):
             self._put_late(index, batch, late)
 
     def on_watermark(self, timestamp: int, out: Emit) -> bool | None:
-        pop = self.timers.pop
         for _ in range(PIECES):
             self.buffers.refresh()
-            due: list[Due] = list(islice(iter(lambda: pop(timestamp), None), PIECE))
+            due = self.timers.pop_some(timestamp, PIECE)
             if not due:
                 return None
             found = Pairs()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from streamlet.elements import MAX_TIMESTAMP, MIN_TIMESTAMP, Batch, OutputTag
@@ -155,16 +154,14 @@ class WindowOperator(CallingOperator):
             self._look_at_clock(now_ms)
             self.advance(self.progress, out)
         if self.clock is not None:
-            pop = self.clock.pop
-            due = list(islice(iter(lambda: pop(now_ms), None), PIECE * PIECES))
+            due = self.clock.pop_some(now_ms, PIECE * PIECES)
             if due:
                 self.fire_by_clock(self.store.lookup([one.key for one in due]), due, out)
 
     def advance(self, until: int, out: Emit) -> bool:
         """Fires what is due; True when there may be more."""
-        pop = self.timers.pop
         for _ in range(PIECES):
-            due: list[Due] = list(islice(iter(lambda: pop(until), None), PIECE))
+            due = self.timers.pop_some(until, PIECE)
             if not due:
                 return False
             try:

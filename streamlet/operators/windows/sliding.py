@@ -57,16 +57,9 @@ class SlidingPanes(AlignedWindows):
     def is_put_out(self, stretch: Window) -> bool:
         return self.lateness_ms > 0 and self._first_start(stretch.start) + self.size_ms - 1 <= self.progress
 
-    def opened(self, slot: Slot, stretch: Window) -> None:
-        known = self.lists.value(slot)
-        done, *panes = (self.progress,) if known is ABSENT else known
-        if not self.is_by_clock:
-            # What ended by now was put out without this record; by the clock it may not have been put out yet.
-            done = max(done, self.progress)
-        if stretch.start not in panes:
-            insort(panes, stretch.start)
-        self.lists.change(self.lists.cell(slot), (done, *panes))
-        self._set_timer(slot, done, panes)
+    def opened(self, slots: Sequence[Slot], stretch: Window) -> None:
+        for slot in slots:
+            self._opened(slot, stretch)
 
     def put_out_again(self, stretch: Window, slot: Slot, out: Emit) -> None:
         pane, progress = stretch.start, self.progress
@@ -111,6 +104,17 @@ class SlidingPanes(AlignedWindows):
             self.contents.free(slot, value)
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _opened(self, slot: Slot, stretch: Window) -> None:
+        known = self.lists.value(slot)
+        done, *panes = (self.progress,) if known is ABSENT else known
+        if not self.is_by_clock:
+            # What ended by now was put out without this record; by the clock it may not have been put out yet.
+            done = max(done, self.progress)
+        if stretch.start not in panes:
+            insort(panes, stretch.start)
+        self.lists.change(self.lists.cell(slot), (done, *panes))
+        self._set_timer(slot, done, panes)
 
     def _starts(self, done: int, until: int, panes: Sequence[int]) -> Iterator[int]:
         """Where the windows begin that end behind `done`, up to `until`, and have one of these panes."""

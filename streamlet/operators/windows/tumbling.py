@@ -7,7 +7,7 @@ record there is one lookup by window in its slot, and the fold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from streamlet.elements import Batch
@@ -17,7 +17,6 @@ from streamlet.operators.windows.assigners import SlidingWindows, TumblingWindow
 from streamlet.operators.windows.contents import Contents
 from streamlet.operators.windows.operator import WindowOperator, WindowPolicy
 from streamlet.state.memory.cells import ABSENT, Cell, Slot
-from streamlet.state.memory.state_cells import StateCells
 from streamlet.state.memory.timers import Due
 
 
@@ -73,8 +72,8 @@ class AlignedWindows(WindowOperator):
         """True when a window of which this is a part was put out, but waits for late records still."""
         return self.lateness_ms > 0 and stretch.end - 1 <= self.progress
 
-    def opened(self, slot: Slot, stretch: Window) -> None:
-        """A first record of this key came into the stretch."""
+    def opened(self, slots: Sequence[Slot], stretch: Window) -> None:
+        """First records of these keys came into the stretch."""
         raise NotImplementedError
 
     def put_out_again(self, stretch: Window, slot: Slot, out: Emit) -> None:
@@ -147,14 +146,14 @@ class AlignedWindows(WindowOperator):
             self._evictions = self.store.evictions
         known = self._open.get(stretch.start)
         if known is None:
-            known = self._open[stretch.start] = OpenCells(self.cells, stretch)
+            known = self._open[stretch.start] = OpenCells(stretch)
+        known.make = self.cells.maker(namespace)
         found = list(map(known.__getitem__, slots))
         if known.fresh:
             fresh, known.fresh = known.fresh, []
             self.cells.load_all([cell for _, cell in fresh])
-            for slot, cell in fresh:
-                if cell.value is ABSENT:
-                    self.opened(slot, stretch)
+            if first := [slot for slot, cell in fresh if cell.value is ABSENT]:
+                self.opened(first, stretch)
         return found
 
     def forget_closed(self) -> None:
@@ -170,15 +169,16 @@ class AlignedWindows(WindowOperator):
 class OpenCells(dict[Slot, Cell]):
     """The cells of one stretch by slot, so that a batch asks one dictionary. What is made anew is in `fresh` once."""
 
-    def __init__(self, cells: StateCells, stretch: Window) -> None:
+    make: Callable[[Slot], Cell]
+    """Gives the cell of a key, in the batch in hand."""
+
+    def __init__(self, stretch: Window) -> None:
         super().__init__()
-        self._cells = cells
         self.stretch = stretch
-        self._namespace = stretch.namespace
         self.fresh: list[tuple[Slot, Cell]] = []
 
     def __missing__(self, slot: Slot) -> Cell:
-        cell = self[slot] = self._cells.cell(slot, self._namespace)
+        cell = self[slot] = self.make(slot)
         self.fresh.append((slot, cell))
         return cell
 
@@ -203,9 +203,9 @@ class Tumbling(AlignedWindows):
     def is_over(self, stretch: Window) -> bool:
         return stretch.end - 1 <= self.progress
 
-    def opened(self, slot: Slot, stretch: Window) -> None:
+    def opened(self, slots: Sequence[Slot], stretch: Window) -> None:
         at = stretch.end - 1
-        self.timers.set(slot, at if at > self.progress else self.close_time(stretch), stretch.namespace)
+        self.timers.set_all(slots, at if at > self.progress else self.close_time(stretch), stretch.namespace)
 
     def put_out_again(self, stretch: Window, slot: Slot, out: Emit) -> None:
         self.forget_closed()
@@ -218,30 +218,43 @@ class Tumbling(AlignedWindows):
 
     def fire(self, slots: Sequence[Slot], due: Sequence[Due], until: int, out: Emit) -> None:
         self.forget_closed()
-        cells = [self.cells.cell(slot, one.namespace) for slot, one in zip(slots, due, strict=True)]
+        known = {namespace: _Ending(self, Window.of(namespace)) for namespace in {one.namespace for one in due}}
+        cells = [known[namespace].make(slot) for slot, (_, _, namespace) in zip(slots, due, strict=True)]
         self.cells.load_all(cells)
+        is_accumulating, holds_bytes, decode = self.policy.is_accumulating, self.cells.holds_bytes, self.cells.decode
         fired: list[Slot] = []
         windows: list[Window] = []
         kept: list[Any] = []
         freed: list[tuple[Slot, Any]] = []
-        known: dict[bytes, Window] = {}
         for slot, cell, (time, _, namespace) in zip(slots, cells, due, strict=True):
-            value = self.value_of(cell)
+            value = cell.value
             if value is ABSENT:
                 continue
-            window = known.get(namespace)
-            if window is None:
-                window = known[namespace] = Window.of(namespace)
-            if time == window.end - 1:
+            if holds_bytes:
+                value = decode(value)
+            ending = known[namespace]
+            if time == ending.final:
                 fired.append(slot)
-                windows.append(window)
+                windows.append(ending.window)
                 kept.append(value)
             # Behind it where lateness was longer when the timer was set.
-            if time >= self.close_time(window) or not self.policy.is_accumulating:
-                self.cells.change(cell, ABSENT)
+            if time >= ending.closes or not is_accumulating:
+                self.cells.free(slot, cell)
                 freed.append((slot, value))
             else:
-                self.timers.set(slot, self.close_time(window), namespace)
+                self.timers.set(slot, ending.closes, namespace)
         self.put_out(fired, windows, kept, out)
         for slot, value in freed:
             self.contents.free(slot, value)
+
+
+class _Ending:
+    """A window some of whose timers are due."""
+
+    __slots__ = ("closes", "final", "make", "window")
+
+    def __init__(self, operator: Tumbling, window: Window) -> None:
+        self.window = window
+        self.final = window.end - 1
+        self.closes = operator.close_time(window)
+        self.make = operator.cells.maker(window.namespace)

@@ -90,7 +90,7 @@ class LoggedStore:
             remember=self.remember,
         )
         self.eviction = Eviction(self._slots, memory_bytes)
-        self.gone = self.eviction.gone
+        self.gone, self.drop = self.eviction.gone, self.eviction.bury
         self._is_folding = False
 
     # -- looking up and reading ------------------------------------------------------------------------------

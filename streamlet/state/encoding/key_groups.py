@@ -74,6 +74,12 @@ def timer_prefix(group: int, state_id: int, time: int) -> bytes:
     return _timer_head.pack(group, state_id, time + _BIAS, 0)[:12]
 
 
+def time_and_namespace(stored: bytes) -> tuple[int, bytes]:
+    """The time and the namespace of a timer."""
+    _, _, time, length = _timer_head.unpack_from(stored)
+    return time - _BIAS, stored[16 + length :]
+
+
 def split_timer_key(stored: bytes) -> tuple[int, bytes, bytes]:
     """The time, the packed key and the namespace of a timer."""
     _, _, time, length = _timer_head.unpack_from(stored)

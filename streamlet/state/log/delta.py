@@ -99,9 +99,9 @@ class Delta:
         deletes: list[bytes] = []
         kept = chunk
         if Missing in set(map(type, values)):
-            # One that has never changed had nothing to delete.
+            # One that has never changed, or was dropped in the interval of its birth, had nothing to delete.
             deletes = [
-                cell.stored for cell, value in zip(chunk, values, strict=True) if value is ABSENT and cell.interval
+                cell.stored for cell, value in zip(chunk, values, strict=True) if value is ABSENT and cell.interval > 0
             ]
             # NOT_LOADED: changed blindly, and the change was undone.
             pairs = [

@@ -45,6 +45,14 @@ class Cell(msgspec.Struct, gc=False, eq=False):
     """Its key in logs and in RocksDB."""
 
 
+class PassingCell(Cell, gc=False, eq=False):
+    """One that mostly comes and goes between two freezes: of a window, or of a timer."""
+
+    born: int
+    """The interval in which it was made, where nothing outside memory has its stored key: gone in the same one, it is
+    dropped as if it had never been.  Else 0."""
+
+
 def content(cell: Cell) -> Any:
     """What a cell holds, in one piece."""
     return cell.value if cell.second is None else (cell.value, cell.second)

@@ -131,6 +131,11 @@ class Eviction:
         """Everything in memory. A key that is buried may be there again, so what is buried does not count."""
         return [cell for cell in self.ring if cell.interval != BURIED] if self._buried else list(self.ring)
 
+    def bury(self, cell: Cell) -> None:
+        """Says that a cell is in no slot any more, nor a slot in the table."""
+        cell.interval = BURIED
+        self._buried += 1
+
     def let_go(self) -> bool:
         """Lets go of some of everything; True while there is more."""
         self.gone.clear()
@@ -155,16 +160,12 @@ class Eviction:
                     continue
                 del slot.cells[place]
                 unstore(cell.stored)
-                self._mark_buried(cell)
+                self.bury(cell)
             if not slot.cells and slot.value is ABSENT and slot.interval <= clean:
                 del table[slot.key]
                 unstore(slot.stored)
-                self._mark_buried(slot)
+                self.bury(slot)
         return True
-
-    def _mark_buried(self, cell: Cell) -> None:
-        cell.interval = BURIED
-        self._buried += 1
 
     def _sweep_slice(self) -> None:
         """Takes buried cells out of the ring, in one round of it."""

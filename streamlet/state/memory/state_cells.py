@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from streamlet.errors import StateTypeError
 from streamlet.state.encoding.codec import Codec
-from streamlet.state.encoding.key_groups import stored_key
-from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, Slot, content
+from streamlet.state.encoding.key_groups import namespace_of, stored_key
+from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, PassingCell, Slot, content
 
 
 class CellSpace(Protocol):
@@ -33,6 +33,10 @@ class CellSpace(Protocol):
 
     def remember(self, cell: Cell) -> None:
         """Counts a cell that came into memory."""
+        ...
+
+    def drop(self, cell: Cell) -> None:
+        """Forgets a cell that left its slot and is nowhere outside memory."""
         ...
 
     def read(self, stored: Sequence[bytes]) -> Sequence[bytes | msgspec.Raw | None]:
@@ -72,16 +76,32 @@ class StateCells:
         if self.inline and not namespace:
             return slot
         cells = slot.cells
-        if cells is None:
-            cells = slot.cells = {}
-        place = self._id + namespace
-        cell = cells.get(place)
-        if cell is None:
-            space = self._space
-            stored = stored_key(slot.group, self._state_id, slot.packed, namespace)
-            cell = cells[place] = Cell(space.unread_value(), None, None, 0, slot.key, stored)
-            space.remember(cell)
-        return cell
+        cell = cells.get(self._id + namespace) if cells is not None else None
+        return self._maker(namespace)(slot) if cell is None else cell
+
+    def maker(self, namespace: bytes) -> Callable[[Slot], Cell]:
+        """Gives a function that gives the cell of a key in this namespace: all that it needs is bound once, for the
+        batch in hand."""
+        return self._maker(namespace)
+
+    def _maker(self, namespace: bytes) -> Callable[[Slot], Cell]:
+        id, space, place = self._id, self._space, self._id + namespace
+        unread, interval, remember = space.unread_value(), space.interval, space.remember
+        born = interval if unread is ABSENT else 0
+
+        def make(slot: Slot) -> Cell:
+            cells = slot.cells
+            if cells is None:
+                cells = slot.cells = {}
+            cell = cells.get(place)
+            if cell is None:
+                known = slot.stored
+                stored = known[:2] + id + known[4:] + namespace
+                cell = cells[place] = PassingCell(unread, None, None, 0, slot.key, stored, born)
+                remember(cell)
+            return cell
+
+        return make
 
     def place(self, namespace: bytes) -> bytes:
         """Where `Slot.cells` has the cell of a namespace, if it is in memory."""
@@ -97,6 +117,8 @@ class StateCells:
         if unread:
             for cell, data in zip(unread, self._space.read([cell.stored for cell in unread]), strict=True):
                 cell.value = self._unpack(cell, data)
+                if data is None and not cell.interval and type(cell) is PassingCell:
+                    cell.born = self._space.interval
 
     def value(self, slot: Slot, namespace: bytes = b"") -> Any:
         """Gives the user's value, or ABSENT."""
@@ -119,6 +141,20 @@ class StateCells:
             cell.second = None
         if stored is ABSENT:
             space.gone.append(cell)
+
+    def free(self, slot: Slot, cell: Cell) -> None:
+        """Ends a cell: nobody but its slot may have it any more."""
+        space = self._space
+        if type(cell) is not PassingCell or cell.born != space.interval:
+            self.change(cell, ABSENT)
+            return
+        assert slot.cells is not None
+        del slot.cells[self._id + namespace_of(cell.stored)]
+        cell.value = ABSENT
+        cell.old = cell.second = None
+        space.drop(cell)
+        if not slot.cells:
+            space.gone.append(slot)
 
     def update(self, slot: Slot, value: Any, namespace: bytes = b"") -> None:
         """Keeps a user's value; raises `StateTypeError` naming state and key when it is not of the declared type."""

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from streamlet.state.encoding.key_groups import split_timer_key, timer_key, timer_prefix
-from streamlet.state.memory.cells import ABSENT, Cell, Slot
+from streamlet.state.encoding.key_groups import split_timer_key, time_and_namespace, timer_key, timer_prefix
+from streamlet.state.memory.cells import ABSENT, BURIED, Cell, PassingCell, Slot
 
 PIECE = 64
 """Timers read at a time from one key group."""
@@ -75,18 +75,18 @@ class TimerSpace(Protocol):
         ...
 
 
-class _Group:
+class TimerGroup:
     """The timers of one key group that are in memory."""
 
     __slots__ = ("cells", "cursor", "gone", "head", "heap")
 
     def __init__(self, cursor: bytes | None) -> None:
-        self.cells: dict[bytes, Cell] = {}
+        self.cells: dict[bytes, PassingCell] = {}
         self.heap: list[bytes] = []
         """Stored keys: their order is that of time. Those of timers that are gone are passed over."""
         self.cursor = cursor
         """All timers below it are in memory; None: all are."""
-        self.gone: deque[Cell] = deque()
+        self.gone: deque[PassingCell] = deque()
         self.head: bytes | None = None
         """Where the group stands among all: that of its first timer or of its cursor, or an earlier one."""
 
@@ -99,7 +99,7 @@ class Timers:
         self._state_id = state_id
         is_empty = space.unread_value() is ABSENT
         self._groups = {
-            number: _Group(None if is_empty else timer_prefix(number, state_id, EARLIEST))
+            number: TimerGroup(None if is_empty else timer_prefix(number, state_id, EARLIEST))
             for number in range(space.first_group, space.end_group)
         }
         self._heads: list[tuple[bytes, int]] = []
@@ -116,13 +116,32 @@ class Timers:
         cell = group.cells.get(stored)
         if cell is None:
             # What lies on disk need not be known: it would say the same.
-            cell = group.cells[stored] = Cell(ABSENT, None, None, 0, slot.key, stored)
+            cell = group.cells[stored] = PassingCell(ABSENT, None, None, 0, slot.key, stored, self._born(group, stored))
         elif cell.value is True:
             return
         self._change(cell, True)
         if group.cursor is None or stored < group.cursor:
             heapq.heappush(group.heap, stored)
             self._announce(group, slot.group)
+
+    def set_all(self, slots: Sequence[Slot], time: int, namespace: bytes = b"") -> None:
+        """Sets the same timer of several keys."""
+        head = timer_prefix(0, self._state_id, time)[2:]
+        groups = self._groups
+        for slot in slots:
+            known = slot.stored
+            stored = known[:2] + head + known[4:] + namespace
+            group = groups[slot.group]
+            if stored in group.cells:
+                self.set(slot, time, namespace)
+                continue
+            born = self._born(group, stored)
+            cell = group.cells[stored] = PassingCell(ABSENT, None, None, 0, slot.key, stored, born)
+            self._change(cell, True)
+            if group.cursor is None or stored < group.cursor:
+                heapq.heappush(group.heap, stored)
+                if group.heap[0] is stored:
+                    self._announce(group, slot.group)
 
     def delete(self, slot: Slot, time: int, namespace: bytes = b"") -> None:
         """Takes a timer of this key back; nothing happens when there is none."""
@@ -132,26 +151,37 @@ class Timers:
         if cell is None:
             if group.cursor is None or stored < group.cursor:
                 return
-            cell = group.cells[stored] = Cell(True, None, None, 0, slot.key, stored)
+            cell = group.cells[stored] = PassingCell(True, None, None, 0, slot.key, stored, 0)
         if cell.value is True:
             self._forget(group, cell)
 
     def pop(self, until: int) -> Due | None:
         """Takes out the earliest timer that is not after `until`; None when there is none. Ties are in the order of
         keys (their packed bytes, shorter ones first) and namespaces, whatever was restored between."""
-        found = self._head(until)
-        if found is None:
-            return None
-        group, stored = found
-        heapq.heappop(group.heap)
-        cell = group.cells[stored]
-        self._forget(group, cell)
-        time, _, namespace = split_timer_key(stored)
-        return Due(time, cell.key, namespace)
+        found = self.pop_some(until, 1)
+        return found[0] if found else None
+
+    def pop_some(self, until: int, most: int) -> list[Due]:
+        """Takes out the earliest timers that are not after `until`, in the order of `pop`."""
+        heads, forget, last = self._heads, self._forget, _last_of(until)
+        due: list[Due] = []
+        while len(due) < most and (found := self._head(last)) is not None:
+            group, stored = found
+            heap = group.heap
+            heapq.heappop(heap)
+            cell = group.cells[stored]
+            forget(group, cell)
+            time, namespace = time_and_namespace(stored)
+            due.append(Due(time, cell.key, namespace))
+            if heap:
+                # It takes its next place at once.
+                group.head = heap[0][4:]
+                heapq.heapreplace(heads, (group.head, heads[0][1]))
+        return due
 
     def next_time(self, until: int = LATEST) -> int | None:
         """The time of the earliest timer, None when there is none (not after `until`)."""
-        found = self._head(until)
+        found = self._head(_last_of(until))
         return None if found is None else split_timer_key(found[1])[0]
 
     def __len__(self) -> int:
@@ -201,10 +231,10 @@ class Timers:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _head(self, until: int) -> tuple[_Group, bytes] | None:
-        """The group of the earliest timer, and its stored key; reads on from the disk as far as needed."""
+    def _head(self, last: bytes) -> tuple[TimerGroup, bytes] | None:
+        """The group of the earliest timer, if its place is not behind `last`, and its stored key; reads on from the
+        disk as far as needed."""
         heads = self._heads
-        last = timer_prefix(0, 0, until)[4:] + b"\xff" * 5  # above every timer of that time: no key is so long
         while heads and heads[0][0] <= last:
             place, number = heads[0]
             group = self._groups[number]
@@ -221,14 +251,14 @@ class Timers:
             self._announce(group, number)
         return None
 
-    def _announce(self, group: _Group, number: int) -> None:
+    def _announce(self, group: TimerGroup, number: int) -> None:
         """Puts a group in its place among all, where it has come forward or lost its place."""
         first = group.heap[0] if group.heap else group.cursor
         if first is not None and (group.head is None or first[4:] < group.head):
             group.head = first[4:]
             heapq.heappush(self._heads, (group.head, number))
 
-    def _read_on(self, group: _Group, number: int) -> None:
+    def _read_on(self, group: TimerGroup, number: int) -> None:
         """Brings the next piece of a group into memory."""
         assert group.cursor is not None
         end = timer_prefix(number, self._state_id + 1, EARLIEST)[:4]
@@ -236,7 +266,8 @@ class Timers:
         cells = group.cells
         for stored in found:
             if stored not in cells:
-                cells[stored] = Cell(True, None, None, 0, self._space.decode_key(split_timer_key(stored)[1]), stored)
+                key = self._space.decode_key(split_timer_key(stored)[1])
+                cells[stored] = PassingCell(True, None, None, 0, key, stored, 0)
         known = group.cursor
         group.cursor = cursor
         # What was set meanwhile beyond the former cursor stands in memory only.
@@ -246,7 +277,15 @@ class Timers:
             if cell.value is True and stored >= known and (cursor is None or stored < cursor)
         )
 
-    def _forget(self, group: _Group, cell: Cell) -> None:
+    def _born(self, group: TimerGroup, stored: bytes) -> int:
+        """The present interval, where no timer outside memory may have this stored key."""
+        return self._space.interval if group.cursor is None or stored < group.cursor else 0
+
+    def _forget(self, group: TimerGroup, cell: PassingCell) -> None:
+        if cell.born == self._space.interval:
+            del group.cells[cell.stored]
+            cell.value, cell.interval, cell.old = ABSENT, BURIED, None
+            return
         self._change(cell, ABSENT)
         group.gone.append(cell)
 
@@ -260,7 +299,12 @@ class Timers:
         cell.value = value
 
 
-def _bury(group: _Group, clean: int, unstore: Callable[[bytes], None]) -> None:
+def _last_of(until: int) -> bytes:
+    """A place above every timer of this time: no key is so long."""
+    return timer_prefix(0, 0, until)[4:] + b"\xff" * 5
+
+
+def _bury(group: TimerGroup, clean: int, unstore: Callable[[bytes], None]) -> None:
     """Lets go of tombstones that are on disk."""
     gone = group.gone
     while gone and (gone[0].value is not ABSENT or gone[0].interval <= clean):

@@ -5,15 +5,15 @@ Every cell that is asked for while the undo_log is open is noted as it is, befor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from streamlet.state.encoding.codec import Codec
 from streamlet.state.encoding.key_groups import timer_key
-from streamlet.state.memory.cells import NOT_LOADED, Cell, Slot
+from streamlet.state.memory.cells import ABSENT, NOT_LOADED, Cell, PassingCell, Slot
 from streamlet.state.memory.state_cells import CellSpace, StateCells
-from streamlet.state.memory.timers import Timers, TimerSpace
+from streamlet.state.memory.timers import TimerGroup, Timers, TimerSpace
 
 
 class Undoable(Protocol):
@@ -31,7 +31,7 @@ class UndoLog:
     def __init__(self, space: Undoable) -> None:
         self._space = space
         self._cells: list[tuple[Cell, Any, Any, Any, int]] = []
-        self._born: list[tuple[dict[bytes, Cell], bytes]] = []
+        self._born: list[tuple[dict[bytes, PassingCell], bytes]] = []
         self._first_dirty = 0
         self.is_open = False
 
@@ -67,7 +67,7 @@ class UndoLog:
         """Keeps what a cell is before it may change."""
         self._cells.append((cell, cell.value, cell.second, cell.old, cell.interval))
 
-    def note_birth(self, cells: dict[bytes, Cell], stored: bytes) -> None:
+    def note_birth(self, cells: dict[bytes, PassingCell], stored: bytes) -> None:
         """Says that there is no such cell yet, and that this means something."""
         self._born.append((cells, stored))
 
@@ -89,6 +89,13 @@ class UndoableCells(StateCells):
             self._undo_log.note(cell)
         return cell
 
+    def maker(self, namespace: bytes) -> Callable[[Slot], Cell]:
+        return lambda slot: self.cell(slot, namespace)
+
+    def free(self, slot: Slot, cell: Cell) -> None:
+        # It may have been noted, and must be there when that is undone.
+        self.change(cell, ABSENT)
+
 
 class UndoableTimers(Timers):
     """Timers whose setting and deletion can be undone; their firing cannot."""
@@ -101,9 +108,18 @@ class UndoableTimers(Timers):
         self._note(slot, time, namespace)
         super().set(slot, time, namespace)
 
+    def set_all(self, slots: Sequence[Slot], time: int, namespace: bytes = b"") -> None:
+        for slot in slots:
+            self.set(slot, time, namespace)
+
     def delete(self, slot: Slot, time: int, namespace: bytes = b"") -> None:
         self._note(slot, time, namespace)
         super().delete(slot, time, namespace)
+
+    def _forget(self, group: TimerGroup, cell: PassingCell) -> None:
+        # It may have been noted, and must be there when that is undone.
+        cell.born = 0
+        super()._forget(group, cell)
 
     def _note(self, slot: Slot, time: int, namespace: bytes) -> None:
         if not self._undo_log.is_open:
