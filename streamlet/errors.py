@@ -51,11 +51,20 @@ class StreamletError(Exception):
     """True when another attempt would meet the same error."""
     is_outage = False
     """True when something outside did not answer: a job that has run waits for it, however long."""
+    is_placed = False
+    """True when the message begins with the user's line."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message if remedy is None else f"{message}\n  -> {remedy}")
         self.message = message
         self.remedy = remedy
+
+    def at(self, line: str, what: str = "") -> None:
+        """Puts the user's line, and what was made there, before the message, unless it begins with one."""
+        if not self.is_placed:
+            self.is_placed = True
+            self.message = f"{line}: {what}: {self.message}" if what else f"{line}: {self.message}"
+            self.args = (self.message if self.remedy is None else f"{self.message}\n  -> {self.remedy}",)
 
 
 class FinalError(StreamletError):
@@ -136,6 +145,8 @@ class StateRefusedError(FinalError):
 
 class UserFunctionError(StreamletError):
     """A function of the job raised: names the user's line, the operator and the record."""
+
+    is_placed = True
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ log = logging.getLogger("streamlet.checkpoint")
 
 _COMMITS_BEHIND = 2
 _COMMIT_SECONDS = 1.0
+_HELD_UP = "see what holds it: a slow function, or a sink that does not answer; checkpoint_timeout= gives more time"
 _TELL_AGAIN_SECONDS = 30.0
 """A job whose checkpoints are always slow says so now and then, not at each of them."""
 
@@ -305,7 +306,7 @@ class CheckpointCoordinator:
             stalled_error = CheckpointFailedError(
                 f"no checkpoint was completed for {stalled:.1f} s, {self._failed_in_a_row} in a row were abandoned; "
                 f"the last: {error.message}",
-                remedy=error.remedy,
+                remedy=error.remedy or _HELD_UP,
             )
             stalled_error.is_outage = is_outage(error)
             raise stalled_error from error

@@ -9,16 +9,12 @@ from pathlib import Path
 from types import ModuleType
 
 from streamlet.calling import is_user_file
+from streamlet.cli.import_remedies import remedy_of
 from streamlet.cli.settings import configured_by, given_settings
 from streamlet.dsl.job import Job
 from streamlet.errors import JobDefinitionError, StreamletError
-from streamlet.operators.user_code.raised import words_of
+from streamlet.operators.user_code.raised import shown_of, spot_of
 from streamlet.runtime.run.importing import importing
-
-_PUBLIC = (
-    "streamlet",
-    *(f"streamlet.{name}" for name in ("windows", "aggregates", "dsl", "errors", "connect", "testing")),
-)
 
 
 def load_job(target: str, arguments: list[str], config_file: str | None = None) -> Job:
@@ -76,25 +72,17 @@ def _import(path: Path, arguments: list[str]) -> ModuleType:
     try:
         with importing(path):
             spec.loader.exec_module(module)
-    except StreamletError:
+    except StreamletError as error:
+        # What a connector refuses is known by its words alone: the line is that of its call.
+        spot = spot_of(error)
+        if spot is not None and not error.message.startswith(spot[0].rpartition(":")[0]):
+            error.at(spot[0].partition(" in ")[0])
         raise
     except (Exception, SystemExit) as error:
         raise JobDefinitionError(
-            _describe(error, path), remedy=_home_of(error) or "the job file must import without error"
+            _describe(error, path), remedy=remedy_of(error) or "the job file must import without error"
         ) from error
     return module
-
-
-def _home_of(error: BaseException) -> str | None:
-    """Which module has the name that the file looked for in `streamlet`."""
-    name = error.name if isinstance(error, NameError) else None
-    if isinstance(error, ImportError) and error.name == "streamlet":
-        name = getattr(error, "name_from", None) or str(error).split("'")[1]  # `name_from` is there from 3.12 on
-    for home in _PUBLIC if name else ():
-        module = importlib.import_module(home)
-        if name in getattr(module, "__all__", vars(module)):
-            return f"from {home} import {name}"
-    return None
 
 
 def _describe(error: BaseException, path: Path) -> str:
@@ -102,6 +90,6 @@ def _describe(error: BaseException, path: Path) -> str:
         return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
     if not frames:
-        return f"{path}: {type(error).__name__}: {words_of(error)}"
+        return f"{path}: {type(error).__name__}: {shown_of(error)}"
     last = frames[-1]
-    return f"{last.filename}:{last.lineno} in {last.name}: {type(error).__name__}: {words_of(error)}\n    {last.line}"
+    return f"{last.filename}:{last.lineno} in {last.name}: {type(error).__name__}: {shown_of(error)}\n    {last.line}"

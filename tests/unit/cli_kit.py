@@ -10,6 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from streamlet.cli.main import main
+from tests.unit.words import require_good_words
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +62,7 @@ def cli(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs `python ARGUMENTS` in a folder to its end."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
         env=environment(),
@@ -70,6 +71,8 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+    require_good_words(done.stderr)
+    return done
 
 
 def here(*arguments: str) -> Result:

@@ -14,6 +14,7 @@ from streamlet import Job, Restart
 from streamlet.checkpoint.storage import CheckpointStorage
 from streamlet.connect import Batch, Position, ReaderContext, Source
 from streamlet.machine.disk import LocalDisk
+from tests.unit.words import require_good_words
 
 CUT = 10
 """The records of each batch of `Waiting`, whatever the job says."""
@@ -45,6 +46,7 @@ def run(job: Job, **options: Any) -> Ran:
     """Runs a job to its end as `job.run()` does."""
     stream = io.StringIO()
     code = job.run(stream=stream, **options)
+    require_good_words(stream.getvalue())
     return Ran(code, stream.getvalue())
 
 

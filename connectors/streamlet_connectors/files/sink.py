@@ -152,7 +152,7 @@ class FileSinkWriter(Generic[T]):
         except OSError as error:
             failure = SinkError(
                 f"cannot write to {self._directory}: {why_unusable(self._directory, error)}",
-                remedy="check its free space and permissions",
+                remedy="name a folder that this user may write to, on a file system with free space",
             )
             failure.final = function is output.make_directory and error.errno in _LASTING
             raise failure from error

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from streamlet.elements import Batch
-from streamlet.errors import StreamletError, UserFunctionError
-from streamlet.operators.user_code.raised import ENDING, ENDS, causes_of, missing_method, spot_of, words_of
+from streamlet.errors import SinkError, SourceError, StreamletError, UserFunctionError
+from streamlet.operators.user_code.raised import ENDING, ENDS, causes_of, exit_error, missing_method, shown_of, spot_of
 
-_REMEDY = (
-    'mend the function; on_error="skip" leaves out records for which it fails, on_error=OutputTag(...) puts them aside'
-)
+_MEND = "mend the function"
+_REMEDY = f'{_MEND}; on_error="skip" leaves out records for which it fails, on_error=OutputTag(...) puts them aside'
 
 
+_CONNECTOR = "mend the connector: what it raises is tried again; a FinalError(..., remedy=...) stops the job at once"
 _NO_VALUE = (
     "the record is None: see that the step before gives its result (dict.update, list.append, list.sort give None)"
 )
@@ -49,7 +51,7 @@ def function_error(
 ) -> UserFunctionError:
     """Makes the error of a user function: its line first, then operator and record."""
     spot, text = spot_of(error) or (str(place), linecache.getline(place.file, place.line).strip())
-    words = missing_method(error) or words_of(error)
+    words = (missing_method(error) or shown_of(error)).removeprefix(f"{spot.partition(' in ')[0]}: ")
     lines = [f"{spot}: {type(error).__name__}" + (f": {words}" if words else "")]
     if text:
         lines.append(f"    {text}")
@@ -61,7 +63,7 @@ def function_error(
             lines.append(f"  value: {batch.values[row]!r:.2000}")
     identity = f"{place.uid}|{spot}|{_identity(batch, row)}"
     # Errors of the engine have remedies of their own; without a record there is none to leave out.
-    remedy = None if batch is None or isinstance(error, StreamletError) else _REMEDY
+    remedy = None if isinstance(error, StreamletError) and error.remedy else _REMEDY if batch is not None else _MEND
     if remedy is _REMEDY and batch is not None and batch.values[row] is None and "NoneType" in words:
         remedy = f"{_NO_VALUE}; else {_REMEDY}"
     if isinstance(error, ENDS):
@@ -70,6 +72,26 @@ def function_error(
     made.__cause__ = error  # also where nobody says so by `from`: dead letters tell of it
     made.final = isinstance(error, ENDS) or (isinstance(error, StreamletError) and error.final)
     return made
+
+
+@contextlib.contextmanager
+def connector_at(place: Place) -> Iterator[None]:
+    """Around a call of a source or sink: its error begins with the line that made it.  What is no error of the engine
+    is one of the connector's code, and is named by that code's own line."""
+    try:
+        yield
+    except StreamletError as error:
+        error.at(str(place), place.operator)
+        raise
+    except ENDS as error:
+        raise exit_error(error, f"{place.operator}, made at {place}") from error
+    except Exception as error:
+        spot, text = spot_of(error) or (str(place), "")
+        lines = [f"{spot}: {type(error).__name__}: {shown_of(error)}", *([f"    {text}"] if text else [])]
+        lines += [*causes_of(error), f"  in {place.operator}, made at {place}"]
+        made = (SourceError if place.kind == "source" else SinkError)("\n".join(lines), remedy=_CONNECTOR)
+        made.is_placed = True
+        raise made from error
 
 
 def describe_record(batch: Batch[Any], row: int) -> str:

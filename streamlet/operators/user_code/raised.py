@@ -19,7 +19,9 @@ ENDS = (SystemExit, KeyboardInterrupt)
 ENDING = "raise an error to have the job fail; it ends well when its input ends, or by Ctrl-C or SIGTERM"
 """The remedy for them."""
 
-_CAUSES = 3
+_CAUSES = 2
+_LINES, _CHARACTERS = 4, 2000
+"""So much of what an exception says is shown: the whole message of an error has at most 15 lines."""
 
 
 def spot_of(error: BaseException) -> tuple[str, str | None] | None:
@@ -34,6 +36,16 @@ def words_of(error: BaseException) -> str:
         return str(error)
     except Exception as other:
         return f"(its __str__ raised {type(other).__name__})"
+
+
+def shown_of(error: BaseException) -> str:
+    """What an exception says, cut where it is too long to be shown."""
+    words = words_of(error)
+    lines = words[:_CHARACTERS].split("\n")
+    if len(lines) > _LINES:
+        more = words.count("\n") + 1 - _LINES
+        return "\n".join(lines[:_LINES]) + f"\n    ... and {more} more lines"
+    return words if len(words) <= _CHARACTERS else f"{words[:_CHARACTERS]} ... and {len(words) - _CHARACTERS} more"
 
 
 def causes_of(error: BaseException) -> Iterable[str]:
@@ -71,7 +83,7 @@ def missing_method(error: BaseException) -> str:
 def exit_error(error: BaseException, where: str) -> UserFunctionError:
     """Makes the error of one of `ENDS` in code of the job that no operator calls, such as a source's."""
     spot, text = spot_of(error) or (where, None)
-    lines = [f"{spot}: {type(error).__name__}: {words_of(error)}", *([f"    {text}"] if text else []), f"  in {where}"]
+    lines = [f"{spot}: {type(error).__name__}: {shown_of(error)}", *([f"    {text}"] if text else []), f"  in {where}"]
     made = UserFunctionError("\n".join(lines), place=f"{where}|{spot}", remedy=ENDING, line=spot)
     made.final = True
     return made

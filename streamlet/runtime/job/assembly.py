@@ -15,6 +15,7 @@ from streamlet.graph.plan import ChannelEdge, ExecutionPlan, StorePlan, TaskPlan
 from streamlet.graph.validate import prototype
 from streamlet.observe.facts import StoreFacts, WorkFacts, total, total_lag
 from streamlet.operators.error_policy import LeavingOut
+from streamlet.operators.user_code.place import connector_at
 from streamlet.runtime.job.restored import snapshots_by_uid, told_of_the_end
 from streamlet.runtime.job.surroundings import Surroundings
 from streamlet.runtime.task.backlog import Backlog
@@ -246,9 +247,11 @@ class Assembly:
             wants_timestamps=strategy is not None and strategy.takes_times_of_source,
             count=around.tally.of(task.name),
         )
+        with connector_at(task.head.place):
+            reader = task.head.made.reader(context, positions)  # type: ignore[union-attr]
         return SourceSubtask(
             wiring,
-            reader=task.head.made.reader(context, positions),  # type: ignore[union-attr]
+            reader=reader,
             positions=positions,
             pressure=self.pressure,
             times=self._times(task, subtask, positions),
@@ -295,9 +298,9 @@ class Assembly:
             # One writer alone may hang its cache on the keys: where no other sink sees the same ones.
             owns_memo = not leaves and bool(task.stores) and is_end
             context = self._around.sink_context(self._plan, node.uid, subtask, task.parallelism, owns_memo)
-            leaves[node.id] = SinkLeaf(
-                node.place, subtask, _sink(node).writer(context), self._around.ports.clock, self._turns
-            )
+            with connector_at(node.place):
+                writer = _sink(node).writer(context)
+            leaves[node.id] = SinkLeaf(node.place, subtask, writer, self._around.ports.clock, self._turns)
         return leaves
 
     def _key_types_by_node(self) -> dict[int, KeyType]:

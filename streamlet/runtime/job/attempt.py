@@ -26,6 +26,7 @@ from streamlet.crash_points import fault_point
 from streamlet.errors import AttemptSupersededError
 from streamlet.graph.plan import ExecutionPlan
 from streamlet.observe.facts import WorkFacts
+from streamlet.operators.user_code.place import connector_at
 from streamlet.outages import Outages
 from streamlet.ports import Ports, Workers
 from streamlet.runtime.job.assembly import Splits, specs_of
@@ -185,7 +186,8 @@ class Attempt:
             unfenced=instance.unfenced(number),
         )
         for uid, (task, node) in self._plan.sinks.items():
-            committer = node.made.committer(around.sink_context(self._plan, uid, -1, task.parallelism, False))  # type: ignore[union-attr]
+            with connector_at(node.place):
+                committer = node.made.committer(around.sink_context(self._plan, uid, -1, task.parallelism, False))  # type: ignore[union-attr]
             if committer is not None:
                 self._committers[uid] = committer
         former = self._former_committers(around)

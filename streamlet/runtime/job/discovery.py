@@ -9,6 +9,7 @@ from typing import Any
 from streamlet.checkpoint.messages import AddSplits
 from streamlet.errors import SourceError
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.operators.user_code.place import Place, connector_at
 from streamlet.runtime.job.assembly import Splits
 from streamlet.runtime.task.control import ControlChannel
 from streamlet.runtime.task.placement import splits_of
@@ -25,11 +26,12 @@ def discover_on(plan: ExecutionPlan, positions: Splits, control: ControlChannel)
             known = dict(positions[uid])
             owner = {split: one for one in range(task.parallelism) for split in splits_of(known, one, task.parallelism)}
             count = {one: len(splits_of(known, one, task.parallelism)) for one in range(task.parallelism)}
-            yield _discover(uid, source, source.discovery_interval_seconds, known, owner, count, control)
+            yield _discover(uid, node.place, source, source.discovery_interval_seconds, known, owner, count, control)
 
 
 async def _discover(
     uid: str,
+    place: Place,
     source: Source[Any],
     seconds: float,
     known: dict[str, Any],
@@ -39,7 +41,9 @@ async def _discover(
 ) -> None:
     while True:
         await asyncio.sleep(seconds)
-        for split, position in sorted((await source.discover(known)).items()):
+        with connector_at(place):
+            found = await source.discover(known)
+        for split, position in sorted(found.items()):
             known[split] = position
             near = owner.get(source.near(split, position) or "")
             subtask = near if near is not None else min(count, key=lambda one: (count[one], one))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from streamlet.crash_points import fault_point
 from streamlet.elements import Position
 from streamlet.errors import CheckpointError, ConfigError
 from streamlet.graph.plan import ExecutionPlan
+from streamlet.operators.user_code.place import connector_at
 from streamlet.ports import Disk
 from streamlet.runtime.job.renaming import former_sinks
 from streamlet.runtime.job.surroundings import Surroundings
@@ -154,7 +156,12 @@ class Restorer:
         async with TaskGroup() as group:
             for uid, committer in self._committers.items():
                 spare = [one.committable for one in unsettled if one.sink_uid == uid]
-                group.create_task(committer.fence(highest[uid], spare), name=f"fence-{uid}")
+                group.create_task(self._fence_one(uid, committer.fence(highest[uid], spare)), name=f"fence-{uid}")
+
+    async def _fence_one(self, uid: str, fencing: Awaitable[None]) -> None:
+        sink = self._plan.sinks.get(uid)
+        with connector_at(sink[1].place) if sink is not None else contextlib.nullcontext():
+            await fencing
 
     async def begin(
         self, restored: CheckpointInfo | None, states: list[StateSpec]
@@ -183,7 +190,8 @@ class Restorer:
         positions: dict[str, dict[str, Position]] = {}
         for uid, (_, node) in self._plan.sources.items():
             before = known.get(uid, {})
-            found = await node.made.discover(before)  # type: ignore[union-attr]
+            with connector_at(node.place):
+                found = await node.made.discover(before)  # type: ignore[union-attr]
             positions[uid] = {**before, **found}
         return positions, any(uid not in known for uid in positions)
 

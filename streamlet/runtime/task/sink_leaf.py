@@ -9,7 +9,7 @@ from streamlet.clock import Clock
 from streamlet.elements import Batch
 from streamlet.errors import EncodeError, UserFunctionError
 from streamlet.observe.facts import OperatorFacts, SinkFacts
-from streamlet.operators.user_code.place import Place
+from streamlet.operators.user_code.place import Place, connector_at
 from streamlet.runtime.task.left_out import LeftOut
 from streamlet.runtime.task.meter import Meter
 from streamlet.runtime.task.turns import LoopTurns
@@ -65,7 +65,7 @@ class SinkLeaf:
         while pieces:
             piece = pieces.pop()
             try:
-                await self.writer.write(piece)
+                await self._write_piece(piece)
                 self.meter.records_out += len(piece)
             except (EncodeError, UserFunctionError) as error:
                 written, row = _refused(error, piece)
@@ -77,6 +77,19 @@ class SinkLeaf:
                 rest = piece.part(row + 1, len(piece)), piece.part(written, row)
                 pieces += [one for one in rest if one.values]
 
+    async def _write_piece(self, piece: Batch[Any]) -> None:
+        try:
+            await self.writer.write(piece)
+        except (EncodeError, UserFunctionError):
+            raise  # of a record, to be left out perhaps
+        except Exception:
+            with connector_at(self._place):
+                raise
+
+    async def open(self) -> None:
+        with connector_at(self._place):
+            await self.writer.open()
+
     def _failure(self, error: EncodeError | UserFunctionError) -> EncodeError | UserFunctionError:
         """The error with the user's line before it, and with what else can be done."""
         remedy = "leave such records out, or put them aside, by on_error= of sink(...)"
@@ -84,8 +97,9 @@ class SinkLeaf:
             remedy = f"{error.remedy}; or {remedy}"
         if isinstance(error, EncodeError):
             made: EncodeError | UserFunctionError = EncodeError(
-                f"{self._place}: {error.message}", index=error.index, remedy=remedy, written=error.written
+                error.message, index=error.index, remedy=remedy, written=error.written
             )
+            made.at(str(self._place))
         else:
             made = UserFunctionError(
                 error.message, place=error.place, remedy=remedy, line=error.line, batch=error.batch, row=error.row
@@ -96,7 +110,9 @@ class SinkLeaf:
 
     async def prepare(self, checkpoint_id: int) -> list[ListedCommittable]:
         """Prepares what was written, and gives everything that this checkpoint must list."""
-        for committable in await self.writer.prepare_commit(checkpoint_id):
+        with connector_at(self._place):
+            prepared = await self.writer.prepare_commit(checkpoint_id)
+        for committable in prepared:
             self._listed.append(ListedCommittable(self.uid, self._subtask, checkpoint_id, committable))
             if self._clock is not None:
                 self._prepared_at[committable.id] = self._clock.monotonic()

@@ -13,7 +13,7 @@ from typing import Any
 from streamlet.checkpoint.messages import AddSplits, Trigger
 from streamlet.elements import Batch, Position
 from streamlet.observe.facts import SplitFacts
-from streamlet.operators.user_code.raised import ENDS, exit_error
+from streamlet.operators.user_code.place import connector_at
 from streamlet.runtime.task.alarm import Alarm
 from streamlet.runtime.task.chain_facts import known_time
 from streamlet.runtime.task.left_out import LeftOut
@@ -114,11 +114,9 @@ class SourceSubtask(Subtask):
                     log.warning("source %s: could not report positions: %s", self.plan.name, error)
 
     async def _fetch(self) -> Iterable[Batch[Any]] | None:
-        """In a task of its own, where `ENDS` would end the process."""
-        try:
+        """In a task of its own, where an error that ends the process would do so."""
+        with connector_at(self.plan.head.place):
             return await self._reader.fetch()
-        except ENDS as error:
-            raise exit_error(error, f"task {self.plan.name!r}, subtask {self.subtask}") from error
 
     async def work(self) -> None:
         enter, side = self._chain.enter(self.plan.head.id), self._put_aside

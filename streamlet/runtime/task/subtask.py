@@ -82,7 +82,7 @@ class Subtask:
             self.life.transition_to(SubtaskState.OPENING)
             async with TaskGroup() as opening:
                 for sink in self.sinks:
-                    opening.create_task(sink.writer.open(), name=f"{sink.uid}-{self.subtask}-open")
+                    opening.create_task(sink.open(), name=f"{sink.uid}-{self.subtask}-open")
             self._control.report(Opened(task=self.plan.name, subtask=self.subtask))
             group = await stack.enter_async_context(TaskGroup())
             self.snapshots.group = group

@@ -86,7 +86,7 @@ def test_prepared_output_of_a_renamed_sink_is_committed_once(tmp_path: Path, mon
     from streamlet_connectors.files.committer import FileCommitter
 
     async def fails(self: Any, committables: Any) -> Any:
-        raise StateTypeError("no commit today")
+        raise StateTypeError("committing was refused today", remedy="try it tomorrow")
 
     build = _counted(uid="count")
     with monkeypatch.context() as patched:

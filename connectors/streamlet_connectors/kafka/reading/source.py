@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar, get_args, overload
 
@@ -110,7 +110,13 @@ class KafkaSource(Source[T]):
         buffer_bytes: int = 32 << 20,
         **client: Any,
     ) -> None:
-        self.topics = (topics,) if isinstance(topics, str) else tuple(dict.fromkeys(topics))
+        names = [topics] if isinstance(topics, str) or not isinstance(topics, Iterable) else list(topics)
+        if wrong := [one for one in names if not isinstance(one, str)]:
+            raise ConfigError(
+                f"KafkaSource: a topic is named by text, not by {wrong[0]!r:.80}",
+                remedy='name it, or several: KafkaSource(address, ["payments", "refunds"])',
+            )
+        self.topics = tuple(dict.fromkeys(names))
         self._where = f"KafkaSource({', '.join(self.topics)})"
         self._kafka = KafkaOptions.of(bootstrap, client, where=self._where)
         self._one_of("record", record, RecordShape)

@@ -17,7 +17,7 @@ from streamlet.aggregates import AggregateFunction
 from streamlet.connect import Sink, Source
 from streamlet.errors import ConfigError, JobDefinitionError
 from streamlet.windows import Trigger, WindowAssigner, WindowProcessFunction
-from streamlet_connectors.files import FileSink
+from streamlet_connectors.files import FileSink, JsonLines
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import make_job, run
 
@@ -259,3 +259,124 @@ def test_an_error_in_close_names_its_line_and_its_operator(kind: type[BaseExcept
     assert ran.code == 1
     assert f"{HERE}:{line_of('# of the job')} in close: {kind.__name__}: at the end" in ran.said, ran
     assert "in process 'step', subtask 0, made at" in ran.said
+
+
+@pytest.mark.parametrize(
+    "words", ["x\n" * 500, "x" * 100_000, "y\n" * 9 + "x" * 100_000], ids=["lines", "long", "both"]
+)
+def test_what_an_exception_says_at_length_is_cut(words: str, tmp_path: Path) -> None:
+    def tells(number: int) -> int:
+        raise ValueError(words)  # at length
+
+    job = make_job(tmp_path)
+    job.source(Generator(int, count=9), uid="in").map(tells, uid="step").sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert f"{HERE}:{line_of('# at length')} in tells: ValueError: {words[:2].strip()}" in ran.said
+    assert "... and " in ran.said and len(ran.said) < 6000, ran
+
+
+def test_a_function_that_builds_a_job_while_it_runs_is_told_so(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+
+    def builds(number: int) -> int:
+        job.source(Generator(int, count=9), uid="more")  # too late
+        return number
+
+    job.source(Generator(int, count=9), uid="in").map(builds, uid="step").sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert ran.code == 1
+    at = f"{HERE}:{line_of('# too late')}"
+    assert f"{at} in builds: JobDefinitionError: a function of a job that runs adds a source to a job" in ran.said, ran
+    assert "build the whole job before it runs" in ran.said
+
+
+class Broken(Source[int]):
+    """Raises at one of its steps what is no error of the engine."""
+
+    bounded = True
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def fails_at(self, step: str) -> None:
+        if step == self.step:
+            raise KeyError("x")  # of the source
+
+    async def discover(self, known: Any) -> Any:
+        self.fails_at("discover")
+        return {} if known else {"split": 0}
+
+    def reader(self, context: Any, splits: Any) -> Any:
+        self.fails_at("reader")
+        return self
+
+    async def fetch(self) -> Any:
+        self.fails_at("fetch")
+
+    def add_splits(self, splits: Any) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("step", ["discover", "reader", "fetch"])
+def test_an_error_in_the_code_of_a_source_names_its_line_and_the_source(step: str, tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    job.source(Broken(step), uid="in").sink(FileSink(tmp_path / "out"), uid="out")
+    ran = run(job)
+    assert ran.code == 1
+    assert f"{HERE}:{line_of('# of the source')} in fails_at: KeyError: 'x'" in ran.said, ran
+    assert "in source 'in', made at " in ran.said and "mend the connector" in ran.said
+
+
+class BrokenWriter:
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def fails_at(self, step: str) -> None:
+        if step == self.step:
+            raise OSError("no route")  # of the sink
+
+    async def open(self) -> None:
+        self.fails_at("open")
+
+    async def write(self, batch: Any) -> None:
+        self.fails_at("write")
+
+    async def prepare_commit(self, checkpoint_id: int) -> Any:
+        self.fails_at("prepare")
+        return []
+
+    async def released(self, committables: Any) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class BrokenSink(Sink[int]):
+    def __init__(self, step: str) -> None:
+        self.made = BrokenWriter(step)
+
+    def writer(self, context: Any) -> Any:
+        self.made.fails_at("writer")
+        return self.made
+
+
+@pytest.mark.parametrize("step", ["writer", "open", "write", "prepare"])
+def test_an_error_in_the_code_of_a_sink_names_its_line_and_the_sink(step: str, tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    job.source(Generator(int, count=9), uid="in").sink(BrokenSink(step), uid="out")
+    ran = run(job)
+    assert ran.code == 1
+    assert f"{HERE}:{line_of('# of the sink')} in fails_at: OSError: no route" in ran.said, ran
+    assert "in sink 'out', made at " in ran.said and "mend the connector" in ran.said
+
+
+def test_what_a_connector_refuses_begins_with_the_line_that_made_it(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    job.source(JsonLines(tmp_path / "nothing"), uid="in").sink(FileSink(tmp_path / "out"), uid="out")  # no file
+    ran = run(job)
+    assert f"job: {HERE}:{line_of('# no file')}: source 'in': there is no file" in ran.said, ran
+    (tmp_path / "taken").write_text("")
+    job = make_job(tmp_path, "other")
+    job.source(Generator(int, count=9), uid="in").sink(FileSink(tmp_path / "taken"), uid="out")  # no folder
+    ran = run(job)
+    assert f"other: {HERE}:{line_of('# no folder')}: sink 'out': cannot write to {tmp_path / 'taken'}" in ran.said, ran

@@ -29,7 +29,7 @@ class Refusing(Waiting):
     async def discover(self, known: Mapping[str, Position]) -> Mapping[str, Position]:
         if self.refusals:
             self.refusals -= 1
-            raise SourceError("the source does not answer")
+            raise SourceError("the source does not answer", remedy="start it")
         return await super().discover(known)
 
 
