@@ -19,7 +19,8 @@ DOORS = ("streamlet", "streamlet.connect")
 
 MAY_USE_ASYNCIO = ("streamlet/runtime/", "streamlet/checkpoint/coordinator.py", "streamlet/checkpoint/patience.py",
                    "streamlet/operators/asynchronous/map_async.py",
-                   "streamlet/machine/threads.py", "streamlet/task_group.py", "streamlet/observe/serving/",
+                   "streamlet/machine/threads.py", "streamlet/task_group.py", "streamlet/turns.py",
+                   "streamlet/observe/serving/",
                    "streamlet/cli/", "streamlet/testing/", "connectors/")  # fmt: skip
 MAY_READ_CLOCKS = ("streamlet/clock.py",)
 CLOCKS = {

@@ -15,7 +15,7 @@ import pytest
 from tests.test_architecture import CONNECTORS, ENGINE, ROOT, Module, all_modules, imports_of, violations
 
 MAP_LINE = "May import: "
-ALONE = {"errors", "crash_points", "limits", "tally", "calling", "task_group"}
+ALONE = {"errors", "crash_points", "limits", "tally", "calling", "task_group", "turns"}
 """Files of the root that import nothing of the engine."""
 
 FOUNDATION = ALONE | {"clock", "config", "elements", "outages", "ports"}

@@ -78,6 +78,8 @@ class OperatorContext(msgspec.Struct, frozen=True):
     event_time: EventTime = msgspec.field(default_factory=EventTime)
     now_ms: Callable[[], int] = lambda: 0
     """The wall clock, epoch ms."""
+    monotonic: Callable[[], float] = lambda: 0.0
+    """Seconds, for how long something takes."""
     untimed: Place | None = None
     """A source of its records that has no watermark strategy; None where all have one."""
     wake: Callable[[], None] = _nobody_wakes

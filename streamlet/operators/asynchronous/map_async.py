@@ -36,6 +36,7 @@ from streamlet.operators.user_code.misuse import a_kind, check_results
 from streamlet.operators.user_code.place import describe_record
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.state.memory.cells import KeyOfRow
+from streamlet.turns import LoopTurns
 
 Results = Callable[[Any, Any], list[Any]]
 """What is emitted for a value and what the function gave for it."""
@@ -113,6 +114,9 @@ class MapAsync(CallingOperator):
         self._flight: Flight = OrderedFlight() if options.is_ordered else UnorderedFlight()
         self._waiting: deque[Call] = deque()
         self._running = 0
+        self._turns = LoopTurns()
+        self._turn_began: float | None = None
+        """When the first call of this turn of the loop began."""
         self._has_asked = False
 
     def open(self, context: OperatorContext) -> None:
@@ -207,6 +211,8 @@ class MapAsync(CallingOperator):
     async def _work(self, call: Call) -> None:
         """Makes one call after the other, as long as there are any."""
         while True:
+            if self._holds_loop():
+                await self._until_free()
             try:
                 call.results = await self._called(call)
             except UserFunctionError as error:
@@ -220,6 +226,25 @@ class MapAsync(CallingOperator):
                 self._running -= 1
                 return
             call = self._waiting.popleft()
+
+    def _holds_loop(self) -> bool:
+        """True where another call should not begin now, because those before it have held the event loop long."""
+        if self._turn_began is None:
+            self._turn_began = self.context.monotonic()
+            asyncio.get_running_loop().call_soon(self._turn_ends)
+        else:
+            self._turns.held(self.context.monotonic() - self._turn_began)
+        return self._turns.is_resting
+
+    def _turn_ends(self) -> None:
+        if self._turn_began is not None:
+            self._turns.held(self.context.monotonic() - self._turn_began)
+            self._turn_began = None
+
+    async def _until_free(self) -> None:
+        await self._turns.rest()
+        while self._holds_loop():
+            await self._turns.rest()
 
     async def _called(self, call: Call) -> list[Any]:
         """The results of the call, however many attempts it takes; raises what the last one did."""

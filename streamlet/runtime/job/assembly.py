@@ -34,7 +34,6 @@ from streamlet.runtime.task.snapshots import SubtaskSnapshots
 from streamlet.runtime.task.source_subtask import SourceSubtask
 from streamlet.runtime.task.split_watermarks import SplitWatermarks
 from streamlet.runtime.task.subtask import Subtask
-from streamlet.runtime.task.turns import LoopTurns
 from streamlet.runtime.task.wiring import Wiring
 from streamlet.source import ReaderContext
 from streamlet.state.backends.memory import MemoryKeyedStore
@@ -45,6 +44,7 @@ from streamlet.state.encoding.key_type import KeyType
 from streamlet.state.snapshot import StateSpec
 from streamlet.state.store import KeyedStore
 from streamlet.task_group import TaskGroup
+from streamlet.turns import LoopTurns
 
 Splits = Mapping[str, Mapping[str, Position]]
 """Source uid -> split -> position."""

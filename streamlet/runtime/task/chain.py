@@ -85,7 +85,6 @@ class Chain:
         """How far event time has come behind the chain: not beyond what operators hold."""
         self.queues = Queues(monotonic)
         self.meters = {node.id: Meter() for node in plan.nodes}
-        self._has_turns = monotonic is not None
         self._inputs = inputs
         self._firing: dict[Operator, int] = {}
         """Operators that have more to fire, and up to which time."""
@@ -309,7 +308,7 @@ class Chain:
         if not node.is_sink:
             ways = [meter.entrance(way, self.queues.turn.pause) for way in ways]
         is_head = node is self._plan.head
-        if not is_head and not self._has_turns:
+        if not is_head and self.queues.turn.pause is None:
             return ways
         # What came straight on from several streams is in the order of splits that are not known here.
         has_order = any(edge.routing is Routing.FORWARD for edge in self._plan.inputs)
@@ -341,6 +340,7 @@ class Chain:
                 now_ms=self.clock.now_ms,
                 untimed=self._plan.untimed.get(node.id),
                 spawn=lambda work: self.spawn(work),
+                monotonic=self.queues.turn.monotonic,
                 count=self._tally.of(node.uid),
                 key_type=self._key_types.get(node.id),
                 pause=self.queues.turn.pause,

@@ -12,8 +12,8 @@ from streamlet.observe.facts import OperatorFacts, SinkFacts
 from streamlet.operators.user_code.place import Place, connector_at
 from streamlet.runtime.task.left_out import LeftOut
 from streamlet.runtime.task.meter import Meter
-from streamlet.runtime.task.turns import LoopTurns
 from streamlet.sink import SinkWriter
+from streamlet.turns import LoopTurns
 
 
 class SinkLeaf:

@@ -12,7 +12,7 @@ from streamlet.runtime.task.control import LocalControl
 from streamlet.runtime.task.routing import Router
 from streamlet.runtime.task.sink_leaf import SinkLeaf
 from streamlet.runtime.task.snapshots import SubtaskSnapshots
-from streamlet.runtime.task.turns import LoopTurns
+from streamlet.turns import LoopTurns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

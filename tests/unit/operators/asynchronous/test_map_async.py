@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -450,3 +451,36 @@ def test_the_wait_before_an_attempt_grows_to_its_bound() -> None:
     retry = Retry(attempts=10_000, delay=timedelta(seconds=1), max_delay=timedelta(seconds=5))
     waited = [retry.delay_after(count, OSError()) for count in (1, 2, 3, 4, 9_999, 10_000)]
     assert waited == [1, 2, 4, 5, 5, None]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_calls_that_hold_the_loop_let_others_run_between_two_of_them(waits: bool) -> None:
+    turns, now = [0], [0.0]
+    began: list[int] = []
+
+    async def counting() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    async def blocks(value: int) -> int:
+        began.append(turns[0])
+        now[0] += 0.3
+        if waits:
+            await asyncio.sleep(0)
+        return value
+
+    async def main() -> None:
+        counter = asyncio.ensure_future(counting())
+        flying = Flying(blocks, CallOptions(capacity=3))
+        flying.operator.open(
+            OperatorContext(PLACE, 0, 1, None, wake=flying._woken.set, spawn=flying._spawn, monotonic=lambda: now[0])
+        )
+        flying.take([*range(9)])
+        await flying.settle()
+        counter.cancel()
+        assert flying.values == [*range(9)]
+
+    on_virtual_time(main)
+    assert len(began) == 9
+    assert min(after - before for before, after in itertools.pairwise(began)) >= 10, began

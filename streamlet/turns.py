@@ -14,7 +14,8 @@ _TURNS = 12
 
 
 class LoopTurns:
-    """Shared by all subtasks of a process: after a batch that held the loop long, the next one waits some turns."""
+    """After a batch, or whatever else comes in pieces, that held the loop long, the next one waits some turns.  All
+    batches of a process share one."""
 
     def __init__(self) -> None:
         self.held_seconds = 0.0

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from streamlet.runtime.task.turns import LoopTurns
+from streamlet.turns import LoopTurns
 
 
 def _run(work: Callable[[], Awaitable[Any]]) -> Any:
