@@ -19,6 +19,7 @@ from streamlet.operators.process_function import (
 )
 from streamlet.operators.timer_service import TimerService, named_timer
 from streamlet.operators.user_code.misuse import assigned, tags_of
+from streamlet.operators.user_code.pausing import Pause
 from streamlet.operators.user_code.place import function_error
 from streamlet.operators.user_code.raised import RAISED
 from streamlet.state.binding import bind_states
@@ -34,6 +35,7 @@ EVENT_TIMERS = "@event timers"
 PROCESSING_TIMERS = "@processing timers"
 TURN = 2000
 """So many timers fire, or values come out of them, before others get a turn."""
+_TURN = [None] * TURN
 
 
 class FunctionRunner(CallingOperator, Generic[F]):
@@ -188,7 +190,13 @@ class FunctionRunner(CallingOperator, Generic[F]):
         slots: list[Any] = []
         values: list[Any] = []
         rows: list[int] = []
-        while len(times) < TURN and len(values) < TURN and (due := timers.pop(until)) is not None:
+        pause, has_more = self.context.pause, True
+        for _ in iter(_TURN) if pause is None else pause.begin(_TURN):
+            if len(values) >= TURN:
+                break
+            if (due := timers.pop(until)) is None:
+                has_more = False
+                break
             (slot,) = lookup((due.key,))
             store.current = slot
             timer.key = slot.key
@@ -212,8 +220,9 @@ class FunctionRunner(CallingOperator, Generic[F]):
                 timer._take_back()
             if undo_log is not None:
                 undo_log.close()
+        Pause.over()
         self.put_out(Batch(values, times, slots), values, rows, timer, out)
-        return len(times) >= TURN or len(values) >= TURN
+        return has_more
 
 
 class KeyedProcess(FunctionRunner[KeyedProcessFunction[Any, Any, Any]]):

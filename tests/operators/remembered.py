@@ -31,6 +31,7 @@ from streamlet.operators.windows.tumbling import AlignedWindows
 from streamlet.state.broadcast import BroadcastTable
 from streamlet.state.lifetimes import Lifetimes
 from streamlet.state.memory.cells import Slot
+from streamlet.turns import LoopTurns
 
 _IN_HAND = "set for each record or timer before anybody looks"
 _EVICTED = "what is kept beside the cells is dropped when the store says that some have left memory"
@@ -52,7 +53,13 @@ FORGOTTEN: dict[type[Any], Mapping[str, str]] = {
     BroadcastContext: {"timestamp": _IN_HAND},
     Lifetimes: {"told": _IN_HAND},
     BroadcastTable: {"_packed": "the last snapshot, so that one without changes is not packed again"},
-    MapAsync: {"_waiting": "every call begins anew", "_running": "every call begins anew", "_has_asked": _ASKED},
+    MapAsync: {
+        "_waiting": "every call begins anew",
+        "_running": "every call begins anew",
+        "_has_asked": _ASKED,
+        "_turn_began": _IN_HAND,
+    },
+    LoopTurns: {"held_seconds": _IN_HAND, "_left": _IN_HAND, "_resting": _IN_HAND},
     LookupJoin: {"_has_asked": _ASKED},
     Call: {
         "batch": "it stands in a batch of its own then",

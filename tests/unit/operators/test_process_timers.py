@@ -7,12 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamlet import KeyedProcessFunction, OutputTag, ProcessContext, TimerContext, ValueState, WatermarkStrategy
 from streamlet.dsl import TimerService
 from streamlet.errors import UserFunctionError
 from streamlet.operators.process import TURN, KeyedProcess
+from streamlet.operators.user_code.pausing import Pause
 from streamlet_connectors.files import FileSink
 from streamlet_connectors.generator import Generator
 from tests.unit.job_kit import BACKENDS, lines, make_job, run
@@ -160,3 +162,22 @@ def test_a_timer_that_renews_itself_ends_with_the_input(parallelism: int, tmp_pa
     assert run(job).code == 0
     assert lines(tmp_path / "out") == list(range(10, 120, 10))
     assert lines(tmp_path / "fifties") == [50, 100]
+
+
+def test_timers_that_turn_slow_are_stopped_behind_the_one_in_hand_and_the_rest_fires_later(tmp_path: Path) -> None:
+    class Slow(Setting):
+        def on_timer(self, timestamp: int, ctx: TimerContext[str]) -> Iterator[str]:
+            if timestamp in (3, 7):
+                Pause.ask()
+            yield f"{ctx.key} {timestamp}"
+
+    keyed = Keyed(STORES[1], tmp_path, KeyedProcess(Slow()))
+    operator: Any = keyed.operator
+    operator.context = msgspec.structs.replace(operator.context, pause=Pause())
+    keyed.feed([*range(9)], _k)
+    fired: list[list[str]] = []
+    while operator.on_watermark(100, lambda batch: fired.append(batch.values)):
+        pass
+    assert [len(one) for one in fired] == [4, 4, 1]
+    assert [value for one in fired for value in one] == [f"k {time}" for time in range(9)]
+    assert Pause.running is None
