@@ -99,8 +99,7 @@ class CheckpointCoordinator:
         self._control = control
         self._clock = clock
         self._run_blocking = run_blocking
-        self._next_id = next_id
-        self._parent = parent
+        self._next_id, self._parent = next_id, parent
         self._savepoints = savepoints
         self._pending: PendingCheckpoint | None = None
         self._answered = asyncio.Event()
@@ -108,16 +107,14 @@ class CheckpointCoordinator:
         self._started = asyncio.Event()
         self._running = set(facts.subtasks)
         self._opening = set(facts.subtasks)
-        self._is_pressed = False
-        self._is_stopping = False
+        self._is_pressed = self._is_stopping = False
         self._asked = asyncio.Event()
         self._decided: asyncio.Queue[tuple[PendingCheckpoint, Manifest]] = asyncio.Queue()
         self._committed_ids: set[str] = set()
-        self._behind = 0
+        self._behind = self._failed_in_a_row = 0
         self._caught_up = asyncio.Event()
         self._disk = asyncio.Lock()
         self._last: asyncio.Event = asyncio.Event()
-        self._failed_in_a_row = 0
         self._last_good = self._tell_from = clock.monotonic()
         self._ending: ManifestKind = "stop"
 

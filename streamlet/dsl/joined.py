@@ -132,12 +132,10 @@ class Joins(Generic[K, T_co]):
         a partner, once, with None for the other, when the watermark says that none can come; its time is then the last
         one at which a partner could have come.  Rows are kept until that moment and no longer.
 
-        >>> emitted(
-        ...     by_user.interval_join(
-        ...         refunds, lambda payment, refund: (payment.amount, refund.at - payment.at),
-        ...         lower=timedelta(0), upper=timedelta(seconds=10), left_type=Payment, right_type=Payment,
-        ...     )
-        ... )
+        >>> emitted(by_user.interval_join(
+        ...     refunds, lambda payment, refund: (payment.amount, refund.at - payment.at),
+        ...     lower=timedelta(0), upper=timedelta(seconds=10), left_type=Payment, right_type=Payment,
+        ... ))
         [(5, 2000)]
         """
         lowest = milliseconds(lower, "lower of interval_join", least=timedelta.min)
@@ -202,12 +200,9 @@ class Joins(Generic[K, T_co]):
         with None where there is no such version.  The latest version of a key is kept for ever, unless there is a
         tolerance; older ones only as long as they are needed.
 
-        >>> emitted(
-        ...     by_user.as_of_join(
-        ...         refunds, lambda payment, refund: (payment.amount, refund.amount),
-        ...         left_type=Payment, right_type=Payment,
-        ...     )
-        ... )
+        >>> emitted(by_user.as_of_join(
+        ...     refunds, lambda payment, refund: (payment.amount, refund.amount), left_type=Payment, right_type=Payment,
+        ... ))
         [(9, 5)]
         """
         age = None

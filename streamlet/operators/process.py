@@ -182,14 +182,10 @@ class FunctionRunner(CallingOperator, Generic[F]):
         """Fires the next timers that are not after `until`; True when there may be more."""
         assert self.running is not None
         store, timer, on_timer, lookup = self.store, self.timer, self.running.on_timer, self.store.lookup
-        undo_log = self.context.undo_log
-        timer.domain = domain
-        lifetimes = self.lifetimes
-        lifetimes.told = timer if domain == "event" else None
-        times: list[int] = []
-        slots: list[Any] = []
-        values: list[Any] = []
-        rows: list[int] = []
+        undo_log, lifetimes = self.context.undo_log, self.lifetimes
+        timer.domain, lifetimes.told = domain, timer if domain == "event" else None
+        times, rows = list[int](), list[int]()
+        slots, values = list[Any](), list[Any]()
         pause, has_more = self.context.pause, True
         for _ in iter(_TURN) if pause is None else pause.begin(_TURN):
             if len(values) >= TURN:
@@ -199,8 +195,7 @@ class FunctionRunner(CallingOperator, Generic[F]):
                 break
             (slot,) = lookup((due.key,))
             store.current = slot
-            timer.key = slot.key
-            timer.timestamp = due.time
+            timer.key, timer.timestamp = slot.key, due.time
             if domain == "event" and due.time > lifetimes.event_now:
                 lifetimes.event_now = due.time
             timer._row = len(times)

@@ -107,11 +107,7 @@ class SubtaskSnapshots:
                     await self._workers.run_blocking(store.write_log)
                 stores = [store.snapshot(checkpoint_id) for store in self.stores]
             except (OSError, CheckpointFailedError, DiskFullError) as error:
-                reason = f"state of {self._task}[{self._subtask}] cannot be written: {error}"
-                self._control.report(
-                    Decline(self._attempt, checkpoint_id, self._task, self._subtask, reason, is_outage(error))
-                )
-                self._has_asked = False
+                self._decline(checkpoint_id, error)
                 return
         self.phases.begin(checkpoint_id, "")
         report = SubtaskReport(
@@ -126,6 +122,11 @@ class SubtaskSnapshots:
         self._control.report(Acknowledge(self._attempt, checkpoint_id, report))
         if self._fold is None or self._fold.done():
             self._fold = self.group.create_task(self._fold_due(), name=f"{self._task}-{self._subtask}-fold")
+
+    def _decline(self, checkpoint_id: int, error: Exception) -> None:
+        reason = f"state of {self._task}[{self._subtask}] cannot be written: {error}"
+        self._control.report(Decline(self._attempt, checkpoint_id, self._task, self._subtask, reason, is_outage(error)))
+        self._has_asked = False
 
     async def _fold_due(self) -> None:
         """Folds for as long as something is due: logs may have been closed while the fold before was at work."""

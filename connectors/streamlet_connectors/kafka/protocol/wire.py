@@ -309,13 +309,9 @@ async def connect(
 ) -> Socket:
     """Opens and authenticates a connection, or raises `NotSentError`."""
     address = f"{host}:{port}"
+    timeout_ms = int(timeout_seconds * 1000)
     raw = BoundedConnection(
-        host,
-        port,
-        client_id=client_id,
-        request_timeout_ms=int(timeout_seconds * 1000),
-        max_idle_ms=540_000,
-        **options,
+        host, port, client_id=client_id, request_timeout_ms=timeout_ms, max_idle_ms=540_000, **options
     )
     raw.max_answer_bytes = max_answer_bytes
     try:

@@ -37,15 +37,10 @@ class PartitionFetch:
         stop: int | None,
         epoch: int = UNKNOWN_EPOCH,
     ) -> None:
-        self.split = split
-        self.topic = topic
-        self.partition = partition
-        self.topic_id = topic_id
-        self.stop = stop
-        self.offset = offset
-        """Where the next fetch goes on."""
-        self.given = offset
-        """The offset behind what was taken."""
+        self.split, self.topic, self.partition = split, topic, partition
+        self.topic_id, self.stop = topic_id, stop
+        self.offset = self.given = offset
+        """Where the next fetch goes on, and the offset behind what was taken."""
         self.epoch = self.given_epoch = epoch
         """The leader epochs in which the records before `offset` and before `given` were written."""
         self.end = offset
@@ -70,8 +65,7 @@ class PartitionFetch:
         self.missing_since: float | None = None
         self.failure: StreamletError | None = None
         """Raised once everything that was fetched before has been taken."""
-        self._chunks: deque[Chunk] = deque()
-        self._damages = 0
+        self._chunks, self._damages = deque[Chunk](), 0
 
     def __str__(self) -> str:
         return f"topic {self.topic}, partition {self.partition}"
