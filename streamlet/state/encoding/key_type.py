@@ -111,11 +111,21 @@ class KeyType:
             if not self.expected and self.text in ("", text, _without_fields(text)):
                 self._fix(shape)
             if shape not in self.expected:
-                raise KeyTypeError(
-                    f"{self.where}: key {key!r} is {key_type_text(shape)}, but the keys here are {self.text}",
-                    index=row,
-                    remedy="make the key function give one type, e.g. str(...) around what it returns",
-                )
+                raise self._mismatch(key, shape, row)
+
+    def _mismatch(self, key: Any, shape: Shape, row: int) -> KeyTypeError:
+        whose, remedy = "here", "make the key function give one type, e.g. str(...) around what it returns"
+        if not self.expected:
+            whose = "of the checkpoint"
+            remedy = (
+                "give key_by the function that it had, or one whose keys are of that type; "
+                "or begin the state of each step behind it anew by --allow-dropped-state UID"
+            )
+        return KeyTypeError(
+            f"{self.where}: key {key!r} is {key_type_text(shape)}, but the keys {whose} are {self.text}",
+            index=row,
+            remedy=remedy,
+        )
 
     def check_packable(self, keys: Sequence[Any]) -> None:
         """Raises `KeyTypeError` with the row of the first key that cannot be written."""

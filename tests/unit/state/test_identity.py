@@ -181,7 +181,7 @@ def test_keys_of_a_class_with_other_fields_are_refused_with_both_types(after: An
     before = files(tmp_path / "out")
     ran = run(_counted(tmp_path, after), from_checkpoint=str(checkpoint_at(tmp_path, 10)))
     assert ran.code != 0 and lines(tmp_path / "out", but=before) == []
-    assert f"is {said}, but the keys here are Place(shop: int)" in ran.said, ran
+    assert f"is {said}, but the keys of the checkpoint are Place(shop: int)" in ran.said, ran
 
 
 def test_fields_that_change_places_are_another_key() -> None:

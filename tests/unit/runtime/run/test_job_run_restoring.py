@@ -197,7 +197,7 @@ def test_another_key_type_is_refused(tmp_path: Path) -> None:
     numbers.aggregate(Count(), result=lambda rest, count: [rest, count], uid="count").sink(
         FileSink(tmp_path / "out"), uid="out"
     )
-    _refused_and_kept(tmp_path, job, "str, but the keys here are int")
+    _refused_and_kept(tmp_path, job, "str, but the keys of the checkpoint are int")
 
 
 def test_a_checkpoint_that_was_damaged_stops_the_start_and_names_the_file(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_restored_store_refuses_keys_of_another_type_than_before(tmp_path: Pat
     snapshot = checkpoint(before, 1)
     after = make_store(MemoryKeyedStore, tmp_path, STATES)
     after.open([snapshot])
-    with pytest.raises(KeyTypeError, match="key 7 is int, but the keys here are str"):
+    with pytest.raises(KeyTypeError, match="key 7 is int, but the keys of the checkpoint are str"):
         after.lookup([7])
     assert after.lookup(["a"])[0].key == "a"
     with pytest.raises(StateTypeError, match="keys are int, but the checkpoint has keys of type str"):
@@ -173,5 +173,5 @@ def test_a_key_type_that_another_store_saw_first_is_in_the_snapshot_of_each(tmp_
     snapshot = checkpoint(other, 1)
     restored = make_store(MemoryKeyedStore, tmp_path, STATES, subtask=1)
     restored.open([snapshot])
-    with pytest.raises(KeyTypeError, match="key 7 is int, but the keys here are str"):
+    with pytest.raises(KeyTypeError, match="key 7 is int, but the keys of the checkpoint are str"):
         restored.lookup([7])
