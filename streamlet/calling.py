@@ -27,15 +27,6 @@ def calling_line() -> tuple[str, int]:
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("<unknown>", 0)
 
 
-def is_called_by(folder: str) -> bool:
-    """True where code of a folder of the engine is among the callers."""
-    frame: FrameType | None = sys._getframe(1)
-    path = str(_ROOT / "streamlet" / folder) + os.sep
-    while frame is not None and not frame.f_code.co_filename.startswith(path):
-        frame = frame.f_back
-    return frame is not None
-
-
 def _file_of(frame: FrameType) -> str:
     name = frame.f_code.co_filename
     # What dataclasses write, such as __init__, has no file of its own.

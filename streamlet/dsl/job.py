@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from streamlet.calling import calling_line, is_called_by
+from streamlet.calling import calling_line
 from streamlet.config import JobConfig
 from streamlet.dsl.naming import uid_of
 from streamlet.dsl.policies import OnError, add_dead_letter_sink, left_out
@@ -151,11 +151,6 @@ class Job:
     ) -> int:
         """Adds a node and gives its id. For the DSL's own use."""
         file, line = calling_line()
-        if is_called_by("runtime"):
-            raise JobDefinitionError(
-                f"{file}:{line}: a function of a job that runs adds a {kind} to a job: nothing would run it",
-                remedy="build the whole job before it runs, at the top level of its file",
-            )
         nodes = self.graph.nodes
         number = 1 + sum(1 for node in nodes if node.place.kind == kind and not node.has_own_uid)
         what = type(made).__name__ if isinstance(made, Source | Sink) else ""

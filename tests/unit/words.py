@@ -12,7 +12,7 @@ _LINE = re.compile(r"\S.*?\.py:\d+")
 _REMEDY = re.compile(r"\n +-> ")
 _OF_NO_LINE = re.compile(
     r"checkpoint |there is no checkpoint|no checkpoint was completed|--from |the job in |this job has run|committing |"
-    r"the job has no exactly-once sink|\S+ cannot be locked"
+    r"the job has no exactly-once sink|\S+ cannot be locked|\S+ is (?:a [a-z ]+)?of format "
 )
 """Errors of what lies in the state directory, and of what the command line asks for."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from streamlet.operators.user_code.place import connector_at
 from streamlet.ports import Disk
 from streamlet.runtime.job.renaming import former_sinks
 from streamlet.runtime.job.surroundings import Surroundings
-from streamlet.sink import Committer
+from streamlet.sink import Committable, Committer
 from streamlet.state.snapshot import StateSpec
 from streamlet.task_group import TaskGroup
 
@@ -156,12 +156,12 @@ class Restorer:
         async with TaskGroup() as group:
             for uid, committer in self._committers.items():
                 spare = [one.committable for one in unsettled if one.sink_uid == uid]
-                group.create_task(self._fence_one(uid, committer.fence(highest[uid], spare)), name=f"fence-{uid}")
+                group.create_task(self._fence_one(uid, committer, highest[uid], spare), name=f"fence-{uid}")
 
-    async def _fence_one(self, uid: str, fencing: Awaitable[None]) -> None:
+    async def _fence_one(self, uid: str, committer: Committer, highest: int, spare: list[Committable]) -> None:
         sink = self._plan.sinks.get(uid)
         with connector_at(sink[1].place) if sink is not None else contextlib.nullcontext():
-            await fencing
+            await committer.fence(highest, spare)
 
     async def begin(
         self, restored: CheckpointInfo | None, states: list[StateSpec]

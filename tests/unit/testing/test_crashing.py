@@ -117,7 +117,7 @@ def test_a_job_that_fails_in_the_simulation_names_the_users_line() -> None:
     def fails(value: Pair) -> Pair:
         raise ValueError("no such pair")
 
-    with pytest.raises(StreamletError, match=r"test_testing_crashes\.py:\d+ in fails: ValueError: no such pair"):
+    with pytest.raises(StreamletError, match=r"test_crashing\.py:\d+ in fails: ValueError: no such pair"):
         crash_everywhere(_job(fails), {"pairs": RECORDS})
 
 

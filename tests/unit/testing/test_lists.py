@@ -63,7 +63,7 @@ def test_collect_names_the_source_that_is_not_meant(inputs: dict[str, Any]) -> N
 
 
 def test_what_fails_in_a_collected_job_names_the_users_line() -> None:
-    with pytest.raises(StreamletError, match=r"test_testing_lists\.py:\d+: TypeError"):
+    with pytest.raises(StreamletError, match=r"test_lists\.py:\d+: TypeError"):
         collect(_running_sums(), {"pairs": [("ann", "no number"), ("ann", 1)]})
 
 

@@ -354,7 +354,7 @@ def test_a_directory_that_is_away_is_asked_for_again(tmp_path: Path) -> None:
 
 def test_a_full_or_forbidden_disk_is_an_error_that_names_the_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
-    with pytest.raises(SinkError, match=r"cannot write to .*\n.*free space and permissions"):
+    with pytest.raises(SinkError, match=r"cannot write to .*\n.*name a folder that this user may write to"):
         run(FileSink[Any](tmp_path / "file" / "out").writer(context()).open())
 
 
