@@ -46,7 +46,7 @@ def test_latest_is_resolved_once_and_then_stands_in_the_position(kafka: Kafka) -
 
 
 def test_a_time_starts_at_the_first_record_that_is_not_older(kafka: Kafka) -> None:
-    kafka.create_topic("in-time", 2)
+    kafka.create_topic("in-time", 2, retention_ms=-1)  # records of 1970 are older than any other
     for second in (10, 20, 30):
         fill_topic(kafka.bootstrap, "in-time", [f"{second}".encode()], partition=0, timestamp=second * 1000)
     source = KafkaSource(kafka.bootstrap, "in-time", start=datetime.fromtimestamp(15, UTC))

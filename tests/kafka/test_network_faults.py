@@ -120,7 +120,8 @@ def prepared_by_the_second(spending: Spending, proxy: Proxy, subtask: int, *opti
     feed_until(spending, first, lambda: bool(proxy.held), "it takes the first id of its pool")
     first.kill()
     (late,) = proxy.held
-    second = spending.home.start(*QUICK, *options, fault="after_manifest_durable", stops=True)
+    # On a busy machine a shorter time may be over before anything was read.
+    second = spending.home.start("--checkpoint-interval", "1s", *options, fault="after_manifest_durable", stops=True)
     feed_until(spending, second, lambda: second.stands_still, "a checkpoint is decided, its output prepared")
     return second, late
 

@@ -275,21 +275,6 @@ def test_what_an_exception_says_at_length_is_cut(words: str, tmp_path: Path) -> 
     assert "... and " in ran.said and len(ran.said) < 6000, ran
 
 
-def test_a_function_that_builds_a_job_while_it_runs_is_told_so(tmp_path: Path) -> None:
-    job = make_job(tmp_path)
-
-    def builds(number: int) -> int:
-        job.source(Generator(int, count=9), uid="more")  # too late
-        return number
-
-    job.source(Generator(int, count=9), uid="in").map(builds, uid="step").sink(FileSink(tmp_path / "out"), uid="out")
-    ran = run(job)
-    assert ran.code == 1
-    at = f"{HERE}:{line_of('# too late')}"
-    assert f"{at} in builds: JobDefinitionError: a function of a job that runs adds a source to a job" in ran.said, ran
-    assert "build the whole job before it runs" in ran.said
-
-
 class Broken(Source[int]):
     """Raises at one of its steps what is no error of the engine."""
 
